@@ -1,0 +1,28 @@
+# Needs make and Python 3.11 or newer; everything else is installed into .venv. ARGS is passed on:
+#   make test ARGS="-k latents"
+PYTHON ?= python3
+# The tested version of torch, installed before anything else can choose another.
+TORCH ?= $(shell grep '^torch==' constraints.txt)
+ARGS ?=
+
+.PHONY: demo test lint clean
+
+demo: .venv/.installed
+	.venv/bin/c3 demo $(ARGS)
+
+test: .venv/.installed
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: .venv/.installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+
+.venv/.installed: setup.cfg pyproject.toml constraints.txt
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install $(TORCH)
+	.venv/bin/python -m pip install -c constraints.txt -e ".[dev]"
+	touch $@
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .coverage
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

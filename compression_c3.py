@@ -1,0 +1,382 @@
+"""What people call on a C3 model: text to latents (`compress`), latents to text (`expand`), latents and a prompt to text
+(`generate`)."""
+
+import math
+
+import torch
+from tqdm.auto import tqdm
+from transformers import StoppingCriteria, StoppingCriteriaList
+
+from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
+from .latents_c3 import C3Latents, LatentProvenance
+from .processing_c3 import C3Processor, check_text
+
+VERSION = "0.1.0"
+DEFAULT_NEW_TOKENS = 256
+# Below this magnitude float16 rounds, so such weights do not count in a fingerprint.
+SMALLEST_NORMAL_FLOAT16 = 2.0**-14
+FINGERPRINTED_FIELDS = (
+    "encoder_config",
+    "decoder_config",
+    "latent_position_layout",
+    "projector",
+    "prompt_template",
+    "context_template",
+    "query_token_id",
+    "latent_token_id",
+)
+
+
+class CompressionMixin:
+    """Text in, latents out, and back; mixed into [`C3Model`]."""
+
+    _processor = None
+    _fingerprint_cache = (None, None)
+
+    # ------------------------------------------------------------------------------------------------- processor
+
+    @property
+    def processor(self):
+        """The [`C3Processor`], loaded on first use from where the model itself was loaded; may be assigned."""
+        if self._processor is None:
+            source = self.name_or_path
+            if not source:
+                raise ValueError(
+                    "This model was not loaded from a checkpoint and has no processor: "
+                    "assign model.processor = C3Processor.from_config(model.config, tokenizer)."
+                )
+            try:
+                self._processor = C3Processor.from_pretrained(
+                    source, revision=getattr(self.config, "_commit_hash", None) or "main"
+                )
+            except (OSError, ValueError) as error:
+                raise ValueError(
+                    f"No processor could be loaded from {source}: {error} "
+                    "Save one there with processor.save_pretrained, or assign model.processor."
+                ) from error
+        return self._processor
+
+    @processor.setter
+    def processor(self, processor):
+        for name in ("latent_token_id", "query_token_id", "latent_position_layout", "prompt_template"):
+            ours, theirs = getattr(self.config, name), getattr(processor, name)
+            if ours != theirs:
+                raise ValueError(
+                    f"The processor's {name} is {theirs!r} but the model's is {ours!r}; "
+                    "make it with C3Processor.from_config(model.config, tokenizer)."
+                )
+        self._processor = processor
+
+    # -------------------------------------------------------------------------------------------------- compress
+
+    @torch.no_grad()
+    def compress(self, text, *, num_latents=None, ratio=None, window=None, batch_size=8, show_progress=None):
+        """
+        Compresses texts of any length into latents; long ones window by window.
+
+        Args:
+            text (`str` or `list[str]`): what to compress.
+            num_latents (`int`, *optional*): latents of a full window, by default `config.num_latents`. With the uniform
+                layout a shorter window gets its share; with the appended layout every window gets this number.
+            ratio (`float`, *optional*): text tokens per latent instead, at least 1, over each text as a whole. The
+                latents are shared out among the windows, at least one each.
+            window (`int`, *optional*): text tokens of a window, by default (and at most) `config.window`.
+            batch_size (`int`): windows that go through the encoder at once.
+            show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
+
+        Returns:
+            [`C3Latents`] with one entry per text, in the model's dtype, on the decoder's device.
+
+        Raises:
+            TypeError, ValueError: bad texts or options; the message says which and what is allowed. All texts are checked
+            before any work is done.
+        """
+        texts = [text] if isinstance(text, str) else list(text)
+        if not texts:
+            raise ValueError("No text to compress: the list is empty.")
+        for index, each in enumerate(texts):
+            check_text(each, "text" if isinstance(text, str) else f"text {index}")
+        window = self._checked_window(window)
+        self._check_amount(num_latents, ratio, window)
+        _check_positive("batch_size", batch_size)
+        split = [self.processor.split(each, window) for each in texts]
+        counts = [
+            n
+            for windows in split
+            for n in self._share_latents([len(each.context_ids) for each in windows], num_latents, ratio, window)
+        ]
+        contexts = [each.context_ids for windows in split for each in windows]
+        values = self._encode_windows(contexts, counts, batch_size, show_progress)
+        return C3Latents(
+            values=torch.cat(values),
+            latent_lengths=torch.tensor(counts),
+            text_lengths=torch.tensor([len(each.text_ids) for windows in split for each in windows]),
+            window_counts=torch.tensor([len(windows) for windows in split]),
+            provenance=self.latent_provenance(),
+        )
+
+    def _encode_windows(self, contexts, counts, batch_size, show_progress):
+        device = self.encoder.get_input_embeddings().weight.device
+        order = sorted(range(len(contexts)), key=lambda i: len(contexts[i]) + counts[i], reverse=True)
+        values = [None] * len(contexts)
+        with _progress(len(order), batch_size, show_progress, "Compressing", "window") as bar:
+            for start in range(0, len(order), batch_size):
+                chosen = order[start : start + batch_size]
+                batch = self.processor.context_inputs([contexts[i] for i in chosen], [counts[i] for i in chosen])
+                latents = self.encode_context(**{name: each.to(device) for name, each in batch.items()})
+                for i, each in zip(chosen, latents.split([counts[i] for i in chosen]), strict=True):
+                    values[i] = each
+                bar.update(len(chosen))
+        return values
+
+    def _checked_window(self, window):
+        if window is None:
+            return self.config.window
+        _check_positive("window", window)
+        if window > self.config.window:
+            raise ValueError(f"window={window} is above this model's window of {self.config.window} tokens.")
+        return window
+
+    def _check_amount(self, num_latents, ratio, window):
+        if num_latents is not None and ratio is not None:
+            raise ValueError("Give num_latents or ratio, not both.")
+        if ratio is not None and not (isinstance(ratio, (int, float)) and math.isfinite(ratio) and ratio >= 1):
+            raise ValueError(f"ratio must be a number of 1 or more (text tokens per latent), not {ratio!r}.")
+        if num_latents is None:
+            return
+        _check_positive("num_latents", num_latents)
+        if num_latents > window:
+            raise ValueError(f"num_latents={num_latents} is above the window of {window} tokens.")
+        if self.config.latent_position_layout == "appended" and num_latents > self.config.num_latents:
+            raise ValueError(
+                f"num_latents={num_latents} is above the {self.config.num_latents} that this model was trained with; "
+                "only the uniform layout takes any number."
+            )
+
+    def _share_latents(self, lengths, num_latents, ratio, window):
+        """N of each window of a text whose windows have `lengths` encoder tokens."""
+        uniform = self.config.latent_position_layout == "uniform"
+        if ratio is None:
+            full = num_latents or min(self.config.num_latents, window)
+            return [max(1, math.ceil(full * length / window)) if uniform else full for length in lengths]
+        total = max(len(lengths), int(sum(lengths) / ratio))
+        ends, seen = [], 0
+        for length in lengths:
+            seen += length
+            ends.append(round(total * seen / sum(lengths)))
+        counts = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+        # A short last window may be left with none: it takes one from the richest.
+        for i, count in enumerate(counts):
+            if count == 0:
+                counts[max(range(len(counts)), key=counts.__getitem__)] -= 1
+                counts[i] = 1
+        most = self.config.num_latents
+        if not uniform and max(counts) > most:
+            raise ValueError(
+                f"ratio={ratio} needs {max(counts)} latents in a window, above the {most} that this model was trained "
+                f"with; ask for a ratio of {math.ceil(max(lengths) / most)} or more, or a smaller window."
+            )
+        return counts
+
+    # ---------------------------------------------------------------------------------------------------- expand
+
+    def expand(self, latents, *, batch_size=8, show_progress=None, stream=False, allow_mismatch=False):
+        """
+        Reconstructs the texts, greedily: the windows of all texts are decoded side by side and joined. Each window
+        stops after exactly the number of text tokens that it stands for.
+
+        Args:
+            latents ([`C3Latents`]): what `compress` returned.
+            batch_size (`int`): windows decoded at once.
+            show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
+            stream (`bool`): return an iterator over pieces of text, in order, as they come; for several texts over
+                `(text index, piece)`.
+            allow_mismatch (`bool`): read latents that another model made.
+
+        Returns:
+            `str` for one text, else `list[str]`; an iterator with `stream`.
+
+        Raises:
+            LatentMismatchError: the latents are another model's.
+            ValueError: wrong width or options.
+        """
+        self._check_latents(latents, allow_mismatch)
+        _check_positive("batch_size", batch_size)
+        pieces = self._stream_text(latents, batch_size, show_progress, in_order=stream)
+        if stream:
+            return (piece for _, piece in pieces) if len(latents) == 1 else pieces
+        texts = [""] * len(latents)
+        for index, piece in pieces:
+            texts[index] += piece
+        return texts[0] if len(texts) == 1 else texts
+
+    def _stream_text(self, latents, batch_size, show_progress, in_order):
+        """Yields (text index, piece of text): the pieces of a text in order, one window each."""
+        owners = [i for i, count in enumerate(latents.window_counts.tolist()) for _ in range(count)]
+        finished, following, before, held = {}, 0, [], []
+        for window, ids in self._expand_windows(latents, batch_size, show_progress, in_order):
+            finished[window] = ids
+            while following in finished:
+                index = owners[following]
+                held += finished.pop(following)
+                following += 1
+                last = following == len(owners) or owners[following] != index
+                # Decoded together with the window before, as some tokenizers treat the start of a text differently;
+                # held back while a character's bytes are still incomplete.
+                known = self.processor.decode(before) if before else ""
+                piece = self.processor.decode(before + held)[len(known) :]
+                if last or not piece.endswith("\ufffd"):
+                    yield index, piece
+                    before, held = ([], []) if last else (held, [])
+
+    def _expand_windows(self, latents, batch_size, show_progress, in_order):
+        """Yields (window, its token ids); longest windows first unless `in_order`."""
+        windows = latents.windows()
+        lengths = latents.text_lengths.tolist()
+        order = list(range(len(windows)))
+        if not in_order:
+            order.sort(key=lambda i: lengths[i], reverse=True)
+        with _progress(len(order), batch_size, show_progress, "Expanding", "window") as bar:
+            for start in range(0, len(order), batch_size):
+                chosen = order[start : start + batch_size]
+                ids = self._greedy([windows[i] for i in chosen], [lengths[i] for i in chosen])
+                bar.update(len(chosen))
+                yield from zip(chosen, ids, strict=True)
+
+    @torch.no_grad()
+    def _greedy(self, windows, lengths):
+        """Token ids, `list[list[int]]`, that the decoder reads from each window's latents, `(N, D_dec)`."""
+        inputs = self._prompt_embeds([[(len(w), n)] for w, n in zip(windows, lengths, strict=True)], windows, None)
+        special = sorted(set(self.processor.tokenizer.all_special_ids))
+        ids = super().generate(
+            **inputs,
+            do_sample=False,
+            num_beams=1,
+            max_new_tokens=max(lengths),
+            # Text never holds special tokens: they are encoded as the characters they are written with.
+            suppress_tokens=special or None,
+            stopping_criteria=StoppingCriteriaList([StopAtLengths(lengths)]),
+            pad_token_id=0,
+        )
+        return [row[:length] for row, length in zip(ids.tolist(), lengths, strict=True)]
+
+    # -------------------------------------------------------------------------------------------------- generate
+
+    @torch.no_grad()
+    def generate(self, latents=None, prompt=None, *, allow_mismatch=False, **kwargs):
+        """
+        Generates text from latents and a prompt with all of `GenerationMixin` (sampling, beams, stop strings, streamers,
+        `return_dict_in_generate`). All windows of a text are read together.
+
+        Args:
+            latents ([`C3Latents`]): what `compress` returned. Token ids (`torch.LongTensor`) or only keywords such as
+                `input_ids` go to transformers' own `generate`.
+            prompt (`str` or `list[str]`, *optional*): one for all texts or one each; by default the reconstruction
+                prompt, with as many new tokens as the text had.
+            allow_mismatch (`bool`): read latents that another model made.
+            **kwargs: as for `GenerationMixin.generate`.
+
+        Returns:
+            `str` for one text, else `list[str]`, times `num_return_sequences`; with `return_dict_in_generate` what
+            transformers returns.
+        """
+        if latents is None or (isinstance(latents, torch.Tensor) and not latents.is_floating_point()):
+            if prompt is not None:
+                raise ValueError("A prompt needs latents from compress; token ids already hold their prompt.")
+            return super().generate(latents, **kwargs)
+        self._check_latents(latents, allow_mismatch)
+        count = len(latents)
+        prompts = [prompt] * count if isinstance(prompt, str) else prompt
+        if prompts is not None and len(prompts) != count:
+            raise ValueError(f"There are {len(prompts)} prompts for {count} texts; give one, or one each.")
+        windows = latents.windows()
+        lengths = latents.text_lengths.tolist()
+        spans, rows, start = [], [], 0
+        for number in latents.window_counts.tolist():
+            chosen = range(start, start + number)
+            spans.append([(len(windows[i]), lengths[i]) for i in chosen])
+            rows.append(torch.cat([windows[i] for i in chosen]))
+            start += number
+        inputs = self._prompt_embeds(spans, rows, prompts)
+        if not {"max_new_tokens", "max_length", "generation_config"} & set(kwargs):
+            text_length = max(sum(length for _, length in each) for each in spans)
+            kwargs["max_new_tokens"] = text_length if prompts is None else DEFAULT_NEW_TOKENS
+        if "stop_strings" in kwargs:
+            kwargs.setdefault("tokenizer", self.processor.tokenizer)
+        output = super().generate(**inputs, **kwargs)
+        if not isinstance(output, torch.Tensor):
+            return output
+        texts = [self.processor.decode(row) for row in output]
+        return texts[0] if len(texts) == 1 else texts
+
+    def _prompt_embeds(self, spans, rows, prompts):
+        """Keywords for `GenerationMixin.generate`: embeddings, mask and positions of latents and prompt."""
+        device = self.get_input_embeddings().weight.device
+        batch = self.processor.prompt_inputs(spans, prompts)
+        batch = {name: each.to(device) for name, each in batch.items()}
+        embeds = self.embed_prompt(batch.pop("input_ids"), torch.cat(rows))
+        return {"inputs_embeds": embeds, **batch}
+
+    def _check_latents(self, latents, allow_mismatch):
+        if not hasattr(latents, "text_lengths"):
+            raise TypeError(f"latents must be C3Latents, as compress returns them, not {type(latents).__name__}.")
+        if latents.hidden_size != self.config.hidden_size:
+            raise ValueError(
+                f"These latents are {latents.hidden_size} wide, but this model's decoder reads "
+                f"{self.config.hidden_size}; use the model that made them."
+            )
+        if not allow_mismatch:
+            ours = self.latent_provenance()
+            latents.check_compatible(
+                ours.config_fingerprint, ours.weights_fingerprint, ours.model_name, ours.tokenizer_fingerprint
+            )
+
+    # ------------------------------------------------------------------------------------------------ provenance
+
+    def latent_provenance(self):
+        """The [`LatentProvenance`] of latents that this model makes now."""
+        state = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        if self._fingerprint_cache[0] != state:
+            config = self.config.to_dict()
+            fingerprints = (
+                fingerprint_config({name: config[name] for name in FINGERPRINTED_FIELDS}),
+                fingerprint_tensors({name: _rounded(p) for name, p in self.named_parameters()}),
+            )
+            self._fingerprint_cache = (state, fingerprints)
+        config_fingerprint, weights_fingerprint = self._fingerprint_cache[1]
+        return LatentProvenance(
+            model_name=str(self.name_or_path or ""),
+            config_fingerprint=config_fingerprint,
+            weights_fingerprint=weights_fingerprint,
+            dtype=str(self.dtype).removeprefix("torch."),
+            latent_position_layout=self.config.latent_position_layout,
+            tokenizer_fingerprint=fingerprint_tokenizer(self.processor.tokenizer),
+            library_version=VERSION,
+        )
+
+
+class StopAtLengths(StoppingCriteria):
+    """Stops row i after `lengths[i]` new tokens."""
+
+    def __init__(self, lengths):
+        self.lengths = torch.tensor(lengths)
+
+    def __call__(self, input_ids, scores, **kwargs):
+        # Generation from embeddings starts with no ids, so all ids are new.
+        return (self.lengths <= input_ids.shape[1]).to(input_ids.device)
+
+
+def _rounded(parameter):
+    """Weights as they are in any dtype that they may be loaded in: bfloat16 precision, float16 range."""
+    values = parameter.detach().to(torch.bfloat16)
+    return torch.where(values.abs() < SMALLEST_NORMAL_FLOAT16, torch.zeros_like(values), values)
+
+
+def _check_positive(name, value):
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"{name} must be an integer of 1 or more, not {value!r}.")
+
+
+def _progress(total, batch_size, show, description, unit):
+    show = total > batch_size if show is None else show
+    return tqdm(total=total, desc=description, unit=unit, disable=not show)

@@ -1,0 +1,186 @@
+"""Configuration of C3, Context Cascade Compression (arXiv 2511.15244)."""
+
+from transformers import AutoConfig, PreTrainedConfig
+
+
+LATENT_POSITION_LAYOUTS = ("appended", "uniform")
+PROJECTORS = ("linear", "mlp")
+
+
+class C3Config(PreTrainedConfig):
+    r"""
+    Two language models in cascade: a context encoder that leaves `num_latents` vectors per window of text, and a
+    decoder that reads them (arXiv 2511.15244, section 3).
+
+    Args:
+        encoder_config (`PreTrainedConfig` or `dict`):
+            Config of any causal LM of transformers; its backbone, without the LM head, is the context encoder.
+        decoder_config (`PreTrainedConfig` or `dict`):
+            Config of any causal LM of transformers.
+        num_latents (`int`, defaults to 32):
+            Latents per window when the caller asks for none. With the `appended` layout also the largest number.
+        window (`int`, defaults to 1024):
+            Text tokens that one encoder pass takes, counted with the encoder's tokenizer.
+        latent_position_layout (`str`, defaults to `"appended"`):
+            `"appended"`, the paper's: query i follows the text, at position L + i, and the decoder's tokens are numbered
+            consecutively. `"uniform"`: query i, and latent i in the decoder, sit at (i + 0.5) * L / N - 0.5 among the
+            text's own positions 0 … L-1, so that copying is local and any N can be asked for at run time.
+        projector (`str`, defaults to `"linear"`): `"linear"` (the paper's) or `"mlp"` (two layers with GELU).
+        reconstruction_prompt (`str`): what the decoder is asked to give a text back.
+        prompt_template (`str`): the decoder's input; holds `{latents}` once and, after it, `{prompt}` once.
+            Special tokens written in it are special; those in a prompt or a text never are.
+        context_template (`str`): the encoder's input; holds `{context}` once and, after it, `{queries}` once.
+        use_mask_embedding (`bool`, defaults to `False`):
+            Whether the decoder has a learned embedding for hidden input tokens (decoder-input dropout in training).
+        tie_word_embeddings (`bool`, defaults to `False`):
+            Whether the encoder shares the decoder's input embeddings (one tokenizer, one width).
+        query_token_id, latent_token_id, mask_token_id (`int`, *optional*):
+            Placeholder ids in the encoder's and the decoder's ids. By default ids just beyond the vocabulary, which no
+            text can produce.
+
+    Raises:
+        ValueError: a field has a value that is not allowed; the message names both.
+    """
+
+    model_type = "c3"
+    sub_configs = {"encoder_config": AutoConfig, "decoder_config": AutoConfig}
+
+    def __init__(
+        self,
+        encoder_config=None,
+        decoder_config=None,
+        num_latents=32,
+        window=1024,
+        latent_position_layout="appended",
+        projector="linear",
+        reconstruction_prompt="repeat the text: ",
+        prompt_template="{latents}{prompt}",
+        context_template="{context}{queries}",
+        use_mask_embedding=False,
+        tie_word_embeddings=False,
+        query_token_id=None,
+        latent_token_id=None,
+        mask_token_id=None,
+        initializer_range=0.02,
+        **kwargs,
+    ):
+        self.encoder_config = _as_config("encoder_config", encoder_config)
+        self.decoder_config = _as_config("decoder_config", decoder_config)
+        self.num_latents = num_latents
+        self.window = window
+        self.latent_position_layout = latent_position_layout
+        self.projector = projector
+        self.reconstruction_prompt = reconstruction_prompt
+        self.prompt_template = prompt_template
+        self.context_template = context_template
+        self.use_mask_embedding = use_mask_embedding
+        self.initializer_range = initializer_range
+        decoder_vocabulary = self.decoder_config.vocab_size
+        self.query_token_id = self.encoder_config.vocab_size if query_token_id is None else query_token_id
+        self.latent_token_id = decoder_vocabulary if latent_token_id is None else latent_token_id
+        self.mask_token_id = decoder_vocabulary + 1 if mask_token_id is None else mask_token_id
+        # Generation reads these off the top config.
+        for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+            kwargs.setdefault(name, getattr(self.decoder_config, name, None))
+        self._reject_unknown(kwargs)
+        super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)
+        self._check_fields()
+
+    @property
+    def hidden_size(self):
+        """Width of the latents as the decoder reads them (also what DeepSpeed's "auto" settings look up)."""
+        return self.decoder_config.hidden_size
+
+    @property
+    def num_queries(self):
+        """Rows of the context query table: with the uniform layout one query serves every latent."""
+        return 1 if self.latent_position_layout == "uniform" else self.num_latents
+
+    def get_text_config(self, decoder=None, encoder=None):
+        """The decoder's config: generation and caches are the decoder's."""
+        return self.decoder_config
+
+    def _reject_unknown(self, kwargs):
+        # transformers keeps unknown keywords as attributes, which would hide a misspelt field.
+        known = set(PreTrainedConfig().to_dict()) | set(PreTrainedConfig.__dataclass_fields__)
+        known |= {"torch_dtype", "auto_map", "attn_implementation", "name_or_path", "model_type", "transformers_version"}
+        known |= {"bos_token_id", "eos_token_id", "pad_token_id", "use_cache", "quantization_config"}
+        unknown = sorted(name for name in kwargs if name not in known and not name.startswith("_"))
+        if unknown:
+            raise ValueError(f"C3Config has no field {', '.join(unknown)}; its own fields are {', '.join(OWN_FIELDS)}.")
+
+    def _check_fields(self):
+        for name in ("num_latents", "window"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{name} must be an integer of 1 or more, not {value!r}.")
+        if self.num_latents > self.window:
+            raise ValueError(f"num_latents ({self.num_latents}) must not exceed window ({self.window}).")
+        for name, allowed in (("latent_position_layout", LATENT_POSITION_LAYOUTS), ("projector", PROJECTORS)):
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
+        for name in ("use_mask_embedding", "tie_word_embeddings"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}.")
+        if not isinstance(self.reconstruction_prompt, str):
+            raise ValueError(f"reconstruction_prompt must be a string, not {self.reconstruction_prompt!r}.")
+        for name, fields in (
+            ("prompt_template", ("{latents}", "{prompt}")),
+            ("context_template", ("{context}", "{queries}")),
+        ):
+            template = getattr(self, name)
+            if not isinstance(template, str) or any(template.count(field) != 1 for field in fields):
+                raise ValueError(f"{name} must hold {' and '.join(fields)} once each, not {template!r}.")
+            if template.index(fields[0]) > template.index(fields[1]):
+                raise ValueError(f"{name} must hold {fields[0]} before {fields[1]}, not {template!r}.")
+        for name in ("query_token_id", "latent_token_id", "mask_token_id"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                raise ValueError(f"{name} must be an integer of 0 or more, not {value!r}.")
+        if self.latent_token_id == self.mask_token_id:
+            raise ValueError(f"latent_token_id and mask_token_id must differ; both are {self.latent_token_id}.")
+        if self.tie_word_embeddings:
+            for name in ("vocab_size", "hidden_size"):
+                ours, theirs = getattr(self.encoder_config, name), getattr(self.decoder_config, name)
+                if ours != theirs:
+                    raise ValueError(
+                        f"tie_word_embeddings needs an encoder and a decoder of one {name}, not {ours} and {theirs}."
+                    )
+
+
+OWN_FIELDS = (
+    "encoder_config",
+    "decoder_config",
+    "num_latents",
+    "window",
+    "latent_position_layout",
+    "projector",
+    "reconstruction_prompt",
+    "prompt_template",
+    "context_template",
+    "use_mask_embedding",
+    "tie_word_embeddings",
+    "query_token_id",
+    "latent_token_id",
+    "mask_token_id",
+    "initializer_range",
+)
+
+
+def _as_config(name, value):
+    """A sub-config from a config, a dict with `model_type`, or None (a small Qwen2, as transformers' composites do)."""
+    if value is None:
+        return AutoConfig.for_model("qwen2")
+    if isinstance(value, dict):
+        if "model_type" not in value:
+            raise ValueError(f"{name} must name its model_type, for example qwen2, qwen3 or llama.")
+        fields = dict(value)
+        return AutoConfig.for_model(fields.pop("model_type"), **fields)
+    if not hasattr(value, "vocab_size") or not hasattr(value, "hidden_size"):
+        raise ValueError(f"{name} must be the config of a causal language model, not {type(value).__name__}.")
+    return value
+
+
+C3Config.register_for_auto_class()
+
+__all__ = ["C3Config"]

@@ -1,0 +1,236 @@
+"""Texts to training batches: sources, token stream, ratio curriculum, collator."""
+
+import bisect
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+# Random tokens carry their full entropy, about five times that of text, so that high ratios could not hold them.
+RANDOM_WINDOW_RATIO = 8
+LOADERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".txt": "text"}
+
+
+def load_texts(source, split="train", column="text"):
+    """
+    Texts of one source.
+
+    Args:
+        source (`str`): a .parquet, .jsonl or .txt file (one text per file), or the name of a Hub dataset.
+        split (`str`): which split of a Hub dataset.
+        column (`str`): the column that holds the text.
+
+    Returns:
+        `datasets.Dataset` with one column, `text`.
+
+    Raises:
+        FileNotFoundError: a file that is not there.
+        ValueError: a file of another kind, or without the column.
+    """
+    import datasets
+
+    path = Path(source)
+    if path.suffix in LOADERS:
+        if not path.is_file():
+            raise FileNotFoundError(f"No such data file: {source}.")
+        options = {"sample_by": "document"} if path.suffix == ".txt" else {}
+        dataset = datasets.load_dataset(LOADERS[path.suffix], data_files=str(path), split="train", **options)
+    elif path.exists():
+        raise ValueError(f"{source} is not a {', '.join(LOADERS)} file.")
+    else:
+        dataset = datasets.load_dataset(source, split=split)
+    if column not in dataset.column_names:
+        raise ValueError(f"{source} has no column {column!r}; it has {', '.join(dataset.column_names)}.")
+    return dataset.select_columns([column]).rename_column(column, "text") if column != "text" else (
+        dataset.select_columns(["text"])
+    )
+
+
+class TokenStream:
+    """
+    All documents of a corpus as one array of token ids, and the blocks that cover it.
+
+    A document is covered by blocks of `block_size` tokens; the last one ends with the document and so overlaps the one
+    before. A document shorter than a block is one shorter block. Nothing is dropped but empty documents, which are counted.
+
+    Attributes:
+        ids (`np.ndarray` of shape `(tokens,)`, int32), blocks (`np.ndarray` of shape `(blocks, 2)`): start and length.
+    """
+
+    def __init__(self, texts, processor, block_size, num_proc=None):
+        def tokenize(batch):
+            windows = processor.tokenizer(
+                batch["text"], add_special_tokens=False, split_special_tokens=True, verbose=False
+            )
+            return {"ids": windows["input_ids"]}
+
+        tokenized = texts.map(
+            tokenize,
+            batched=True,
+            batch_size=200,
+            remove_columns=texts.column_names,
+            num_proc=num_proc,
+            desc="Tokenizing",
+        )
+        lists = tokenized.with_format("arrow")["ids"] if False else tokenized.data.column("ids").combine_chunks()
+        self.ids = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
+        lengths = np.diff(lists.offsets.to_numpy()) if hasattr(lists, "offsets") else None
+        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        self.num_documents = len(lengths)
+        self.num_empty = int((lengths == 0).sum())
+        blocks = []
+        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
+            if length <= block_size:
+                blocks += [(start, length)] if length else []
+                continue
+            blocks += [(start + i, block_size) for i in range(0, length - block_size + 1, block_size)]
+            if length % block_size:
+                blocks.append((start + length - block_size, block_size))
+        self.blocks = np.array(blocks, dtype=np.int64)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """
+    A stretch of a curriculum.
+
+    Args:
+        until (`float`): share of the run at which it ends; 1.0 for the last phase.
+        windows (`list[int]`): window lengths in tokens, drawn per batch.
+        ratios (`list[float]`): lowest and highest compression ratio, drawn per batch, uniform in their logarithm.
+    """
+
+    until: float
+    windows: list[int]
+    ratios: list[float]
+
+
+def check_curriculum(phases):
+    """Raises `ValueError` unless the phases follow each other up to 1.0 with sensible windows and ratios."""
+    ends = [phase.until for phase in phases]
+    if not ends or ends != sorted(set(ends)) or ends[0] <= 0 or ends[-1] != 1.0:
+        raise ValueError(f"curriculum: `until` must rise from above 0 to exactly 1.0, not {ends}.")
+    for phase in phases:
+        if not phase.windows or min(phase.windows) < 1:
+            raise ValueError(f"curriculum: windows must be token counts of 1 or more, not {phase.windows}.")
+        if len(phase.ratios) != 2 or not 1 <= phase.ratios[0] <= phase.ratios[1]:
+            raise ValueError(f"curriculum: ratios must be [lowest, highest], at least 1, not {phase.ratios}.")
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """One training window: where it lies in the stream, its N, and the seed of its input dropout."""
+
+    start: int
+    length: int
+    num_latents: int
+    seed: int
+
+
+class CurriculumSampler(Sampler):
+    """
+    Batches of `WindowSpec`, one list per micro-batch of the run; batch i depends on `seed` and i alone, so a run that is
+    resumed sees what an uninterrupted one sees.
+
+    All windows of a batch have one length and one ratio, so that nothing is padded. An epoch visits every block once.
+    """
+
+    def __init__(self, blocks, phases, num_batches, tokens_per_batch, seed=0):
+        check_curriculum(phases)
+        self.block_size = max(length for phase in phases for length in phase.windows)
+        self.blocks_per_batch = max(1, tokens_per_batch // self.block_size)
+        if len(blocks) < self.blocks_per_batch:
+            raise ValueError(
+                f"The data give {len(blocks)} blocks of {self.block_size} tokens, but a batch takes "
+                f"{self.blocks_per_batch}; give more text or fewer tokens per batch."
+            )
+        self.blocks, self.phases, self.num_batches, self.seed = blocks, phases, num_batches, seed
+        self._order = (None, None)
+
+    def __len__(self):
+        return self.num_batches
+
+    def __iter__(self):
+        return (self.batch(index) for index in range(self.num_batches))
+
+    def phase(self, index):
+        """The phase that batch `index` belongs to."""
+        ends = [phase.until for phase in self.phases]
+        return self.phases[min(bisect.bisect_right(ends, index / self.num_batches), len(ends) - 1)]
+
+    def batch(self, index):
+        """`list[WindowSpec]` of batch `index`."""
+        rng = np.random.default_rng([self.seed, 1, index])
+        phase = self.phase(index)
+        window = int(rng.choice(phase.windows))
+        ratio = math.exp(rng.uniform(*(math.log(r) for r in phase.ratios)))
+        specs = []
+        for start, length in self._blocks_of(index):
+            for offset in range(0, length, window):
+                size = min(window, length - offset)
+                specs.append(WindowSpec(start + offset, size, max(1, round(size / ratio)), int(rng.integers(2**31))))
+        return specs
+
+    def _blocks_of(self, index):
+        batches_per_epoch = len(self.blocks) // self.blocks_per_batch
+        epoch, position = divmod(index, batches_per_epoch)
+        if self._order[0] != epoch:
+            self._order = (epoch, np.random.default_rng([self.seed, 2, epoch]).permutation(len(self.blocks)))
+        chosen = self._order[1][position * self.blocks_per_batch : (position + 1) * self.blocks_per_batch]
+        return self.blocks[chosen].tolist()
+
+
+class WindowDataset(Dataset):
+    """
+    Training windows by `WindowSpec`.
+
+    Decoder-input dropout: in a share `dropout_windows` of the windows, a share of the decoder's input tokens drawn
+    uniformly from 0 to 1 is hidden behind the mask embedding, so that the decoder must read the latents rather than its
+    own past; without it a model that scores well under teacher forcing falls apart when it runs freely.
+
+    A share `random_windows` of the windows at ratios up to `RANDOM_WINDOW_RATIO` holds uniformly random tokens instead
+    of text, so that rare tokens are learned and copying does not lean on the language.
+    """
+
+    def __init__(self, ids, vocab_size, dropout_windows=0.0, random_windows=0.0):
+        self.ids, self.vocab_size = ids, vocab_size
+        self.dropout_windows, self.random_windows = dropout_windows, random_windows
+
+    def __len__(self):
+        return len(self.ids)
+
+    def __getitem__(self, spec):
+        rng = np.random.default_rng(spec.seed)
+        share = rng.uniform() if rng.uniform() < self.dropout_windows else 0.0
+        ids = self.ids[spec.start : spec.start + spec.length]
+        if spec.length <= RANDOM_WINDOW_RATIO * spec.num_latents and rng.uniform() < self.random_windows:
+            ids = rng.integers(self.vocab_size, size=spec.length)
+        return {
+            "ids": ids.tolist(),
+            "num_latents": spec.num_latents,
+            "hidden": rng.uniform(size=spec.length) < share,
+        }
+
+
+class ReconstructionCollator:
+    """Batches of `WindowDataset` items to inputs of `C3Model.forward`."""
+
+    def __init__(self, processor, mask_token_id):
+        self.processor, self.mask_token_id = processor, mask_token_id
+
+    def __call__(self, examples):
+        ids = [example["ids"] for example in examples]
+        counts = [example["num_latents"] for example in examples]
+        batch = self.processor.context_inputs(ids, counts)
+        spans = [[(n, len(each))] for n, each in zip(counts, ids, strict=True)]
+        batch.update(self.processor.prompt_inputs(spans, targets=ids))
+        for row, example in enumerate(examples):
+            length = len(example["ids"])
+            hidden = torch.from_numpy(example["hidden"])
+            # The last token is never an input, only a label: hiding it changes nothing.
+            batch["input_ids"][row, -length:][hidden] = self.mask_token_id
+        batch["logits_to_keep"] = max(map(len, ids)) + 1
+        return dict(batch)

@@ -1,0 +1,1 @@
+"""Evaluation of latent compression: metrics and the scripts that apply them."""

@@ -1,0 +1,79 @@
+"""Short fingerprints that say whether two configurations, sets of weights or tokenizers are the same.
+
+A latent context is only readable by the decoder that it was made for, so latents carry the fingerprints of their model
+(see `latents_c3.py`). A fingerprint is the first 16 hexadecimal digits of a SHA-256: it finds accidents, not attacks.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+import torch
+
+FINGERPRINT_DIGITS = 16
+# Tensors above the threshold are sampled, so that a model of billions of weights takes about a second.
+FULL_HASH_BYTES = 1 << 20
+SAMPLE_BYTES = 1 << 18
+# What loading, saving or upgrading a library changes without changing what the model computes.
+VOLATILE_CONFIG_KEYS = frozenset(
+    "_attn_implementation _commit_hash _name_or_path architectures attn_implementation auto_map dtype torch_dtype "
+    "transformers_version use_cache".split()
+)
+
+
+def fingerprint_config(config: Mapping) -> str:
+    """Fingerprint of a configuration as a dictionary (`config.to_dict()`): SHA-256 of its canonical JSON.
+
+    The order of keys does not count, and `VOLATILE_CONFIG_KEYS` are left out at every depth. Raises `TypeError` for a
+    value that JSON cannot hold.
+    """
+
+    def canonical(value):
+        if isinstance(value, Mapping):
+            # Keys become strings before they are sorted: {2: .., 10: ..} must equal its own reloaded JSON.
+            return {str(key): canonical(item) for key, item in value.items() if key not in VOLATILE_CONFIG_KEYS}
+        return [canonical(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return _digest(_canonical_json(canonical(config)))
+
+
+def fingerprint_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Fingerprint of named tensors (`model.state_dict()`): SHA-256 over names, dtypes, shapes and raw bytes.
+
+    It depends neither on the device nor on the order of names. A tensor over `FULL_HASH_BYTES` (1 MiB) counts with a
+    fixed sample: every k-th row of its first dimension and the last row, k chosen for about `SAMPLE_BYTES` (256 KiB).
+    A training step that moves every row is noticed; an edit of a few rows of a large table may not be.
+    """
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach()
+        sha.update(_canonical_json([name, str(tensor.dtype), list(tensor.shape)]))
+        size = tensor.numel() * tensor.element_size()
+        if size > FULL_HASH_BYTES:
+            tensor = torch.cat([tensor[:: -(-size // SAMPLE_BYTES)], tensor[-1:]])
+        # As bytes, because NumPy has no bfloat16.
+        sha.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return sha.hexdigest()[:FINGERPRINT_DIGITS]
+
+
+def fingerprint_tokenizer(tokenizer) -> str:
+    """Fingerprint of a tokenizer: of its `tokenizers` backend where there is one, else of its vocabulary.
+
+    Truncation and padding are left out of the backend: every call of a tokenizer may set them.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if hasattr(backend, "to_str"):
+        state = json.loads(backend.to_str())
+        return _digest(_canonical_json({k: v for k, v in state.items() if k not in ("truncation", "padding")}))
+    return _digest(_canonical_json(sorted(tokenizer.get_vocab().items())))
+
+
+def _canonical_json(value) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:FINGERPRINT_DIGITS]
+
+
+__all__ = ["fingerprint_config", "fingerprint_tensors", "fingerprint_tokenizer"]

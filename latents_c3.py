@@ -1,0 +1,316 @@
+"""`C3Latents`: the latent contexts of a batch of texts.
+
+A latent context is what Context Cascade Compression (C3, arXiv 2511.15244) keeps of a text: N projected vectors for
+each window of the text. Windows may differ in N and texts in their number of windows, so the container is ragged: all
+vectors lie in one matrix, with the lengths beside it.
+"""
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import InitVar, asdict, dataclass, field, fields, replace
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+
+import torch
+
+from .latents_file_c3 import FORMAT_VERSION, LatentFormatError, read_latents_file, write_latents_file
+
+VALUE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+LENGTH_FIELDS = ("latent_lengths", "text_lengths", "window_counts")
+FINGERPRINT_FIELDS = ("config_fingerprint", "weights_fingerprint", "tokenizer_fingerprint")
+
+
+class LatentMismatchError(ValueError):
+    """Latents of one model met another model, or latents of another model."""
+
+
+@dataclass(frozen=True)
+class LatentProvenance:
+    """Where latents come from. Every field is a string; an empty one means unknown and is never compared.
+
+    The fingerprints are short hexadecimal digests (`fingerprints_c3.py`); `dtype` is the precision the model ran in.
+    """
+
+    model_name: str = ""
+    config_fingerprint: str = ""
+    weights_fingerprint: str = ""
+    dtype: str = ""
+    latent_position_layout: str = ""
+    tokenizer_fingerprint: str = ""
+    library_version: str = ""
+
+    def __post_init__(self):
+        for name, value in vars(self).items():
+            if not isinstance(value, str):
+                raise TypeError(f"provenance.{name} must be a str, got {type(value).__name__}: {value!r}")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class C3Latents:
+    """Latent contexts of T texts, cut into W windows in all; window w has N_w latents.
+
+    Args:
+        values (`torch.Tensor` of shape `(sum of N_w, D_dec)`): float32, float16 or bfloat16, projected to the decoder's
+            width, windows one after the other.
+        latent_lengths (`torch.LongTensor` of shape `(W,)`): N_w.
+        text_lengths (`torch.LongTensor` of shape `(W,)`): text tokens that each window stands for, so that a
+            reconstruction stops after exactly that many.
+        window_counts (`torch.LongTensor` of shape `(T,)`): windows of each text.
+        provenance (`LatentProvenance`): the model that made them.
+        check_finite (`bool`): whether to look for NaN and infinities; False where they were looked for already.
+
+    The lengths stay on the CPU, where cutting needs them; only `values` follows `to`. Texts are picked by an int, a
+    slice or a list of ints, and come back as `C3Latents` again (sharing memory when they are neighbours).
+
+    Raises `TypeError` for something that is not a tensor, `ValueError` for anything else that does not fit.
+    """
+
+    values: torch.Tensor
+    latent_lengths: torch.Tensor
+    text_lengths: torch.Tensor
+    window_counts: torch.Tensor
+    provenance: LatentProvenance = field(default_factory=LatentProvenance)
+    check_finite: InitVar[bool] = True
+
+    def __post_init__(self, check_finite: bool):
+        for name, rank in (("values", 2), *((name, 1) for name in LENGTH_FIELDS)):
+            tensor, allowed = getattr(self, name), VALUE_DTYPES if name == "values" else (torch.int64,)
+            if not isinstance(tensor, torch.Tensor):
+                raise TypeError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
+            if tensor.dtype not in allowed:
+                raise ValueError(f"{name} must be {' or '.join(map(str, allowed))}, not {tensor.dtype}")
+            if tensor.dim() != rank:
+                raise ValueError(f"{name} must have {rank} dimension(s), got shape {tuple(tensor.shape)}")
+        for name in LENGTH_FIELDS:
+            lengths = getattr(self, name).cpu()
+            object.__setattr__(self, name, lengths)  # frozen for everybody else
+            if (lengths < 1).any():
+                index = int((lengths < 1).nonzero()[0])
+                raise ValueError(f"{name} must be at least 1, but {name}[{index}] is {int(lengths[index])}")
+        if not len(self):
+            raise ValueError("window_counts is empty: C3Latents holds at least one text")
+        windows = f"windows but latent_lengths has {self.num_windows}"
+        rows = f"latents but values has {self.num_latents} rows"
+        for name, count, held, against in (
+            ("text_lengths describes", len(self.text_lengths), self.num_windows, windows),
+            ("window_counts sums to", self._window_starts[-1], self.num_windows, windows),
+            ("latent_lengths sums to", self._latent_starts[-1], self.num_latents, rows),
+        ):
+            if count != held:
+                raise ValueError(f"{name} {count} {against}")
+        if not self.hidden_size:
+            raise ValueError(f"values has no columns: shape {tuple(self.values.shape)}")
+        bad = _first_non_finite_row(self.values) if check_finite else None
+        if bad is not None:
+            hint = "; float16 overflows above 65504, bfloat16 does not" if self.dtype == torch.float16 else ""
+            raise ValueError(f"values is not finite (NaN or infinity), first in latent {bad} (row index){hint}")
+
+    # Python sums and not torch's: lengths from a hostile file must not wrap around to a sum that fits.
+    @cached_property
+    def _window_starts(self) -> list[int]:
+        return [0, *accumulate(self.window_counts.tolist())]
+
+    @cached_property
+    def _latent_starts(self) -> list[int]:
+        return [0, *accumulate(self.latent_lengths.tolist())]
+
+    @cached_property
+    def text_tokens(self) -> int:
+        """Text tokens of all texts together."""
+        return sum(self.text_lengths.tolist())
+
+    @property
+    def num_windows(self) -> int:
+        return len(self.latent_lengths)
+
+    @property
+    def num_latents(self) -> int:
+        return self.values.shape[0]
+
+    @property
+    def hidden_size(self) -> int:
+        return self.values.shape[1]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.values.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.values.device
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of `values`."""
+        return self.values.numel() * self.values.element_size()
+
+    @property
+    def ratio(self) -> float:
+        """Text tokens per latent over all texts, in tokens of the compressor's own tokenizer."""
+        return self.text_tokens / self.num_latents
+
+    @property
+    def ratios(self) -> list[float]:
+        """`ratio` of each text."""
+        return [text.ratio for text in self]
+
+    def __len__(self) -> int:
+        return len(self.window_counts)
+
+    def __iter__(self) -> Iterator["C3Latents"]:
+        return (self[index] for index in range(len(self)))
+
+    def __getitem__(self, index: int | slice | Sequence[int]) -> "C3Latents":
+        items = index if isinstance(index, (list, tuple)) else [index]
+        if any(isinstance(item, bool) for item in items):
+            raise TypeError("a mask of booleans does not pick texts: pass their indices")
+        texts = range(len(self))
+        try:
+            picked = list(texts[index]) if isinstance(index, slice) else [texts[item] for item in items]
+        except IndexError:
+            raise IndexError(f"text {index} is out of range: there are {len(self)} texts") from None
+        if not picked:
+            raise IndexError(f"{index} picks none of {len(self)} texts: C3Latents holds at least one text")
+        neighbours = picked == list(range(picked[0], picked[0] + len(picked)))
+        spans = [(picked[0], picked[-1] + 1)] if neighbours else [(text, text + 1) for text in picked]
+        windows = [(self._window_starts[start], self._window_starts[end]) for start, end in spans]
+        latents = [(self._latent_starts[start], self._latent_starts[end]) for start, end in windows]
+        return C3Latents(
+            _take(self.values, latents),
+            _take(self.latent_lengths, windows),
+            _take(self.text_lengths, windows),
+            _take(self.window_counts, spans),
+            self.provenance,
+            check_finite=False,
+        )
+
+    def __repr__(self) -> str:
+        power = (self.nbytes.bit_length() - 1) // 10
+        parts = [
+            f"texts={len(self)}, windows={self.num_windows}, latents={self.num_latents}, width={self.hidden_size}",
+            f"dtype={str(self.dtype).removeprefix('torch.')}, text_tokens={self.text_tokens}, ratio={self.ratio:.1f}x",
+            f"{self.nbytes / 1024**power:.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}",
+        ]
+        parts += [f"device={self.device}"] if self.device.type != "cpu" else []
+        parts += [f"model={self.provenance.model_name!r}"] if self.provenance.model_name else []
+        return f"C3Latents({', '.join(parts)})"
+
+    def windows(self) -> list[torch.Tensor]:
+        """The latents of each window, W views of shape `(N_w, D_dec)`."""
+        return list(self.values.split(self.latent_lengths.tolist()))
+
+    def windows_of(self, text_index: int) -> list[torch.Tensor]:
+        """The latents of each window of one text, views of shape `(N_w, D_dec)`."""
+        return self[text_index].windows()
+
+    def to(self, *args, **kwargs) -> "C3Latents":
+        """`values` on another device and/or in another dtype, with the arguments of `torch.Tensor.to`.
+
+        Raises `ValueError` when numbers overflow in the new dtype.
+        """
+        values = self.values.to(*args, **kwargs)
+        return self if values is self.values else replace(self, values=values, check_finite=values.dtype != self.dtype)
+
+    @classmethod
+    def cat(cls, parts: Sequence["C3Latents"]) -> "C3Latents":
+        """All texts of `parts`, in order. A field of the provenance is kept where all parts agree, else left empty.
+
+        Raises `ValueError` when width, dtype or device differ, `LatentMismatchError` when known fingerprints differ.
+        """
+        parts = list(parts)
+        if not parts:
+            raise ValueError("parts is empty: C3Latents.cat needs at least one C3Latents")
+        for name, remedy in (
+            ("hidden_size", "they were made for different decoders"),
+            ("dtype", "convert with .to(dtype) first"),
+            ("device", "move with .to(device) first"),
+        ):
+            found = dict.fromkeys(str(getattr(part, name)) for part in parts)
+            if len(found) > 1:
+                raise ValueError(f"cannot concatenate latents of different {name} ({', '.join(found)}): {remedy}")
+        for name in FINGERPRINT_FIELDS:
+            makers = {getattr(part.provenance, name): part.provenance for part in parts}
+            makers.pop("", None)
+            if len(makers) > 1:
+                raise LatentMismatchError(
+                    f"cannot concatenate latents of different models: {name} differs between "
+                    f"{' and '.join(_describe(maker) for maker in list(makers.values())[:2])}"
+                )
+        common = {f.name: {getattr(part.provenance, f.name) for part in parts} for f in fields(LatentProvenance)}
+        return cls(
+            *(torch.cat([getattr(part, name) for part in parts]) for name in ("values", *LENGTH_FIELDS)),
+            LatentProvenance(**{name: seen.pop() if len(seen) == 1 else "" for name, seen in common.items()}),
+            check_finite=False,
+        )
+
+    def check_compatible(
+        self, config_fingerprint: str, weights_fingerprint: str, model_name: str, tokenizer_fingerprint: str = ""
+    ) -> None:
+        """Raises `LatentMismatchError` unless the model described is the one that made these latents.
+
+        Only fingerprints are compared, and only where both sides know theirs: a name may be a path.
+        """
+        model = LatentProvenance(
+            model_name=model_name,
+            config_fingerprint=config_fingerprint,
+            weights_fingerprint=weights_fingerprint,
+            tokenizer_fingerprint=tokenizer_fingerprint,
+        )
+        pairs = {name: {getattr(self.provenance, name), getattr(model, name)} for name in FINGERPRINT_FIELDS}
+        differing = [name for name, values in pairs.items() if len(values) == 2 and "" not in values]
+        if differing:
+            raise LatentMismatchError(
+                f"these latents were made by {_describe(self.provenance)}, but the model is {_describe(model)}: "
+                f"{', '.join(differing)} differ(s). Latents are only readable by the model that made them: load that "
+                "model or compress the texts again. allow_mismatch=True overrides this check"
+            )
+
+    def save(self, path: str | os.PathLike) -> Path:
+        """Writes one safetensors file and returns its path. A file already there is only replaced by a complete one.
+
+        Raises `FileNotFoundError` when the folder does not exist, `OSError` when writing fails; no half file is left.
+        """
+        tensors = {name: getattr(self, name).detach() for name in ("values", *LENGTH_FIELDS)}
+        return write_latents_file(path, tensors, asdict(self.provenance))
+
+    @classmethod
+    def load(cls, path: str | os.PathLike, device: str | torch.device = "cpu") -> "C3Latents":
+        """Reads what `save` wrote. On the CPU `values` stays memory-mapped.
+
+        Raises `FileNotFoundError` when there is no file, `LatentFormatError` when it is truncated, of another kind,
+        of a newer format, or holds tensors that do not fit together or are not finite.
+        """
+        tensors, provenance = read_latents_file(path, ("values", *LENGTH_FIELDS))
+        known = {f.name: provenance[f.name] for f in fields(LatentProvenance) if f.name in provenance}
+        try:
+            latents = cls(**tensors, provenance=LatentProvenance(**known))
+        except (TypeError, ValueError) as error:
+            raise LatentFormatError(
+                f"{os.fspath(path)} holds damaged latents: {error}. Compress the texts again"
+            ) from error
+        return latents.to(device)
+
+
+def _take(tensor: torch.Tensor, spans: list[tuple[int, int]]) -> torch.Tensor:
+    pieces = [tensor[start:end] for start, end in spans]
+    return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+
+
+def _first_non_finite_row(values: torch.Tensor) -> int | None:
+    # aminmax propagates NaN and allocates nothing, where isfinite would build several matrices of this size.
+    values = values.detach()
+    if all(math.isfinite(bound) for bound in torch.aminmax(values)):
+        return None
+    low, high = torch.aminmax(values, dim=1)
+    return int((~(low.isfinite() & high.isfinite())).nonzero()[0])
+
+
+def _describe(provenance: LatentProvenance) -> str:
+    known = [f"{name} {getattr(provenance, name)}" for name in FINGERPRINT_FIELDS if getattr(provenance, name)]
+    name = repr(provenance.model_name) if provenance.model_name else "an unnamed model"
+    return f"{name} ({', '.join(known)})"
+
+
+__all__ = ["FORMAT_VERSION", "C3Latents", "LatentFormatError", "LatentMismatchError", "LatentProvenance"]

@@ -1,0 +1,285 @@
+"""PyTorch C3 model: Context Cascade Compression (arXiv 2511.15244)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
+from transformers.cache_utils import Cache
+from transformers.loss.loss_utils import ForCausalLMLoss
+from transformers.utils import ModelOutput
+
+from .compression_c3 import CompressionMixin
+from .configuration_c3 import C3Config
+
+
+@dataclass
+class C3Output(ModelOutput):
+    r"""
+    loss (`torch.Tensor` of shape `(1,)`, *optional*): next-token loss over the labels that are not -100.
+    logits (`torch.Tensor` of shape `(batch, kept, vocab)`): prediction scores of the decoder.
+    past_key_values (`Cache`, *optional*): the decoder's cache.
+    hidden_states, attentions (`tuple[torch.Tensor]`, *optional*): the decoder's.
+    latents (`torch.Tensor` of shape `(latents, decoder width)`, *optional*): projected latents, in placeholder order.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    past_key_values: Cache | None = None
+    hidden_states: tuple[torch.Tensor] | None = None
+    attentions: tuple[torch.Tensor] | None = None
+    latents: torch.Tensor | None = None
+
+
+class C3Projector(nn.Module):
+    """Maps the encoder's states at the query positions, `[latents, D_enc]`, to the decoder's width, `[latents, D_dec]`."""
+
+    def __init__(self, config):
+        super().__init__()
+        d_enc, d_dec = config.encoder_config.hidden_size, config.decoder_config.hidden_size
+        self.linear_1 = nn.Linear(d_enc, d_dec)
+        self.linear_2 = nn.Linear(d_dec, d_dec) if config.projector == "mlp" else None
+
+    def forward(self, hidden_states):
+        hidden_states = self.linear_1(hidden_states)
+        if self.linear_2 is not None:
+            hidden_states = self.linear_2(nn.functional.gelu(hidden_states))
+        return hidden_states
+
+
+class C3PreTrainedModel(PreTrainedModel):
+    config_class = C3Config
+    base_model_prefix = ""
+    main_input_name = "input_ids"
+    supports_gradient_checkpointing = True
+    _skip_keys_device_placement = ["past_key_values"]
+    _supports_flash_attn = True
+    _supports_sdpa = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+
+
+class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
+    """
+    Context encoder, projector and decoder in cascade (arXiv 2511.15244, section 3).
+
+    Args:
+        config ([`C3Config`]): the configuration.
+        encoder (`PreTrainedModel`, *optional*): a backbone without LM head; made from `config.encoder_config` if absent.
+        decoder (`PreTrainedModel`, *optional*): a causal LM; made from `config.decoder_config` if absent.
+    """
+
+    # Applied when config.tie_word_embeddings: the encoder reads with the decoder's embedding table.
+    _tied_weights_keys = {"encoder.embed_tokens.weight": "decoder.model.embed_tokens.weight"}
+
+    def __init__(self, config, encoder=None, decoder=None):
+        super().__init__(config)
+        self.encoder = AutoModel.from_config(config.encoder_config) if encoder is None else encoder
+        self.decoder = AutoModelForCausalLM.from_config(config.decoder_config) if decoder is None else decoder
+        # Embeddings, not bare parameters: ZeRO-3 hooks, default initialisation and PEFT's modules_to_save all apply.
+        self.context_queries = nn.Embedding(config.num_queries, config.encoder_config.hidden_size)
+        self.projector = C3Projector(config)
+        self.mask_embedding = nn.Embedding(1, config.decoder_config.hidden_size) if config.use_mask_embedding else None
+        self.loss_function = ForCausalLMLoss
+        self.post_init()
+
+    def _init_weights(self, module):
+        if isinstance(module, (nn.Linear, nn.Embedding)):
+            nn.init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)
+            if getattr(module, "bias", None) is not None:
+                nn.init.zeros_(module.bias)
+
+    def get_input_embeddings(self):
+        return self.decoder.get_input_embeddings()
+
+    def set_input_embeddings(self, value):
+        self.decoder.set_input_embeddings(value)
+
+    def get_output_embeddings(self):
+        return self.decoder.get_output_embeddings()
+
+    def encode_context(self, context_input_ids, context_attention_mask=None, context_position_ids=None):
+        """
+        Runs the context encoder and the projector.
+
+        Args:
+            context_input_ids (`torch.LongTensor` of shape `(windows, length)`): text ids and query placeholders.
+            context_attention_mask (`torch.Tensor` of shape `(windows, length)`, *optional*): 0 at padding.
+            context_position_ids (`torch.Tensor` of shape `(windows, length)`, *optional*): may be fractional;
+                by default what `config.latent_position_layout` says.
+
+        Returns:
+            `torch.Tensor` of shape `(latents, D_dec)`: latents of all windows, in the placeholders' order.
+        """
+        is_query = context_input_ids == self.config.query_token_id
+        if context_attention_mask is None:
+            # Without a mask transformers takes positions that do not rise by one for packed sequences.
+            context_attention_mask = torch.ones_like(context_input_ids)
+        if context_position_ids is None:
+            context_position_ids = context_positions(
+                is_query, context_attention_mask.bool(), self.config.latent_position_layout
+            )
+        inputs_embeds = self.encoder.get_input_embeddings()(context_input_ids.masked_fill(is_query, 0))
+        if self.config.num_queries == 1:
+            queries = self.context_queries.weight[0].to(inputs_embeds.dtype)
+            inputs_embeds = torch.where(is_query.unsqueeze(-1), queries, inputs_embeds)
+        else:
+            index = (is_query.cumsum(-1) - 1)[is_query]
+            if index.numel() and int(index.max()) >= self.config.num_queries:
+                raise ValueError(
+                    f"A window holds {int(index.max()) + 1} queries, but this model was trained with "
+                    f"{self.config.num_queries}; ask for num_latents={self.config.num_queries} or fewer."
+                )
+            queries = self.context_queries(index).to(inputs_embeds.dtype)
+            inputs_embeds = inputs_embeds.masked_scatter(is_query.unsqueeze(-1), queries)
+        hidden_states = self.encoder(
+            inputs_embeds=inputs_embeds,
+            attention_mask=context_attention_mask,
+            position_ids=context_position_ids,
+            use_cache=False,
+        ).last_hidden_state
+        return self.projector(hidden_states[is_query])
+
+    def embed_prompt(self, input_ids, latents=None):
+        """
+        The decoder's input embeddings, with latents and mask embeddings in their placeholders.
+
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch, length)`): ids with placeholders.
+            latents (`torch.Tensor` of shape `(…, D_dec)`, *optional*): one projected latent per placeholder, in order.
+
+        Returns:
+            `torch.Tensor` of shape `(batch, length, D_dec)`.
+        """
+        is_latent = input_ids == self.config.latent_token_id
+        is_placeholder = is_latent
+        if self.mask_embedding is not None:
+            is_mask = input_ids == self.config.mask_token_id
+            is_placeholder = is_latent | is_mask
+        inputs_embeds = self.decoder.get_input_embeddings()(input_ids.masked_fill(is_placeholder, 0))
+        if self.mask_embedding is not None:
+            mask_embedding = self.mask_embedding.weight[0].to(inputs_embeds.dtype)
+            inputs_embeds = torch.where(is_mask.unsqueeze(-1), mask_embedding, inputs_embeds)
+        if latents is None:
+            return inputs_embeds
+        if latents.shape[-1] != self.config.hidden_size:
+            raise ValueError(
+                f"latents are {latents.shape[-1]} wide, but this model's decoder reads {self.config.hidden_size}; "
+                "give projected latents of this model (compress makes them)."
+            )
+        latents = latents.reshape(-1, latents.shape[-1])
+        if int(is_latent.sum()) != latents.shape[0]:
+            raise ValueError(f"input_ids hold {int(is_latent.sum())} latent placeholders for {latents.shape[0]} latents.")
+        return inputs_embeds.masked_scatter(
+            is_latent.unsqueeze(-1), latents.to(inputs_embeds.device, inputs_embeds.dtype)
+        )
+
+    def forward(
+        self,
+        input_ids: torch.LongTensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Cache | None = None,
+        inputs_embeds: torch.FloatTensor | None = None,
+        context_input_ids: torch.LongTensor | None = None,
+        context_attention_mask: torch.Tensor | None = None,
+        context_position_ids: torch.Tensor | None = None,
+        latents: torch.FloatTensor | None = None,
+        labels: torch.LongTensor | None = None,
+        use_cache: bool | None = None,
+        logits_to_keep: int | torch.Tensor = 0,
+        **kwargs,
+    ) -> C3Output:
+        r"""
+        Args:
+            input_ids (`torch.LongTensor` of shape `(batch, length)`):
+                The decoder's ids, with `config.latent_token_id` wherever a latent goes; several spans are allowed.
+            attention_mask (`torch.Tensor` of shape `(batch, length)`, *optional*): 0 at padding.
+            position_ids (`torch.Tensor` of shape `(batch, length)`, *optional*):
+                May be fractional. Required with the uniform layout when there are latents: [`C3Processor`] makes them.
+            context_input_ids, context_attention_mask, context_position_ids:
+                The windows to compress, see `encode_context`; their latents fill the placeholders in order.
+            latents (`torch.FloatTensor` of shape `(latents, D_dec)` or `(batch, N, D_dec)`, *optional*):
+                Projected latents made earlier, instead of a context.
+            labels (`torch.LongTensor` of shape `(batch, length)`, *optional*): -100 where nothing is learned.
+            logits_to_keep (`int`, defaults to 0, all):
+                Computes logits for the last so many positions only; every label must lie there.
+
+        Raises:
+            ValueError: inputs that do not fit together; the message says which.
+        """
+        if (input_ids is None) == (inputs_embeds is None):
+            raise ValueError("Give exactly one of input_ids and inputs_embeds.")
+        if context_input_ids is not None and latents is not None:
+            raise ValueError("Give context_input_ids or latents, not both.")
+        if inputs_embeds is not None and (context_input_ids is not None or latents is not None):
+            raise ValueError("Latents fill placeholders of input_ids; give input_ids, not inputs_embeds, with them.")
+        if context_input_ids is not None:
+            latents = self.encode_context(context_input_ids, context_attention_mask, context_position_ids)
+        if inputs_embeds is None:
+            inputs_embeds = self.embed_prompt(input_ids, latents)
+        if latents is not None and position_ids is None and self.config.latent_position_layout == "uniform":
+            raise ValueError(
+                "With the uniform layout the decoder needs position_ids for latents; C3Processor returns them."
+            )
+        if attention_mask is None and position_ids is not None and past_key_values is None:
+            # Without a mask transformers takes positions that do not rise by one for packed sequences.
+            attention_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
+
+        # Training never reads the cache, and gradient checkpointing cannot have one.
+        if labels is not None and use_cache is None:
+            use_cache = False
+        outputs = self.decoder(
+            inputs_embeds=inputs_embeds,
+            attention_mask=attention_mask,
+            position_ids=position_ids,
+            past_key_values=past_key_values,
+            use_cache=use_cache,
+            logits_to_keep=logits_to_keep,
+            **{name: kwargs[name] for name in kwargs if name in ("output_hidden_states", "output_attentions")},
+        )
+        loss = None
+        if labels is not None:
+            kept = outputs.logits.shape[1]
+            if kept < labels.shape[1] and bool((labels[:, : labels.shape[1] - kept + 1] != -100).any()):
+                raise ValueError(f"logits_to_keep={kept} leaves out positions that have labels.")
+            loss = self.loss_function(
+                logits=outputs.logits,
+                labels=labels[:, -kept:],
+                vocab_size=self.config.decoder_config.vocab_size,
+                num_items_in_batch=kwargs.get("num_items_in_batch"),
+            )
+        return C3Output(
+            loss=loss,
+            logits=outputs.logits,
+            past_key_values=outputs.past_key_values,
+            hidden_states=outputs.hidden_states,
+            attentions=outputs.attentions,
+            latents=latents,
+        )
+
+
+def context_positions(is_query, is_kept, layout):
+    """
+    Position ids of the encoder's input.
+
+    Args:
+        is_query (`torch.BoolTensor` of shape `(windows, length)`): True at query placeholders.
+        is_kept (`torch.BoolTensor` of shape `(windows, length)`): False at padding.
+        layout (`str`): `"appended"` or `"uniform"`, see [`C3Config`].
+
+    Returns:
+        `torch.LongTensor` (appended) or `torch.FloatTensor` (uniform) of shape `(windows, length)`.
+    """
+    if layout == "appended":
+        return (is_kept.cumsum(-1) - 1).clamp(min=0)
+    is_text = is_kept & ~is_query
+    num_latents = is_query.sum(-1, keepdim=True).clamp(min=1)
+    text_length = is_text.sum(-1, keepdim=True)
+    query_positions = ((is_query.cumsum(-1) - 1) + 0.5) * text_length / num_latents - 0.5
+    return torch.where(is_query, query_positions, (is_text.cumsum(-1) - 1).clamp(min=0).float())
+
+
+C3Model.register_for_auto_class("AutoModel")
+
+__all__ = ["C3Model", "C3Output", "C3PreTrainedModel"]

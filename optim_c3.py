@@ -1,0 +1,56 @@
+"""Muon for the hidden matrices with AdamW for the rest, as one optimizer."""
+
+import torch
+
+
+class MuonWithAdamW(torch.optim.Optimizer):
+    """
+    `torch.optim.Muon` for the 2-D weights inside the layers and `torch.optim.AdamW` for embeddings, norms, queries,
+    mask embedding and projector (https://kellerjordan.github.io/posts/muon).
+
+    Args:
+        model (`C3Model`): the model; parameters that need no gradient are left out.
+        lr (`float`): AdamW's learning rate.
+        muon_lr (`float`): Muon's; the update of a matrix is scaled by sqrt(max(1, rows / columns)).
+        weight_decay (`float`): for the hidden matrices only.
+    """
+
+    def __init__(self, model, lr=3e-3, muon_lr=0.02, momentum=0.95, betas=(0.9, 0.95), weight_decay=0.0):
+        hidden, rest = split_parameters(model)
+        self.optimizers = [
+            torch.optim.Muon(hidden, lr=muon_lr, momentum=momentum, weight_decay=weight_decay),
+            torch.optim.AdamW(rest, lr=lr, betas=betas, weight_decay=0.0),
+        ]
+        super().__init__([group for each in self.optimizers for group in each.param_groups], {})
+        self._share()
+
+    def _share(self):
+        # A scheduler writes learning rates into this object's groups and the parts read theirs: they are the same.
+        self.param_groups = [group for each in self.optimizers for group in each.param_groups]
+
+    @torch.no_grad()
+    def step(self, closure=None):
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for each in self.optimizers:
+            each.step()
+        return loss
+
+    def state_dict(self):
+        return {"optimizers": [each.state_dict() for each in self.optimizers]}
+
+    def load_state_dict(self, state_dict):
+        for each, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
+            each.load_state_dict(state)
+        self._share()
+
+
+def split_parameters(model):
+    """Trainable parameters of a [`C3Model`]: (matrices inside the layers, everything else)."""
+    hidden, rest = [], []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            (hidden if ".layers." in name and parameter.ndim == 2 else rest).append(parameter)
+    return hidden, rest

@@ -1,0 +1,43 @@
+"""A byte-level BPE tokenizer trained on the user's own text: any UTF-8 text goes through, nothing is unknown."""
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
+
+# Qwen2's pre-tokenisation (and GPT-4's, with single digits): words with their leading space, digits one by one.
+WORDS = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+END_OF_TEXT = "<|endoftext|>"
+
+
+def train_tokenizer(texts, vocab_size):
+    """
+    Args:
+        texts (iterable of `str`): training text.
+        vocab_size (`int`): 257 (the bytes and the end of text) or more.
+
+    Returns:
+        `PreTrainedTokenizerFast` without normalisation, so that decoding gives back the exact text.
+    """
+    if vocab_size < 257:
+        raise ValueError(f"vocab_size must be 257 or more (256 bytes and the end of text), not {vocab_size}.")
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(WORDS), behavior="isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        special_tokens=[END_OF_TEXT],
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=END_OF_TEXT,
+        pad_token=END_OF_TEXT,
+        clean_up_tokenization_spaces=False,
+    )
