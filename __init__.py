@@ -1,17 +1,34 @@
-"""C3: Context Cascade Compression (arXiv 2511.15244). Texts to a few latent vectors, and back."""
+"""C3: Context Cascade Compression (arXiv 2511.15244). Texts to a few latent vectors, and back.
 
-from transformers import AutoConfig, AutoModel, AutoProcessor
+    from c3 import C3Config, C3Latents, C3Model, C3Processor
 
-from .configuration_c3 import C3Config
-from .latents_c3 import C3Latents
-from .modeling_c3 import C3Model
-from .processing_c3 import C3Processor
+The first of these imports loads torch and transformers and registers C3 with transformers' Auto classes, so that
+`AutoModel.from_pretrained` needs no trust flag. `import c3` alone does so only where transformers is already imported;
+otherwise it loads nothing, and the command line answers `c3 --help` at once.
+"""
 
-__version__ = "0.1.0"
+import sys
+from typing import TYPE_CHECKING
 
-# Once the package is imported, the Auto classes need no trust flag.
-AutoConfig.register("c3", C3Config)
-AutoModel.register(C3Config, C3Model)
-AutoProcessor.register(C3Config, C3Processor)
+from .version_c3 import VERSION as __version__
 
-__all__ = ["C3Config", "C3Latents", "C3Model", "C3Processor"]
+if TYPE_CHECKING:
+    from .auto_c3 import C3Config, C3Latents, C3Model, C3Processor
+
+__all__ = ["C3Config", "C3Latents", "C3Model", "C3Processor", "__version__"]
+
+
+def __getattr__(name):
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import auto_c3
+
+    return getattr(auto_c3, name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})
+
+
+if "transformers" in sys.modules:
+    from . import auto_c3 as _auto_c3  # noqa: F401

@@ -9,6 +9,10 @@ from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
 
+# Far below any score, and finite in float16, bfloat16 and float32.
+LOWEST_SCORE = -30000.0
+
+
 def cpu_matmul_attention(module, query, key, value, attention_mask, scaling=None, dropout=0.0, **kwargs):
     """
     Softmax attention in the inputs' dtype.
@@ -24,8 +28,8 @@ def cpu_matmul_attention(module, query, key, value, attention_mask, scaling=None
     if key.shape[1] != heads:
         key, value = (each.repeat_interleave(heads // each.shape[1], dim=1) for each in (key, value))
     keys = key.shape[2]
-    # The mask is made in the weights' float32, whose lowest number would become -inf, and a padded row NaN.
-    mask = attention_mask.clamp(min=torch.finfo(query.dtype).min).to(query.dtype)
+    # Autocast turns the mask's lowest float32 into -inf, and with it a row that is all padding into NaN.
+    mask = attention_mask.clamp(min=LOWEST_SCORE).to(query.dtype)
     mask = mask.expand(batch, heads, length, keys).reshape(batch * heads, length, keys)
     scores = torch.baddbmm(
         mask,

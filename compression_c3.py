@@ -10,8 +10,8 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .latents_c3 import C3Latents, LatentProvenance
 from .processing_c3 import C3Processor, check_text
+from .version_c3 import VERSION
 
-VERSION = "0.1.0"
 DEFAULT_NEW_TOKENS = 256
 # Below this magnitude float16 rounds, so such weights do not count in a fingerprint.
 SMALLEST_NORMAL_FLOAT16 = 2.0**-14
@@ -270,7 +270,8 @@ class CompressionMixin:
 
         Args:
             latents ([`C3Latents`]): what `compress` returned. Token ids (`torch.LongTensor`) or only keywords such as
-                `input_ids` go to transformers' own `generate`.
+                `input_ids` go to transformers' own `generate`; with `context_input_ids` or a tensor of latents beside
+                them it returns the new ids only.
             prompt (`str` or `list[str]`, *optional*): one for all texts or one each; by default the reconstruction
                 prompt, with as many new tokens as the text had.
             allow_mismatch (`bool`): read latents that another model made.
@@ -280,10 +281,10 @@ class CompressionMixin:
             `str` for one text, else `list[str]`, times `num_return_sequences`; with `return_dict_in_generate` what
             transformers returns.
         """
-        if latents is None or (isinstance(latents, torch.Tensor) and not latents.is_floating_point()):
+        if latents is None or isinstance(latents, torch.Tensor):
             if prompt is not None:
                 raise ValueError("A prompt needs latents from compress; token ids already hold their prompt.")
-            return super().generate(latents, **kwargs)
+            return self._generate_from_ids(latents, kwargs)
         self._check_latents(latents, allow_mismatch)
         count = len(latents)
         prompts = [prompt] * count if isinstance(prompt, str) else prompt
@@ -308,6 +309,22 @@ class CompressionMixin:
             return output
         texts = [self.processor.decode(row) for row in output]
         return texts[0] if len(texts) == 1 else texts
+
+    def _generate_from_ids(self, inputs, kwargs):
+        """transformers' own `generate`; contexts and latents are put into the embeddings once, before it begins."""
+        kwargs["latents" if inputs is not None and inputs.is_floating_point() else "inputs"] = inputs
+        context = {name: kwargs.pop(name) for name in list(kwargs) if name.startswith("context_")}
+        latents = kwargs.pop("latents", None)
+        if context:
+            latents = self.encode_context(**context)
+        if latents is None:
+            return super().generate(**kwargs)
+        input_ids = kwargs.pop("input_ids", None)
+        input_ids = kwargs.pop("inputs", None) if input_ids is None else input_ids
+        if input_ids is None:
+            raise ValueError("Latents as a tensor need input_ids with their placeholders; or give C3Latents.")
+        self.check_positions(kwargs.get("position_ids"))
+        return super().generate(inputs_embeds=self.embed_prompt(input_ids, latents), **kwargs)
 
     def _prompt_embeds(self, spans, rows, prompts):
         """Keywords for `GenerationMixin.generate`: embeddings, mask and positions of latents and prompt."""

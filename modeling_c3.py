@@ -4,13 +4,17 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.loss.loss_utils import ForCausalLMLoss
-from transformers.utils import ModelOutput
+from transformers.utils import ModelOutput, logging
 
 from .compression_c3 import CompressionMixin
-from .configuration_c3 import C3Config
+from .configuration_c3 import OWN_FIELDS, C3Config
+from .fingerprints_c3 import fingerprint_tokenizer
+from .processing_c3 import C3Processor
+
+logger = logging.get_logger(__name__)
 
 
 @dataclass
@@ -82,6 +86,67 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
         self.mask_embedding = nn.Embedding(1, config.decoder_config.hidden_size) if config.use_mask_embedding else None
         self.loss_function = ForCausalLMLoss
         self.post_init()
+
+    @classmethod
+    def from_encoder_decoder_pretrained(
+        cls, encoder, decoder, *, num_latents=32, encoder_kwargs=None, decoder_kwargs=None, **kwargs
+    ):
+        """
+        Starts a C3 model from two causal LMs, to be trained: the queries and the projector are new.
+
+        Args:
+            encoder, decoder (`str`): Hub ids or folders, for example `Qwen/Qwen2.5-1.5B` and `Qwen/Qwen2.5-3B`. Their
+                tokenizers, vocabularies and widths may differ.
+            num_latents (`int`, defaults to 32): latents per window.
+            encoder_kwargs, decoder_kwargs (`dict`, *optional*): keywords of `from_pretrained` for one of them.
+            **kwargs: fields of [`C3Config`]; `dtype`, `device_map`, `attn_implementation`, `revision`, `token` and the
+                like go to both `from_pretrained`.
+
+        Returns:
+            [`C3Model`] with its processor, if the folders hold tokenizers.
+        """
+        fields = {name: kwargs.pop(name) for name in list(kwargs) if name in OWN_FIELDS}
+        encoder_model = AutoModel.from_pretrained(encoder, **(kwargs | (encoder_kwargs or {})))
+        decoder_model = AutoModelForCausalLM.from_pretrained(decoder, **(kwargs | (decoder_kwargs or {})))
+        attention = {
+            "encoder_config": encoder_model.config._attn_implementation,
+            "decoder_config": decoder_model.config._attn_implementation,
+        }
+        config = C3Config(
+            encoder_config=encoder_model.config,
+            decoder_config=decoder_model.config,
+            num_latents=num_latents,
+            **fields,
+        )
+        # Made beside the loaded parts, which post_init leaves as they are.
+        model = cls(config, encoder=encoder_model, decoder=decoder_model)
+        # A new composite forgets what its parts attend with.
+        model.set_attn_implementation(attention)
+        device, dtype = encoder_model.device, encoder_model.dtype
+        table = encoder_model.get_input_embeddings().weight
+        # At the scale of the embeddings that the encoder is used to.
+        nn.init.normal_(model.context_queries.weight, std=table.detach().float().std().item())
+        for part in (model.context_queries, model.projector, model.mask_embedding):
+            if part is not None:
+                part.to(device=device, dtype=dtype)
+        model._attach_tokenizers(
+            encoder, decoder, {name: kwargs[name] for name in ("revision", "token", "trust_remote_code") if name in kwargs}
+        )
+        return model.eval()
+
+    def _attach_tokenizers(self, encoder, decoder, options):
+        try:
+            tokenizer = AutoTokenizer.from_pretrained(decoder, **options)
+            context_tokenizer = AutoTokenizer.from_pretrained(encoder, **options)
+        except (OSError, ValueError):
+            tokenizer = context_tokenizer = None
+        # Where a folder has no tokenizer, transformers may make an empty one, which gives no ids.
+        if tokenizer is None or not (tokenizer("a")["input_ids"] and context_tokenizer("a")["input_ids"]):
+            logger.warning(f"{encoder} or {decoder} has no tokenizer: assign model.processor before compressing text.")
+            return
+        if fingerprint_tokenizer(tokenizer) == fingerprint_tokenizer(context_tokenizer):
+            context_tokenizer = None
+        self.processor = C3Processor.from_config(self.config, tokenizer, context_tokenizer)
 
     def _init_weights(self, module):
         if isinstance(module, (nn.Linear, nn.Embedding)):
@@ -174,6 +239,13 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             is_latent.unsqueeze(-1), latents.to(inputs_embeds.device, inputs_embeds.dtype)
         )
 
+    def check_positions(self, position_ids):
+        """Raises `ValueError` where latents have no positions: with the uniform layout only the processor knows them."""
+        if position_ids is None and self.config.latent_position_layout == "uniform":
+            raise ValueError(
+                "With the uniform layout the decoder needs position_ids for latents; C3Processor returns them."
+            )
+
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -218,10 +290,8 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             latents = self.encode_context(context_input_ids, context_attention_mask, context_position_ids)
         if inputs_embeds is None:
             inputs_embeds = self.embed_prompt(input_ids, latents)
-        if latents is not None and position_ids is None and self.config.latent_position_layout == "uniform":
-            raise ValueError(
-                "With the uniform layout the decoder needs position_ids for latents; C3Processor returns them."
-            )
+        if latents is not None:
+            self.check_positions(position_ids)
         if attention_mask is None and position_ids is not None and past_key_values is None:
             # Without a mask transformers takes positions that do not rise by one for packed sequences.
             attention_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)

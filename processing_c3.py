@@ -62,7 +62,12 @@ class C3Processor(ProcessorMixin):
         return cls(tokenizer, context_tokenizer, **{name: getattr(config, name) for name in SETTINGS})
 
     def to_dict(self):
-        output = super().to_dict()
+        # transformers would take a second tokenizer for a config.
+        context_tokenizer, self.context_tokenizer = self.context_tokenizer, None
+        try:
+            output = super().to_dict()
+        finally:
+            self.context_tokenizer = context_tokenizer
         output["context_tokenizer"] = CONTEXT_TOKENIZER_FOLDER if self.context_tokenizer is not None else None
         return output
 

@@ -1,0 +1,326 @@
+"""The command line: `c3 demo`, `c3 compress`, `c3 expand`, `c3 info` and `c3 generate`.
+
+Results go to standard output, progress to standard error. Exit codes: 0; 2 with one line on standard error for what the
+caller can put right; 1 for anything unforeseen; 130 when interrupted; 141 when standard output was closed.
+torch and transformers are imported inside the commands, so that `c3 --help` answers at once.
+"""
+
+import argparse
+import json
+import math
+import os
+import sys
+import traceback
+from dataclasses import asdict
+from pathlib import Path
+
+from .cli_inputs_c3 import UserError, loaded_model, one_line, read_text
+from .demo_c3 import run_demo
+from .version_c3 import VERSION
+
+USER_ERROR, UNFORESEEN, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
+INDEX = "{index}"
+
+
+def main(argv=None):
+    """Runs one command, `argv` or the process's arguments; returns its exit code."""
+    _use_utf8()
+    debug = False
+    try:
+        try:
+            args = _parser().parse_args(argv)
+            debug = args.debug
+            code = args.run(args) or 0
+        except SystemExit as end:  # argparse: --help, --version, a command line it cannot read
+            code = end.code
+        sys.stdout.flush()
+        return code
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read standard output is gone; without this Python complains once more when it closes it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        return _report(error)
+
+
+def _report(error):
+    """One line on standard error; returns the exit code."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        line, code = f"{error.filename}: {error.strerror}", USER_ERROR
+    elif isinstance(error, (UserError, ValueError, OSError)):
+        line, code = " ".join(str(error).split()), USER_ERROR
+    elif isinstance(error, MemoryError) or "out of memory" in str(error):
+        line, code = "out of memory: try a smaller --batch-size", USER_ERROR
+    else:
+        line, code = f"{type(error).__name__}: {one_line(error)} (--debug shows where)", UNFORESEEN
+    # The library's messages name its Python arguments.
+    print(f"c3: error: {line.replace('allow_mismatch=True', '--allow-mismatch')}", file=sys.stderr)
+    return code
+
+
+def _use_utf8():
+    """Text goes in and out as UTF-8 with its own line ends, whatever the locale and the platform."""
+    for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors=errors, newline="")
+
+
+# ------------------------------------------------------------------------------------------------------- commands
+
+
+def run_compress(args):
+    if args.files.count("-") > 1:
+        raise UserError("standard input (-) can be read only once")
+    if "-" in args.files and args.output is None:
+        raise UserError("text from standard input has no file name: say with -o where the latents go")
+    if args.output == "-":
+        raise UserError("latents go to a file, not to standard output: name one with -o")
+    texts = [read_text(file) for file in args.files]
+    outputs = [args.output] if args.output else [f"{file}.c3" for file in args.files]
+    for output in outputs:
+        _check_output(output, args.files)
+    with _model(args) as model:
+        latents = model.compress(
+            texts,
+            num_latents=args.num_latents,
+            ratio=args.ratio,
+            window=args.window,
+            batch_size=args.batch_size,
+            show_progress=_progress(args),
+        ).to("cpu")
+    for output, part in zip(outputs, [latents] if args.output else latents, strict=True):
+        print(f"{part.save(output)}: {part!r}")
+
+
+def run_expand(args):
+    latents, indices = _load_latents(args)
+    if len(indices) > 1 and INDEX not in args.output:
+        raise UserError(
+            f"{args.file} holds {len(indices)} texts: pick one with --text-index (0 to {len(indices) - 1}), or write "
+            f"each to a file of its own with -o 'NAME-{INDEX}.txt'"
+        )
+    outputs = [] if args.output == "-" else [args.output.replace(INDEX, str(index)) for index in indices]
+    for output in outputs:
+        _check_output(output, [args.file])
+    with _model(args) as model:
+        texts = model.expand(
+            latents,
+            batch_size=args.batch_size,
+            show_progress=_progress(args),
+            allow_mismatch=args.allow_mismatch,
+        )
+    texts = [texts] if len(latents) == 1 else texts
+    if not outputs:
+        sys.stdout.write(texts[0])
+    for output, text in zip(outputs, texts if outputs else [], strict=True):
+        Path(output).write_bytes(text.encode())
+
+
+def run_info(args):
+    from .latents_c3 import C3Latents
+
+    latents = C3Latents.load(args.file)
+    facts = {"file": args.file, "file_bytes": Path(args.file).stat().st_size, "texts": len(latents), **_facts(latents)}
+    facts |= {
+        "width": latents.hidden_size,
+        "dtype": str(latents.dtype).removeprefix("torch."),
+        "latent_bytes": latents.nbytes,
+        "provenance": asdict(latents.provenance),
+        "each": [_facts(text) for text in latents],
+    }
+    if args.json:
+        print(json.dumps(facts, ensure_ascii=False, indent=2))
+        return
+    provenance, each = facts.pop("provenance"), facts.pop("each")
+    # As JSON, since strings from a stranger's file may hold what a terminal obeys.
+    provenance = {name: json.dumps(value) if value else "unknown" for name, value in provenance.items()}
+    for name, value in (facts | provenance).items():
+        print(f"{name.replace('_', ' ') + ':':<24}{_rounded(value)}")
+    for index, text in enumerate(each if len(each) > 1 else []):
+        described = ", ".join(f"{name.replace('_', ' ')} {_rounded(value)}" for name, value in text.items())
+        print(f"{f'text {index}:':<24}{described}")
+
+
+def run_generate(args):
+    latents, indices = _load_latents(args)
+    if len(indices) > 1:
+        raise UserError(f"{args.file} holds {len(indices)} texts: pick one with --text-index (0 to {len(indices) - 1})")
+    with _model(args) as model:
+        print(
+            model.generate(latents, args.prompt, max_new_tokens=args.max_new_tokens, allow_mismatch=args.allow_mismatch)
+        )
+
+
+def _facts(latents):
+    return {
+        "windows": latents.num_windows,
+        "latents": latents.num_latents,
+        "text_tokens": latents.text_tokens,
+        "ratio": latents.ratio,
+    }
+
+
+def _rounded(value):
+    return f"{value:.2f}" if isinstance(value, float) else value
+
+
+def _load_latents(args):
+    """`C3Latents` of the texts asked for, and their indices in the file."""
+    from .latents_c3 import C3Latents
+
+    latents = C3Latents.load(args.file)
+    if args.text_index is None:
+        return latents, range(len(latents))
+    if args.text_index >= len(latents):
+        held = f"{len(latents)} texts, 0 to {len(latents) - 1}" if len(latents) > 1 else "one text, 0"
+        raise UserError(f"--text-index {args.text_index}: {args.file} holds {held}")
+    return latents[args.text_index], [args.text_index]
+
+
+def _check_output(output, inputs):
+    """Before the work, not after it."""
+    path = Path(output)
+    if path.is_dir():
+        raise UserError(f"cannot write {output}: it is a folder; name a file with -o")
+    if not path.parent.is_dir():
+        raise UserError(f"cannot write {output}: there is no folder {path.parent}")
+    for each in inputs:
+        if each != "-" and path.exists() and path.samefile(each):
+            raise UserError(f"{output} would overwrite the input: name another file with -o")
+
+
+def _model(args):
+    return loaded_model(args.model, args.device, args.dtype, args.debug)
+
+
+def _progress(args):
+    return False if args.quiet else None
+
+
+# --------------------------------------------------------------------------------------------------------- parser
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(USER_ERROR, f"c3: error: {message} (see {self.prog} --help)\n")
+
+
+def _parser():
+    parser = _Parser(prog="c3", description="Context Cascade Compression: texts to a few latent vectors, and back.")
+    parser.add_argument("--version", action="version", version=f"c3 {VERSION}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    debug = argparse.ArgumentParser(add_help=False)
+    debug.add_argument("--debug", action="store_true", help="show tracebacks and the libraries' own messages")
+    loading = argparse.ArgumentParser(add_help=False, parents=[debug])
+    loading.add_argument(
+        "--model",
+        metavar="PATH_OR_ID",
+        help="folder or Hub id of a C3 checkpoint (default: the one that comes with c3)",
+    )
+    loading.add_argument("--device", help="cpu, cuda, cuda:1, … (default: cuda where there is one, else cpu)")
+    loading.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="precision of the model, and of latents it makes; auto is float32 on the CPU, elsewhere as stored. "
+        "Latents made in one precision can be read in another",
+    )
+    loading.add_argument("--batch-size", type=_whole(1), default=8, metavar="N", help="windows at once (default: 8)")
+    loading.add_argument("--quiet", action="store_true", help="no progress bars")
+    reading = argparse.ArgumentParser(add_help=False, parents=[loading])
+    reading.add_argument("file", metavar="FILE.c3", help="what c3 compress wrote")
+    reading.add_argument("--text-index", type=_whole(0), metavar="I", help="the I-th text of the file, from 0")
+    reading.add_argument("--allow-mismatch", action="store_true", help="read latents that another model made")
+
+    def add(name, run, help, parent, description=None):
+        command = commands.add_parser(name, help=help, description=description or help, parents=[parent])
+        command.set_defaults(run=run)
+        return command
+
+    demo = add("demo", run_demo, "compress a text at several ratios, read it back and show what was lost", loading)
+    demo.add_argument(
+        "file", nargs="?", metavar="FILE", help="a UTF-8 text, - for standard input (default: an example)"
+    )
+    demo.add_argument("--ratio", type=_ratio, default=8.0, metavar="R", help="the ratio shown as text (default: 8)")
+    demo.add_argument("--count-with", metavar="PATH_OR_ID", help="count tokens with this tokenizer too")
+
+    compress = add("compress", run_compress, "texts to latents", loading)
+    compress.add_argument(
+        "files", nargs="+", metavar="FILE", help="UTF-8 texts, one per file, of any length; - for standard input"
+    )
+    compress.add_argument(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help="one file for the latents of all texts (default: FILE.c3 beside each FILE)",
+    )
+    amount = compress.add_mutually_exclusive_group()
+    amount.add_argument("--num-latents", type=_whole(1), metavar="N", help="latents of a full window")
+    amount.add_argument("--ratio", type=_ratio, metavar="R", help="text tokens per latent, over each text as a whole")
+    compress.add_argument(
+        "--window",
+        type=_whole(1),
+        metavar="TOKENS",
+        help="text tokens of a window, at most (and by default) the model's",
+    )
+
+    expand = add(
+        "expand",
+        run_expand,
+        "latents to texts",
+        reading,
+        "Writes the text exactly as it was read, without a line end of its own. A file of several texts needs "
+        f"--text-index, or -o with {INDEX} for a file of each.",
+    )
+    expand.add_argument(
+        "-o",
+        "--output",
+        default="-",
+        metavar="OUT",
+        help=f"file to write; {INDEX} becomes 0, 1, … (default: - for standard output)",
+    )
+
+    info = add("info", run_info, "what is in a file of latents; no model is loaded", debug)
+    info.add_argument("file", metavar="FILE.c3", help="what c3 compress wrote")
+    info.add_argument("--json", action="store_true", help="one JSON object")
+
+    generate = add("generate", run_generate, "answer a prompt about a compressed text", reading)
+    generate.add_argument("--prompt", type=_utf8, required=True, help="what to ask, after the latents")
+    generate.add_argument("--max-new-tokens", type=_whole(1), default=256, metavar="N", help="(default: 256)")
+    return parser
+
+
+def _whole(least):
+    def parse(text):
+        # int() would also take 1_000 and surrounding blanks.
+        if not text.isascii() or not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number of {least} or more, not {text!r}")
+        return int(text)
+
+    return parse
+
+
+def _ratio(text):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 1 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of 1 or more (text tokens per latent), not {text!r}")
+    return value
+
+
+def _utf8(text):
+    """An argument as UTF-8, also where the locale made something else of its bytes."""
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        raise argparse.ArgumentTypeError("must be UTF-8") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""The JSON file of an evaluation that can be interrupted: finished ratios are kept, and never mixed with others."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+
+
+def read_finished(path, header):
+    """
+    What a run with the same header has already measured.
+
+    Args:
+        path (`Path`, *optional*): the result file, which need not exist.
+        header (`dict`): everything that the numbers depend on: model, data, options, versions.
+
+    Returns: `tuple[dict, dict]`, results and timings by ratio.
+
+    Raises: `ValueError` for a file of something else, or of a run with another header.
+    """
+    if path is None or not path.exists():
+        return {}, {}
+    try:
+        found = json.loads(path.read_bytes())
+        differing = [name for name in header if found.get(name) != header[name]]
+        finished, timing = dict(found["ratios"]), dict(found["timing"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise ValueError(f"{path} is not a result file: choose another --output") from None
+    if differing:
+        raise ValueError(
+            f"{path} holds results of another run ({', '.join(differing)} differ): delete it or choose another --output"
+        )
+    return finished, timing
+
+
+def write_result(path, header, ratios, timing):
+    """
+    Writes the file, complete or not at all. Everything but `timing` is the same bytes in every run with one header.
+
+    Args:
+        ratios, timing (`dict`): results and seconds by ratio, in any order.
+    """
+    ratios, timing = (dict(sorted(each.items(), key=lambda item: float(item[0]))) for each in (ratios, timing))
+    text = json.dumps({**header, "ratios": ratios, "timing": timing}, indent=1, ensure_ascii=False, allow_nan=False)
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            # A lone surrogate, in an id, becomes its JSON escape.
+            file.write(text.encode("utf-8", "backslashreplace") + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

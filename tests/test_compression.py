@@ -1,0 +1,297 @@
+"""compress, expand and generate: any texts, any batches, and clear errors."""
+
+import pytest
+import torch
+from transformers import TextIteratorStreamer
+
+from c3 import C3Latents, C3Model
+from c3.latents_c3 import LatentMismatchError
+from tiny_models import TEXTS
+
+LONG = " ".join(TEXTS) * 3
+NASTY = ["x", " \n\t ", "a\x00b", "<|endoftext|>", "\r\n\r\n", "👩‍👩‍👧‍👦é", "ÿ" * 50]
+
+
+@pytest.fixture(scope="module", params=["appended", "uniform"])
+def model(request, make_model):
+    return make_model(request.param)
+
+
+@pytest.fixture(scope="module")
+def uniform(make_model):
+    return make_model("uniform")
+
+
+def token_ids(model, text):
+    return model.processor.tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+
+
+# ---------------------------------------------------------------------------------------------------------- compress
+
+
+def test_windows_and_lengths(model):
+    latents = model.compress([LONG, "short"])
+    tokens = len(token_ids(model, LONG))
+    assert latents.window_counts.tolist() == [-(-tokens // 32), 1]
+    assert latents[0].text_tokens == tokens
+    assert latents[0].latent_lengths[0] == 8
+
+
+def test_batches_do_not_change_latents(model):
+    texts = [LONG, *TEXTS]
+    whole = model.compress(texts, batch_size=100)
+    for batch_size in (1, 3):
+        torch.testing.assert_close(model.compress(texts, batch_size=batch_size).values, whole.values)
+    alone = C3Latents.cat([model.compress(text) for text in texts])
+    torch.testing.assert_close(alone.values, whole.values)
+    assert torch.equal(alone.latent_lengths, whole.latent_lengths)
+
+
+def test_ratio_is_met_over_the_whole_text(uniform):
+    tokens = len(token_ids(uniform, LONG))
+    for ratio in (1, 1.5, 4, 7.3, 16, 30):
+        latents = uniform.compress(LONG, ratio=ratio)
+        assert latents.num_latents == int(tokens / ratio)
+        assert latents.text_tokens == tokens
+    assert uniform.compress(LONG, ratio=1000).num_latents == latents.num_windows  # one each at least
+
+
+def test_appended_layout_gives_every_window_its_latents(make_model):
+    latents = make_model("appended").compress([LONG, "short"], num_latents=5)
+    assert set(latents.latent_lengths.tolist()) == {5}
+
+
+def test_uniform_layout_scales_with_the_window(uniform):
+    assert uniform.compress("x", num_latents=8).latent_lengths.tolist() == [1]
+    assert uniform.compress(LONG, num_latents=16, window=20).latent_lengths[0] == 16
+
+
+@pytest.mark.parametrize(
+    "kwargs,message",
+    [
+        ({"num_latents": 0}, "num_latents must be an integer of 1 or more, not 0"),
+        ({"num_latents": 2.5}, "num_latents must be an integer of 1 or more, not 2.5"),
+        ({"num_latents": 33}, "num_latents=33 is above the window of 32 tokens"),
+        ({"num_latents": 9, "window": 8}, "num_latents=9 is above the window of 8 tokens"),
+        ({"ratio": 0.5}, "ratio must be a number of 1 or more"),
+        ({"ratio": float("nan")}, "ratio must be a number of 1 or more"),
+        ({"ratio": 4, "num_latents": 4}, "num_latents or ratio, not both"),
+        ({"window": 0}, "window must be an integer of 1 or more"),
+        ({"window": 33}, "window=33 is above this model's window of 32"),
+        ({"batch_size": 0}, "batch_size must be an integer of 1 or more"),
+    ],
+)
+def test_bad_options(kwargs, message, uniform):
+    with pytest.raises(ValueError, match=message):
+        uniform.compress("some text", **kwargs)
+
+
+def test_appended_layout_refuses_more_latents_than_trained(make_model):
+    model = make_model("appended")
+    with pytest.raises(ValueError, match="above the 8 that this model was trained with"):
+        model.compress(LONG, num_latents=9)
+    with pytest.raises(ValueError, match="ratio=2 needs 16 latents in a window"):
+        model.compress(LONG, ratio=2)
+
+
+@pytest.mark.parametrize(
+    "text,error,message",
+    [
+        ("", ValueError, "text is empty"),
+        (["a", ""], ValueError, "text 1 is empty"),
+        ([], ValueError, "the list is empty"),
+        ("a\ud800b", ValueError, "lone surrogate U\\+D800 at character 1"),
+        (b"bytes", TypeError, "must be a string, not int"),
+        (["a", None], TypeError, "text 1 must be a string, not NoneType"),
+    ],
+)
+def test_bad_texts(text, error, message, uniform):
+    with pytest.raises(error, match=message):
+        uniform.compress(text)
+
+
+# ------------------------------------------------------------------------------------------------------------ expand
+
+
+def test_expand_gives_exactly_the_stored_number_of_tokens(model):
+    latents = model.compress([LONG, *NASTY])
+    windows = [ids for _, ids in sorted(model._expand_windows(latents, 4, False, in_order=False))]
+    assert [len(ids) for ids in windows] == latents.text_lengths.tolist()
+    special = set(model.processor.tokenizer.all_special_ids)
+    assert not any(special & set(ids) for ids in windows)
+
+
+def test_batches_do_not_change_the_text(model):
+    latents = model.compress([LONG, *TEXTS])
+    whole = model.expand(latents, batch_size=100)
+    assert whole == model.expand(latents, batch_size=1) == model.expand(latents, batch_size=3)
+    assert whole == [model.expand(text) for text in latents]
+
+
+def test_expand_equals_generation_without_cache_window_by_window(model):
+    latents = model.compress(TEXTS[0])
+    special = model.processor.tokenizer.all_special_ids
+    text = ""
+    for window in range(latents.num_windows):
+        count, length = int(latents.latent_lengths[window]), int(latents.text_lengths[window])
+        batch = model.processor.prompt_inputs([[(count, length)]])
+        ids = []
+        for _ in range(length):
+            following = torch.tensor([ids], dtype=torch.long)
+            last = batch["position_ids"][0, -1]
+            positions = torch.cat([batch["position_ids"], (last + 1 + torch.arange(len(ids)))[None]], dim=1)
+            with torch.no_grad():
+                logits = model(
+                    input_ids=torch.cat([batch["input_ids"], following], dim=1),
+                    position_ids=positions,
+                    latents=latents.windows()[window],
+                    use_cache=False,
+                ).logits[0, -1]
+            logits[special] = -torch.inf
+            ids.append(int(logits.argmax()))
+        text += model.processor.decode(ids)
+    assert model.expand(latents, batch_size=1) == text
+
+
+def test_stream_gives_the_same_text_in_order(model):
+    latents = model.compress([LONG, *NASTY, *TEXTS])
+    texts = [""] * len(latents)
+    order = []
+    for index, piece in model.expand(latents, batch_size=2, stream=True):
+        texts[index] += piece
+        order.append(index)
+    assert texts == model.expand(latents)
+    assert order == sorted(order)
+    pieces = list(model.expand(latents[0], batch_size=2, stream=True))
+    assert len(pieces) > 3 and "".join(pieces) == texts[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_round_trip_runs(dtype, make_model):
+    model = make_model("uniform").to(dtype)
+    latents = model.compress(TEXTS)
+    assert latents.dtype == dtype
+    assert len(model.expand(latents)) == 3
+
+
+def test_same_after_save_and_load(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    model.processor.save_pretrained(tmp_path)
+    latents = model.compress(TEXTS)
+    latents.save(tmp_path / "latents.c3")
+    loaded = C3Model.from_pretrained(tmp_path)
+    assert torch.equal(loaded.compress(TEXTS).values, latents.values)
+    assert loaded.expand(C3Latents.load(tmp_path / "latents.c3")) == model.expand(latents)
+
+
+# ---------------------------------------------------------------------------------------------------------- generate
+
+
+def test_generate_defaults_to_the_reconstruction_prompt(model):
+    latents = model.compress(["one window", "another"])
+    lengths = latents.text_lengths.tolist()
+    expanded, generated = model.expand(latents), model.generate(latents, do_sample=False, eos_token_id=[])
+    assert [len(token_ids(model, each)) > 0 for each in generated] == [True, True]
+    longest = max(range(2), key=lambda i: lengths[i])
+    assert generated[longest][:4] == expanded[longest][:4]
+
+
+def test_generate_takes_what_transformers_takes(uniform):
+    latents = uniform.compress(TEXTS)
+    beams = uniform.generate(latents, "Go on: ", num_beams=3, max_new_tokens=6, num_return_sequences=2)
+    assert len(beams) == 6
+    torch.manual_seed(0)
+    assert len(uniform.generate(latents, ["a", "b", "c"], do_sample=True, top_p=0.9, max_new_tokens=6)) == 3
+    output = uniform.generate(latents, "x", max_new_tokens=3, return_dict_in_generate=True, output_scores=True)
+    assert output.sequences.shape[0] == 3 and len(output.scores) <= 3
+    cached = uniform.generate(latents, "x", max_new_tokens=8, do_sample=False)
+    assert cached == uniform.generate(latents, "x", max_new_tokens=8, do_sample=False, use_cache=False)
+    ids = uniform.generate(latents[0], "x", max_new_tokens=8, do_sample=False, return_dict_in_generate=True).sequences[0]
+    stop = uniform.processor.decode(ids[:2])
+    stopped = uniform.generate(latents[0], "x", max_new_tokens=8, do_sample=False, stop_strings=[stop])
+    assert stopped.startswith(stop) and len(stopped) < len(cached[0])
+    streamer = TextIteratorStreamer(uniform.processor.tokenizer, skip_special_tokens=True)
+    text = uniform.generate(latents[0], "x", max_new_tokens=8, do_sample=False, streamer=streamer)
+    assert "".join(streamer) == text == cached[0]
+
+
+def test_generate_batch_equals_single(model):
+    latents = model.compress([LONG, *TEXTS])
+    together = model.generate(latents, "Go on: ", max_new_tokens=8, do_sample=False)
+    assert together == [model.generate(text, "Go on: ", max_new_tokens=8, do_sample=False) for text in latents]
+
+
+def test_token_ids_fall_through_to_transformers(model):
+    ids = torch.tensor([[5, 6, 7]])
+    expected = model.decoder.generate(ids, max_new_tokens=5, do_sample=False)
+    assert torch.equal(model.generate(ids, max_new_tokens=5, do_sample=False), expected)
+    assert torch.equal(model.generate(input_ids=ids, max_new_tokens=5, do_sample=False), expected)
+
+
+def test_ids_with_a_context_fall_through_too(model):
+    batch = model.processor("one window", labels=False)
+    ids = model.generate(**batch, max_new_tokens=5, do_sample=False)
+    again = {name: each for name, each in batch.items() if not name.startswith("context_")}
+    context = {name: each for name, each in batch.items() if name.startswith("context_")}
+    latents = model.encode_context(**context)
+    assert torch.equal(ids, model.generate(latents, **again, max_new_tokens=5, do_sample=False))
+
+
+def test_bad_prompts(uniform):
+    latents = uniform.compress(TEXTS)
+    with pytest.raises(ValueError, match="There are 2 prompts for 3 texts"):
+        uniform.generate(latents, ["a", "b"])
+    with pytest.raises(ValueError, match="A prompt needs latents"):
+        uniform.generate(torch.tensor([[5]]), "a")
+    with pytest.raises(ValueError, match="need input_ids with their placeholders"):
+        uniform.generate(torch.zeros(3, 32))
+
+
+# -------------------------------------------------------------------------------------------- processor and provenance
+
+
+def test_latents_of_another_model(make_model):
+    one, other = make_model("uniform", seed=0), make_model("uniform", seed=1)
+    latents = one.compress("text")
+    with pytest.raises(LatentMismatchError, match="weights_fingerprint differ.*allow_mismatch=True"):
+        other.expand(latents)
+    with pytest.raises(LatentMismatchError):
+        other.generate(latents, "x")
+    assert isinstance(other.expand(latents, allow_mismatch=True), str)
+    with pytest.raises(LatentMismatchError, match="config_fingerprint"):
+        make_model("appended", seed=0).expand(latents)
+
+
+def test_width_and_type_of_latents(make_model):
+    with pytest.raises(ValueError, match="are 32 wide, but this model's decoder reads 48"):
+        make_model("uniform", decoder_width=48).expand(make_model("uniform").compress("text"))
+    with pytest.raises(TypeError, match="must be C3Latents, as compress returns them, not list"):
+        make_model("uniform").expand([1, 2])
+
+
+def test_fingerprint_follows_the_weights_and_not_the_dtype(make_model, tmp_path):
+    model = make_model("uniform").to(torch.bfloat16)
+    model.save_pretrained(tmp_path)
+    model.processor.save_pretrained(tmp_path)
+    before = model.latent_provenance()
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        loaded = C3Model.from_pretrained(tmp_path, dtype=dtype).latent_provenance()
+        assert loaded.weights_fingerprint == before.weights_fingerprint, dtype
+        assert loaded.config_fingerprint == before.config_fingerprint
+    with torch.no_grad():
+        model.projector.linear_1.weight.mul_(1.5)
+    assert model.latent_provenance().weights_fingerprint != before.weights_fingerprint
+
+
+def test_processor_is_loaded_from_the_models_folder(make_model, tmp_path):
+    model = make_model("uniform")
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match="No processor could be loaded from"):
+        C3Model.from_pretrained(tmp_path).compress("text")
+    model.processor.save_pretrained(tmp_path)
+    assert len(C3Model.from_pretrained(tmp_path).compress("text")) == 1
+
+
+def test_processor_must_fit(make_model):
+    with pytest.raises(ValueError, match="latent_position_layout is 'appended' but the model's is 'uniform'"):
+        make_model("uniform").processor = make_model("appended").processor
