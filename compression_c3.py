@@ -45,9 +45,11 @@ class CompressionMixin:
                     "This model was not loaded from a checkpoint and has no processor: "
                     "assign model.processor = C3Processor.from_config(model.config, tokenizer)."
                 )
+            options = {"revision": self.config._commit_hash} if getattr(self.config, "_commit_hash", None) else {}
             try:
-                self._processor = C3Processor.from_pretrained(
-                    source, revision=getattr(self.config, "_commit_hash", None) or "main"
+                self.processor = C3Processor.from_pretrained(
+                    # Whoever runs this file as remote code has already trusted the checkpoint.
+                    source, trust_remote_code=__name__.startswith("transformers_modules"), **options
                 )
             except (OSError, ValueError) as error:
                 raise ValueError(
@@ -66,6 +68,12 @@ class CompressionMixin:
                     "make it with C3Processor.from_config(model.config, tokenizer)."
                 )
         self._processor = processor
+
+    def save_pretrained(self, save_directory, **kwargs):
+        """Saves the model as transformers does, with its processor beside it where it has one."""
+        super().save_pretrained(save_directory, **kwargs)
+        if self._processor is not None and kwargs.get("is_main_process", True):
+            self._processor.save_pretrained(save_directory)
 
     # -------------------------------------------------------------------------------------------------- compress
 

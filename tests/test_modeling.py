@@ -227,7 +227,6 @@ def test_starts_from_two_pretrained_models(encoder, decoder, tmp_path, tokenizer
     latents = model.compress(TEXTS)
     assert latents.hidden_size == 48 and len(model.expand(latents)) == 3
     model.save_pretrained(tmp_path / "c3")
-    model.processor.save_pretrained(tmp_path / "c3")
     loaded = C3Model.from_pretrained(tmp_path / "c3")
     assert torch.equal(loaded.compress(TEXTS).values, latents.values)
 

@@ -1,0 +1,75 @@
+"""Loading by the Auto classes as remote code: from a folder, from a Hub snapshot cache, and from the repository itself."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+SCRIPT = """
+import sys
+from transformers import AutoConfig, AutoModel, AutoProcessor
+source, text = sys.argv[1:3]
+config = AutoConfig.from_pretrained(source, trust_remote_code=True)
+model = AutoModel.from_pretrained(source, trust_remote_code=True)
+processor = AutoProcessor.from_pretrained(source, trust_remote_code=True)
+assert "c3" not in sys.modules
+for part in (config, model, processor):
+    assert type(part).__module__.startswith("transformers_modules"), type(part)
+latents = model.compress(text)
+assert processor.split(text)[0].text_ids == model.processor.split(text)[0].text_ids
+if len(sys.argv) > 3:
+    model.save_pretrained(sys.argv[3])
+print(latents.provenance.weights_fingerprint, ascii(model.expand(latents)))
+"""
+
+
+def run_elsewhere(tmp_path, source, *arguments, **environment):
+    """Runs the script in a fresh process, outside the checkout, and returns what it printed."""
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    variables |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"} | environment
+    result = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(source), "one short text", *map(str, arguments)],
+        env=variables,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "Do you wish to run the custom code" not in result.stdout + result.stderr
+    return result.stdout
+
+
+@pytest.fixture
+def saved(make_model, tmp_path):
+    model = make_model("uniform")
+    model.save_pretrained(tmp_path / "saved")
+    latents = model.compress("one short text")
+    return tmp_path / "saved", f"{latents.provenance.weights_fingerprint} {ascii(model.expand(latents))}\n"
+
+
+def test_saved_folder_and_the_folder_saved_from_that(saved, tmp_path):
+    folder, expected = saved
+    assert run_elsewhere(tmp_path, folder, tmp_path / "again") == expected
+    assert run_elsewhere(tmp_path, tmp_path / "again") == expected
+
+
+def test_hub_snapshot_cache(saved, tmp_path):
+    folder, expected = saved
+    repository = tmp_path / "home" / "hub" / "models--org--c3"
+    shutil.copytree(folder, repository / "snapshots" / COMMIT)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    assert run_elsewhere(tmp_path, "org/c3") == expected
+
+
+@pytest.mark.skipif(not (ROOT / "model.safetensors").is_file(), reason="the checkout has no weights")
+def test_repository_root(tmp_path):
+    assert "'one short text'" in run_elsewhere(tmp_path, ROOT)
