@@ -8,7 +8,6 @@ import torch
 from transformers import AttentionInterface
 from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
-
 # Far below any score, and finite in float16, bfloat16 and float32.
 LOWEST_SCORE = -30000.0
 
@@ -19,7 +18,8 @@ def cpu_matmul_attention(module, query, key, value, attention_mask, scaling=None
 
     Args:
         query, key, value (`torch.Tensor` of shape `(batch, heads, length, head width)`); fewer key heads are repeated.
-        attention_mask (`torch.Tensor` of shape `(1 or batch, 1, queries, keys)`): added to the scores.
+        attention_mask (`torch.Tensor` of shape `(1 or batch, 1, queries, keys)`, *optional*): added to the scores.
+        scaling (`float`, *optional*): of the scores, by default 1 / sqrt(head width).
 
     Returns:
         `torch.Tensor` of shape `(batch, queries, heads, head width)`, and None for the weights.
@@ -28,6 +28,8 @@ def cpu_matmul_attention(module, query, key, value, attention_mask, scaling=None
     if key.shape[1] != heads:
         key, value = (each.repeat_interleave(heads // each.shape[1], dim=1) for each in (key, value))
     keys = key.shape[2]
+    if attention_mask is None:
+        attention_mask = query.new_zeros(1, 1, 1, 1)
     # Autocast turns the mask's lowest float32 into -inf, and with it a row that is all padding into NaN.
     mask = attention_mask.clamp(min=LOWEST_SCORE).to(query.dtype)
     mask = mask.expand(batch, heads, length, keys).reshape(batch * heads, length, keys)

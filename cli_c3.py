@@ -6,6 +6,7 @@ torch and transformers are imported inside the commands, so that `c3 --help` ans
 """
 
 import argparse
+import contextlib
 import json
 import math
 import os
@@ -39,7 +40,8 @@ def main(argv=None):
         return INTERRUPTED
     except BrokenPipeError:
         # Whoever read standard output is gone; without this Python complains once more when it closes it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return BROKEN_PIPE
     except Exception as error:
         if debug:
@@ -138,6 +140,7 @@ def run_info(args):
     provenance, each = facts.pop("provenance"), facts.pop("each")
     # As JSON, since strings from a stranger's file may hold what a terminal obeys.
     provenance = {name: json.dumps(value) if value else "unknown" for name, value in provenance.items()}
+    provenance["model_dtype"] = provenance.pop("dtype")
     for name, value in (facts | provenance).items():
         print(f"{name.replace('_', ' ') + ':':<24}{_rounded(value)}")
     for index, text in enumerate(each if len(each) > 1 else []):

@@ -50,7 +50,7 @@ def read_text(source):
 
 
 def find_device(name=None):
-    """The `torch.device` called `name`, by default the first CUDA GPU or else the CPU; UserError if it cannot be used."""
+    """The `torch.device` called `name`, by default a CUDA GPU or else the CPU; UserError if it cannot be used."""
     import torch
 
     if name is None:

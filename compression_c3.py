@@ -2,6 +2,7 @@
 (`generate`)."""
 
 import math
+from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
@@ -370,7 +371,7 @@ class CompressionMixin:
             self._fingerprint_cache = (state, fingerprints)
         config_fingerprint, weights_fingerprint = self._fingerprint_cache[1]
         return LatentProvenance(
-            model_name=str(self.name_or_path or ""),
+            model_name=_public_name(self.name_or_path),
             config_fingerprint=config_fingerprint,
             weights_fingerprint=weights_fingerprint,
             dtype=str(self.dtype).removeprefix("torch."),
@@ -395,6 +396,12 @@ def _rounded(parameter):
     """Weights as they are in any dtype that they may be loaded in: bfloat16 precision, float16 range."""
     values = parameter.detach().to(torch.bfloat16)
     return torch.where(values.abs() < SMALLEST_NORMAL_FLOAT16, torch.zeros_like(values), values)
+
+
+def _public_name(name_or_path):
+    """A Hub id as it is; of a folder only its own name, since latents travel and paths are private."""
+    path = Path(name_or_path or "")
+    return path.resolve().name if name_or_path and path.is_dir() else str(name_or_path or "")
 
 
 def _check_positive(name, value):

@@ -1,7 +1,6 @@
 """Configuration of C3, Context Cascade Compression (arXiv 2511.15244)."""
 
-from transformers import AutoConfig, PreTrainedConfig
-
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 LATENT_POSITION_LAYOUTS = ("appended", "uniform")
 PROJECTORS = ("linear", "mlp")
@@ -22,9 +21,9 @@ class C3Config(PreTrainedConfig):
         window (`int`, defaults to 1024):
             Text tokens that one encoder pass takes, counted with the encoder's tokenizer.
         latent_position_layout (`str`, defaults to `"appended"`):
-            `"appended"`, the paper's: query i follows the text, at position L + i, and the decoder's tokens are numbered
-            consecutively. `"uniform"`: query i, and latent i in the decoder, sit at (i + 0.5) * L / N - 0.5 among the
-            text's own positions 0 … L-1, so that copying is local and any N can be asked for at run time.
+            `"appended"`, the paper's: query i follows the text, at position L + i, and the decoder's tokens are
+            numbered consecutively. `"uniform"`: query i, and latent i in the decoder, sit at (i + 0.5) * L / N - 0.5
+            among the text's own positions 0 … L-1, so that copying is local and any N can be asked for at run time.
         projector (`str`, defaults to `"linear"`): `"linear"` (the paper's) or `"mlp"` (two layers with GELU).
         reconstruction_prompt (`str`): what the decoder is asked to give a text back.
         prompt_template (`str`): the decoder's input; holds `{latents}` once and, after it, `{prompt}` once.
@@ -37,6 +36,8 @@ class C3Config(PreTrainedConfig):
         query_token_id, latent_token_id, mask_token_id (`int`, *optional*):
             Placeholder ids in the encoder's and the decoder's ids. By default ids just beyond the vocabulary, which no
             text can produce.
+        initializer_range (`float`, defaults to 0.02):
+            Standard deviation of the queries, the projector and the mask embedding of a new model.
 
     Raises:
         ValueError: a field has a value that is not allowed; the message names both.
@@ -100,16 +101,22 @@ class C3Config(PreTrainedConfig):
         """The decoder's config: generation and caches are the decoder's."""
         return self.decoder_config
 
+    @classmethod
+    def from_dict(cls, config_dict, **kwargs):
+        # transformers sets these keywords as attributes of the finished config, past its checks.
+        loaded = super().from_dict(config_dict, **kwargs)
+        (loaded[0] if isinstance(loaded, tuple) else loaded)._check_fields()
+        return loaded
+
     def _reject_unknown(self, kwargs):
         # transformers keeps unknown keywords as attributes, which would hide a misspelt field.
-        known = set(PreTrainedConfig().to_dict()) | set(PreTrainedConfig.__dataclass_fields__)
-        known |= {"torch_dtype", "auto_map", "attn_implementation", "name_or_path", "model_type", "transformers_version"}
-        known |= {"bos_token_id", "eos_token_id", "pad_token_id", "use_cache", "quantization_config"}
-        unknown = sorted(name for name in kwargs if name not in known and not name.startswith("_"))
+        unknown = sorted(name for name in kwargs if name not in INHERITED_FIELDS and not name.startswith("_"))
         if unknown:
             raise ValueError(f"C3Config has no field {', '.join(unknown)}; its own fields are {', '.join(OWN_FIELDS)}.")
 
     def _check_fields(self):
+        for name in ("encoder_config", "decoder_config"):
+            _check_backbone(name, getattr(self, name))
         for name in ("num_latents", "window"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
@@ -137,6 +144,9 @@ class C3Config(PreTrainedConfig):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
                 raise ValueError(f"{name} must be an integer of 0 or more, not {value!r}.")
+        deviation = self.initializer_range
+        if not isinstance(deviation, (int, float)) or isinstance(deviation, bool) or not 0 <= deviation < float("inf"):
+            raise ValueError(f"initializer_range must be a number of 0 or more, not {deviation!r}.")
         if self.latent_token_id == self.mask_token_id:
             raise ValueError(f"latent_token_id and mask_token_id must differ; both are {self.latent_token_id}.")
         if self.tie_word_embeddings:
@@ -165,20 +175,33 @@ OWN_FIELDS = (
     "mask_token_id",
     "initializer_range",
 )
+# Fields of every config of transformers that a config.json, or a caller, may give.
+INHERITED_FIELDS = frozenset(PreTrainedConfig.__dataclass_fields__) | frozenset(
+    "torch_dtype attn_implementation experts_implementation output_attentions auto_map name_or_path model_type "
+    "num_labels bos_token_id eos_token_id pad_token_id use_cache quantization_config".split()
+)
 
 
 def _as_config(name, value):
-    """A sub-config from a config, a dict with `model_type`, or None (a small Qwen2, as transformers' composites do)."""
+    """A sub-config from a config, a dict with `model_type`, or None (a Qwen2, so that `C3Config()` works)."""
     if value is None:
         return AutoConfig.for_model("qwen2")
     if isinstance(value, dict):
-        if "model_type" not in value:
-            raise ValueError(f"{name} must name its model_type, for example qwen2, qwen3 or llama.")
         fields = dict(value)
-        return AutoConfig.for_model(fields.pop("model_type"), **fields)
+        model_type = fields.pop("model_type", None)
+        if model_type is None:
+            raise ValueError(f"{name} must name its model_type, for example qwen2, qwen3 or llama.")
+        if model_type not in CONFIG_MAPPING:
+            raise ValueError(f"{name} has an unknown model_type {model_type!r}; for example qwen2, qwen3 or llama.")
+        value = AutoConfig.for_model(model_type, **fields)
+    _check_backbone(name, value)
+    return value
+
+
+def _check_backbone(name, value):
+    # Not isinstance: the config may have been loaded as remote code.
     if not hasattr(value, "vocab_size") or not hasattr(value, "hidden_size"):
         raise ValueError(f"{name} must be the config of a causal language model, not {type(value).__name__}.")
-    return value
 
 
 C3Config.register_for_auto_class()

@@ -14,12 +14,29 @@ RANDOM_WINDOW_RATIO = 8
 LOADERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".txt": "text"}
 
 
+def check_source(source):
+    """
+    Whether a source is a file (True) or the name of a Hub dataset (False).
+
+    Raises:
+        FileNotFoundError: a file that is not there.
+        ValueError: a file of another kind than `LOADERS`, or a folder.
+    """
+    path = Path(source)
+    if path.suffix not in LOADERS and path.exists():
+        raise ValueError(f"{source} is not a {', '.join(LOADERS)} file.")
+    # Names of Hub datasets have dots too, as in org/data-v1.5, but no endings of letters alone.
+    if path.suffix[1:].isalpha() and not path.is_file():
+        raise FileNotFoundError(f"No such data file: {source}.")
+    return path.is_file()
+
+
 def load_texts(source, split="train", column="text"):
     """
     Texts of one source.
 
     Args:
-        source (`str`): a .parquet, .jsonl or .txt file (one text per file), or the name of a Hub dataset.
+        source (`str`): a .parquet, .jsonl, .json or .txt file (.txt: one text per file), or the name of a Hub dataset.
         split (`str`): which split of a Hub dataset.
         column (`str`): the column that holds the text.
 
@@ -32,21 +49,16 @@ def load_texts(source, split="train", column="text"):
     """
     import datasets
 
-    path = Path(source)
-    if path.suffix in LOADERS:
-        if not path.is_file():
-            raise FileNotFoundError(f"No such data file: {source}.")
-        options = {"sample_by": "document"} if path.suffix == ".txt" else {}
-        dataset = datasets.load_dataset(LOADERS[path.suffix], data_files=str(path), split="train", **options)
-    elif path.exists():
-        raise ValueError(f"{source} is not a {', '.join(LOADERS)} file.")
+    if check_source(source):
+        suffix = Path(source).suffix
+        options = {"sample_by": "document"} if suffix == ".txt" else {}
+        dataset = datasets.load_dataset(LOADERS[suffix], data_files=str(source), split="train", **options)
     else:
         dataset = datasets.load_dataset(source, split=split)
     if column not in dataset.column_names:
         raise ValueError(f"{source} has no column {column!r}; it has {', '.join(dataset.column_names)}.")
-    return dataset.select_columns([column]).rename_column(column, "text") if column != "text" else (
-        dataset.select_columns(["text"])
-    )
+    dataset = dataset.select_columns([column])
+    return dataset if column == "text" else dataset.rename_column(column, "text")
 
 
 class TokenStream:
@@ -54,42 +66,46 @@ class TokenStream:
     All documents of a corpus as one array of token ids, and the blocks that cover it.
 
     A document is covered by blocks of `block_size` tokens; the last one ends with the document and so overlaps the one
-    before. A document shorter than a block is one shorter block. Nothing is dropped but empty documents, which are counted.
+    before. A document shorter than a block is one shorter block. Nothing is dropped but empty documents, which are
+    counted.
+
+    Args:
+        texts (`datasets.Dataset`): documents in the column `text`; None counts as empty.
+        processor (`C3Processor`): its `encode` makes the ids.
+        block_size (`int`): tokens.
 
     Attributes:
-        ids (`np.ndarray` of shape `(tokens,)`, int32), blocks (`np.ndarray` of shape `(blocks, 2)`): start and length.
+        ids (`np.ndarray` of shape `(tokens,)`, int32), blocks (`np.ndarray` of shape `(blocks, 2)`, int64): start and
+        length; num_documents, num_empty (`int`).
     """
 
-    def __init__(self, texts, processor, block_size, num_proc=None):
-        def tokenize(batch):
-            windows = processor.tokenizer(
-                batch["text"], add_special_tokens=False, split_special_tokens=True, verbose=False
-            )
-            return {"ids": windows["input_ids"]}
+    def __init__(self, texts, processor, block_size):
+        import datasets
 
         tokenized = texts.map(
-            tokenize,
+            lambda batch: {"ids": processor.encode([text or "" for text in batch["text"]])},
             batched=True,
             batch_size=200,
             remove_columns=texts.column_names,
-            num_proc=num_proc,
+            # Without it a first batch of empty documents would make a column of nulls.
+            features=datasets.Features({"ids": datasets.List(datasets.Value("int32"))}),
             desc="Tokenizing",
         )
-        lists = tokenized.with_format("arrow")["ids"] if False else tokenized.data.column("ids").combine_chunks()
-        self.ids = lists.flatten().to_numpy(zero_copy_only=False).astype(np.int32)
-        lengths = np.diff(lists.offsets.to_numpy()) if hasattr(lists, "offsets") else None
-        starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
+        empty = [np.zeros(0, dtype=np.int32)]  # a dataset without rows has no chunks
+        chunks = tokenized.data.column("ids").chunks
+        self.ids = np.concatenate(empty + [chunk.flatten().to_numpy() for chunk in chunks])
+        lengths = np.concatenate(empty + [np.diff(chunk.offsets.to_numpy()) for chunk in chunks])
         self.num_documents = len(lengths)
         self.num_empty = int((lengths == 0).sum())
-        blocks = []
-        for start, length in zip(starts.tolist(), lengths.tolist(), strict=True):
-            if length <= block_size:
-                blocks += [(start, length)] if length else []
-                continue
-            blocks += [(start + i, block_size) for i in range(0, length - block_size + 1, block_size)]
+        blocks, start = [], 0
+        for length in lengths.tolist():
+            whole = range(0, length - block_size + 1, block_size)
+            blocks += [(start + offset, block_size) for offset in whole]
             if length % block_size:
-                blocks.append((start + length - block_size, block_size))
-        self.blocks = np.array(blocks, dtype=np.int64)
+                last = min(length, block_size)
+                blocks.append((start + length - last, last))
+            start += length
+        self.blocks = np.array(blocks, dtype=np.int64).reshape(-1, 2)
 
 
 @dataclass(frozen=True)
@@ -111,13 +127,23 @@ class Phase:
 def check_curriculum(phases):
     """Raises `ValueError` unless the phases follow each other up to 1.0 with sensible windows and ratios."""
     ends = [phase.until for phase in phases]
-    if not ends or ends != sorted(set(ends)) or ends[0] <= 0 or ends[-1] != 1.0:
+    if not _numbers(ends) or ends != sorted(set(ends)) or ends[0] <= 0 or ends[-1] != 1.0:
         raise ValueError(f"curriculum: `until` must rise from above 0 to exactly 1.0, not {ends}.")
     for phase in phases:
-        if not phase.windows or min(phase.windows) < 1:
-            raise ValueError(f"curriculum: windows must be token counts of 1 or more, not {phase.windows}.")
-        if len(phase.ratios) != 2 or not 1 <= phase.ratios[0] <= phase.ratios[1]:
-            raise ValueError(f"curriculum: ratios must be [lowest, highest], at least 1, not {phase.ratios}.")
+        if not _numbers(phase.windows, int) or min(phase.windows) < 1:
+            raise ValueError(f"curriculum: windows must be a list of token counts of 1 or more, not {phase.windows!r}.")
+        ratios = phase.ratios
+        if not _numbers(ratios) or len(ratios) != 2 or not 1 <= ratios[0] <= ratios[1] < math.inf:
+            raise ValueError(f"curriculum: ratios must be [lowest, highest], at least 1, not {ratios!r}.")
+
+
+def _numbers(values, kinds=(int, float)):
+    """Whether this is a list of numbers, and not an empty one."""
+    return (
+        isinstance(values, (list, tuple))
+        and bool(values)
+        and all(isinstance(value, kinds) and not isinstance(value, bool) for value in values)
+    )
 
 
 @dataclass(frozen=True)
@@ -132,10 +158,21 @@ class WindowSpec:
 
 class CurriculumSampler(Sampler):
     """
-    Batches of `WindowSpec`, one list per micro-batch of the run; batch i depends on `seed` and i alone, so a run that is
-    resumed sees what an uninterrupted one sees.
+    Batches of `WindowSpec`, one list per micro-batch of the run; batch i depends on `seed` and i alone, so a run that
+    is resumed sees what an uninterrupted one sees.
 
-    All windows of a batch have one length and one ratio, so that nothing is padded. An epoch visits every block once.
+    All windows of a batch have one length and one ratio, but for the shorter ends of documents, so that next to nothing
+    is padded. An epoch visits every block once, except fewer than a batch that are left over.
+
+    Args:
+        blocks (`np.ndarray` of shape `(blocks, 2)`): start and length, see `TokenStream`.
+        phases (`list[Phase]`): the curriculum.
+        num_batches (`int`): micro-batches of the whole run.
+        tokens_per_batch (`int`): text tokens in one: as many blocks of the longest window as fit, at least one.
+        seed (`int`): of the order, the windows and the ratios.
+
+    Raises:
+        ValueError: fewer blocks than a batch takes, or a bad curriculum.
     """
 
     def __init__(self, blocks, phases, num_batches, tokens_per_batch, seed=0):
@@ -200,6 +237,7 @@ class WindowDataset(Dataset):
         self.dropout_windows, self.random_windows = dropout_windows, random_windows
 
     def __len__(self):
+        # In tokens: the sampler, not an index, says what a window is.
         return len(self.ids)
 
     def __getitem__(self, spec):
@@ -222,6 +260,7 @@ class ReconstructionCollator:
         self.processor, self.mask_token_id = processor, mask_token_id
 
     def __call__(self, examples):
+        """`dict` of `context_inputs`, `prompt_inputs` with labels, and the `logits_to_keep` that cover the labels."""
         ids = [example["ids"] for example in examples]
         counts = [example["num_latents"] for example in examples]
         batch = self.processor.context_inputs(ids, counts)

@@ -12,11 +12,21 @@ class MuonWithAdamW(torch.optim.Optimizer):
         model (`C3Model`): the model; parameters that need no gradient are left out.
         lr (`float`): AdamW's learning rate.
         muon_lr (`float`): Muon's; the update of a matrix is scaled by sqrt(max(1, rows / columns)).
+        momentum (`float`): Muon's, in Nesterov's form.
+        betas (`tuple[float, float]`): AdamW's.
         weight_decay (`float`): for the hidden matrices only.
+
+    Raises:
+        ValueError: the model has no trainable matrices inside `layers`, or nothing else that is trainable.
     """
 
     def __init__(self, model, lr=3e-3, muon_lr=0.02, momentum=0.95, betas=(0.9, 0.95), weight_decay=0.0):
         hidden, rest = split_parameters(model)
+        if not hidden or not rest:
+            raise ValueError(
+                f"Muon with AdamW needs trainable matrices inside `layers` (found {len(hidden)}) and other trainable "
+                f"parameters (found {len(rest)}); use another optimizer for this model."
+            )
         self.optimizers = [
             torch.optim.Muon(hidden, lr=muon_lr, momentum=momentum, weight_decay=weight_decay),
             torch.optim.AdamW(rest, lr=lr, betas=betas, weight_decay=0.0),
@@ -28,8 +38,13 @@ class MuonWithAdamW(torch.optim.Optimizer):
         # A scheduler writes learning rates into this object's groups and the parts read theirs: they are the same.
         self.param_groups = [group for each in self.optimizers for group in each.param_groups]
 
+    def __getstate__(self):
+        # torch's own, which copies and pickles use, would leave the two optimizers out.
+        return super().__getstate__() | {"optimizers": self.optimizers}
+
     @torch.no_grad()
     def step(self, closure=None):
+        """One step of both; returns what `closure` returns."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -39,9 +54,13 @@ class MuonWithAdamW(torch.optim.Optimizer):
         return loss
 
     def state_dict(self):
+        """The two optimizers' states, `{"optimizers": [Muon's, AdamW's]}`."""
         return {"optimizers": [each.state_dict() for each in self.optimizers]}
 
     def load_state_dict(self, state_dict):
+        """Loads what `state_dict` gave; `ValueError` for the state of another optimizer."""
+        if set(state_dict) != {"optimizers"}:
+            raise ValueError("This is not a state of MuonWithAdamW: the checkpoint was written with another optimizer.")
         for each, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
             each.load_state_dict(state)
         self._share()

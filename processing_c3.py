@@ -1,6 +1,8 @@
 """C3Processor: texts to windows of token ids with placeholders for queries and latents, and ids back to text."""
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
@@ -22,9 +24,13 @@ class C3Processor(ProcessorMixin):
 
     Args:
         tokenizer (`PreTrainedTokenizerBase`): the decoder's tokenizer.
-        context_tokenizer (`PreTrainedTokenizerBase`, *optional*): the encoder's, where it is another one.
+        context_tokenizer (`PreTrainedTokenizerBase`, *optional*): the encoder's, where it is another one; it must know
+            the offsets of its tokens (all tokenizers of the `tokenizers` library do).
         num_latents, window, latent_position_layout, reconstruction_prompt, prompt_template, context_template,
         query_token_id, latent_token_id: as in [`C3Config`]; `C3Processor.from_config` copies them from there.
+
+    Raises:
+        ValueError: no placeholder ids.
     """
 
     def __init__(
@@ -40,8 +46,13 @@ class C3Processor(ProcessorMixin):
         query_token_id=None,
         latent_token_id=None,
     ):
+        if query_token_id is None or latent_token_id is None:
+            raise ValueError(
+                "A processor needs the model's query_token_id and latent_token_id: "
+                "make it with C3Processor.from_config(model.config, tokenizer)."
+            )
         super().__init__(tokenizer)
-        self.context_tokenizer = context_tokenizer
+        self._context_tokenizer = context_tokenizer
         self.num_latents = num_latents
         self.window = window
         self.latent_position_layout = latent_position_layout
@@ -50,6 +61,12 @@ class C3Processor(ProcessorMixin):
         self.context_template = context_template
         self.query_token_id = query_token_id
         self.latent_token_id = latent_token_id
+
+    @property
+    def context_tokenizer(self):
+        """The encoder's tokenizer, or None if it is the decoder's."""
+        # Kept under another name, because transformers would write an attribute named like a parameter into the JSON.
+        return self._context_tokenizer
 
     @classmethod
     def get_attributes(cls):
@@ -62,62 +79,77 @@ class C3Processor(ProcessorMixin):
         return cls(tokenizer, context_tokenizer, **{name: getattr(config, name) for name in SETTINGS})
 
     def to_dict(self):
-        # transformers would take a second tokenizer for a config.
-        context_tokenizer, self.context_tokenizer = self.context_tokenizer, None
-        try:
-            output = super().to_dict()
-        finally:
-            self.context_tokenizer = context_tokenizer
-        output["context_tokenizer"] = CONTEXT_TOKENIZER_FOLDER if self.context_tokenizer is not None else None
-        return output
+        """What goes into processor_config.json; for the context tokenizer the name of its folder."""
+        folder = None if self.context_tokenizer is None else CONTEXT_TOKENIZER_FOLDER
+        return super().to_dict() | {"context_tokenizer": folder}
 
     def save_pretrained(self, save_directory, **kwargs):
-        files = super().save_pretrained(save_directory, **kwargs)
+        """Saves the settings and the tokenizer, and the context tokenizer in a folder of its own."""
         if self.context_tokenizer is not None:
-            self.context_tokenizer.save_pretrained(f"{save_directory}/{CONTEXT_TOKENIZER_FOLDER}")
-        return files
+            self.context_tokenizer.save_pretrained(Path(save_directory) / CONTEXT_TOKENIZER_FOLDER)
+        return super().save_pretrained(save_directory, **kwargs)
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
+        """Loads a processor from a folder or the Hub, with its context tokenizer if it has one."""
         processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
         if isinstance(processor.context_tokenizer, str):
-            kwargs.pop("subfolder", None)
-            processor.context_tokenizer = AutoTokenizer.from_pretrained(
-                pretrained_model_name_or_path, subfolder=processor.context_tokenizer, **kwargs
+            folder = "/".join(filter(None, (kwargs.pop("subfolder", ""), processor.context_tokenizer)))
+            processor._context_tokenizer = AutoTokenizer.from_pretrained(
+                pretrained_model_name_or_path, subfolder=folder, **kwargs
             )
         return processor
 
     # ---------------------------------------------------------------------------------------------- text to ids
 
+    def encode(self, text):
+        """
+        The decoder's ids of a text, `list[int]`, or of each of a list of texts.
+
+        Special tokens are neither recognised nor added: it is all text, and comes back as it was.
+        """
+        return self._encode(self.tokenizer, text)
+
     def split(self, text, window=None):
         """
-        Cuts a text into windows of at most `window` encoder tokens.
+        Cuts a text into windows of at most `window` encoder tokens, by default the processor's `window`.
 
-        Special tokens are not recognised in the text: it is all text, and comes back as it was.
+        With one tokenizer the windows' ids, joined, are the ids of the whole text, so a cut may fall between the bytes
+        of a character. With two the windows' texts, joined, are the text, so it never does.
 
         Returns: `list[TextWindow]`.
 
         Raises:
             TypeError: not a string.
-            ValueError: empty text, or text that is not valid Unicode (a lone surrogate).
+            ValueError: empty text, text that is not valid Unicode (a lone surrogate), or a character that does not fit
+                into a window.
         """
-        window = window or self.window
+        window = self.window if window is None else window
         check_text(text)
         if self.context_tokenizer is None:
-            ids = self._encode(self.tokenizer, text)
-            return [TextWindow(ids[i : i + window], ids[i : i + window]) for i in range(0, len(ids), window)]
+            ids = self.encode(text)
+            windows = [TextWindow(ids[i : i + window], ids[i : i + window]) for i in range(0, len(ids), window)]
+        else:
+            windows = self._split_by_offsets(text, window)
+        if not windows:
+            raise ValueError(f"The tokenizer makes no tokens of the text {text[:40]!r}.")
+        return windows
+
+    def _split_by_offsets(self, text, window):
+        """Windows for two tokenizers: the decoder's sees each window as a string of whole characters."""
         encoded = self._call(self.context_tokenizer, text, return_offsets_mapping=True)
         ids, offsets = encoded["input_ids"], encoded["offset_mapping"]
-        windows, start = [], 0
+        windows, start, begins = [], 0, 0
         while start < len(ids):
             end = min(start + window, len(ids))
-            # Several tokens may share one character; a cut must not fall inside it, for the decoder's tokenizer
-            # sees the window as a string.
-            while end < len(ids) and end - start > 1 and offsets[end][0] < offsets[end - 1][1]:
+            # Several tokens may share one character, and a token may stand for none.
+            while start < end < len(ids) and offsets[end][0] < max(offsets[end - 1][1], begins + 1):
                 end -= 1
-            piece = text[offsets[start][0] if start else 0 : offsets[end][0] if end < len(ids) else len(text)]
-            windows.append(TextWindow(ids[start:end], self._encode(self.tokenizer, piece)))
-            start = end
+            if end == start:
+                raise ValueError(f"The character at {begins} takes more tokens than window={window}; use a larger one.")
+            ends = offsets[end][0] if end < len(ids) else len(text)
+            windows.append(TextWindow(ids[start:end], self.encode(text[begins:ends])))
+            start, begins = end, ends
         return windows
 
     def decode(self, ids, **kwargs):
@@ -143,8 +175,7 @@ class C3Processor(ProcessorMixin):
             before + list(ids) + between + [self.query_token_id] * n + after
             for ids, n in zip(contexts, num_latents, strict=True)
         ]
-        input_ids, attention_mask, _ = _pad_left(rows, None)
-        return BatchFeature({"context_input_ids": input_ids, "context_attention_mask": attention_mask})
+        return BatchFeature({"context_input_ids": _pad_left(rows), "context_attention_mask": _mask(rows)})
 
     def prompt_inputs(self, spans, prompts=None, targets=None):
         """
@@ -152,34 +183,42 @@ class C3Processor(ProcessorMixin):
 
         Args:
             spans (`list[list[tuple[int, int]]]`): for each row its windows, as (latents, text tokens).
-            prompts (`list[str]`, *optional*): what to ask of each text; None asks for the text itself.
-            targets (`list[list[int]]`, *optional*): the ids that follow, for training; they become labels.
+            prompts (`list[str]`, *optional*): what to ask of each row; None asks for the text itself.
+            targets (`list[list[int]]`, *optional*): the ids that follow in each row, for training; they become labels.
 
         Returns:
             `BatchFeature` with `input_ids`, `attention_mask`, `position_ids`, all `(batch, length)`, and `labels`
             where there are targets.
+
+        Raises:
+            ValueError: not one prompt, or not one target, for each row.
         """
+        for name, given in (("prompts", prompts), ("targets", targets)):
+            if given is not None and (isinstance(given, str) or len(given) != len(spans)):
+                raise ValueError(f"{name}: give a list of one for each of the {len(spans)} rows.")
         before, rest = self.prompt_template.split("{latents}")
         between, after = (self._encode_template(self.tokenizer, piece) for piece in rest.split("{prompt}"))
         before = self._encode_template(self.tokenizer, before)
         rows, positions = [], []
         for row, row_spans in enumerate(spans):
             prompt = self.reconstruction_prompt if prompts is None else prompts[row]
-            tail = between + self._encode(self.tokenizer, prompt) + after
+            tail = between + self.encode(prompt) + after
             latents = [self.latent_token_id] * sum(n for n, _ in row_spans)
             target = [] if targets is None else list(targets[row])
             rows.append(before + latents + tail + target)
             positions.append(
                 self._positions(len(before), row_spans, len(tail), len(target), replays_text=prompts is None)
             )
-        input_ids, attention_mask, position_ids = _pad_left(rows, positions)
-        batch = {"input_ids": input_ids, "attention_mask": attention_mask, "position_ids": position_ids}
+        fractional = self.latent_position_layout == "uniform"
+        batch = {
+            "input_ids": _pad_left(rows),
+            "attention_mask": _mask(rows),
+            "position_ids": _pad_left(positions, torch.float if fractional else torch.long),
+        }
         if targets is not None:
-            labels = torch.full_like(input_ids, -100)
-            for row, target in enumerate(targets):
-                if target:
-                    labels[row, -len(target) :] = torch.tensor(target)
-            batch["labels"] = labels
+            hidden = [[-100] * (len(row) - len(target)) for row, target in zip(rows, targets, strict=True)]
+            labels = [each + list(target) for each, target in zip(hidden, targets, strict=True)]
+            batch["labels"] = _pad_left(labels, fill=-100)
         return BatchFeature(batch)
 
     def __call__(self, text, num_latents=None, labels=True):
@@ -188,25 +227,36 @@ class C3Processor(ProcessorMixin):
 
         Args:
             text (`str` or `list[str]`): texts.
-            num_latents (`int`, *optional*): latents per window, at most the window's tokens.
+            num_latents (`int`, *optional*): latents of a full window, by default the processor's; shorter windows get
+                what `C3Model.compress` gives them.
             labels (`bool`, defaults to `True`): whether the text follows the prompt, as labels.
 
         Returns:
             `BatchFeature` with the tensors of `context_inputs` and `prompt_inputs`.
+
+        Raises:
+            TypeError, ValueError: bad texts, or a number of latents below 1 or above the window.
         """
         texts = [text] if isinstance(text, str) else list(text)
-        windows = [self.split(each) for each in texts]
-        flat = [window for row in windows for window in row]
-        wanted = num_latents or self.num_latents
-        counts = [[min(wanted, len(window.context_ids)) for window in row] for row in windows]
-        spans = [
-            [(n, len(window.text_ids)) for n, window in zip(row_counts, row, strict=True)]
-            for row_counts, row in zip(counts, windows, strict=True)
-        ]
-        targets = [[i for window in row for i in window.text_ids] for row in windows] if labels else None
-        batch = self.context_inputs([window.context_ids for window in flat], [n for row in counts for n in row])
+        if not texts:
+            raise ValueError("No text: the list is empty.")
+        full = self.num_latents if num_latents is None else num_latents
+        if not 1 <= full <= self.window:
+            raise ValueError(f"num_latents must lie between 1 and the window of {self.window} tokens, not {full}.")
+        rows = [self.split(each) for each in texts]
+        spans = [[(self._latents_of(window, full), len(window.text_ids)) for window in row] for row in rows]
+        targets = [[i for window in row for i in window.text_ids] for row in rows] if labels else None
+        batch = self.context_inputs(
+            [window.context_ids for row in rows for window in row], [n for row in spans for n, _ in row]
+        )
         batch.update(self.prompt_inputs(spans, targets=targets))
         return batch
+
+    def _latents_of(self, window, full):
+        """N of a window where a full one has `full`: its share, with the appended layout always the same."""
+        if self.latent_position_layout == "appended":
+            return full
+        return max(1, math.ceil(full * len(window.context_ids) / self.window))
 
     def _positions(self, num_before, spans, num_tail, num_target, replays_text):
         """Position of every token of a decoder row, `list[float]` or `list[int]`; see `C3Config`."""
@@ -264,20 +314,18 @@ def check_text(text, what="text"):
         ) from None
 
 
-def _pad_left(rows, positions):
-    """Ids, mask and positions as tensors `(rows, longest)`; padding has id 0, mask 0 and position 0."""
-    longest = max(len(row) for row in rows)
-    input_ids = torch.zeros(len(rows), longest, dtype=torch.long)
-    attention_mask = torch.zeros(len(rows), longest, dtype=torch.long)
-    fractional = positions is not None and any(isinstance(p, float) for row in positions for p in row[:1])
-    position_ids = torch.zeros(len(rows), longest, dtype=torch.float if fractional else torch.long)
+def _pad_left(rows, dtype=torch.long, fill=0):
+    """Rows of numbers as a tensor `(rows, longest)`, filled up on the left."""
+    longest = max(map(len, rows))
+    padded = torch.full((len(rows), longest), fill, dtype=dtype)
     for i, row in enumerate(rows):
-        start = longest - len(row)
-        input_ids[i, start:] = torch.tensor(row)
-        attention_mask[i, start:] = 1
-        if positions is not None:
-            position_ids[i, start:] = torch.tensor(positions[i], dtype=position_ids.dtype)
-    return input_ids, attention_mask, position_ids
+        padded[i, longest - len(row) :] = torch.tensor(row, dtype=dtype)
+    return padded
+
+
+def _mask(rows):
+    """1 where `_pad_left` puts a row, 0 where it fills up."""
+    return _pad_left([[1] * len(row) for row in rows])
 
 
 C3Processor.register_for_auto_class()

@@ -14,10 +14,14 @@ def train_tokenizer(texts, vocab_size):
     """
     Args:
         texts (iterable of `str`): training text.
-        vocab_size (`int`): 257 (the bytes and the end of text) or more.
+        vocab_size (`int`): 257 (the bytes and the end of text) or more; little text gives a smaller vocabulary.
 
     Returns:
-        `PreTrainedTokenizerFast` without normalisation, so that decoding gives back the exact text.
+        `PreTrainedTokenizerFast` without normalisation, so that decoding gives back the exact text. The end of text is
+        its only special token, and its padding.
+
+    Raises:
+        ValueError: vocab_size below 257.
     """
     if vocab_size < 257:
         raise ValueError(f"vocab_size must be 257 or more (256 bytes and the end of text), not {vocab_size}.")

@@ -1,3 +1,3 @@
-"""The version of the package, in one place: setup.cfg, `c3.__version__`, `c3 --version` and latents' provenance read it."""
+"""The version, in one place: setup.cfg, `c3.__version__`, `c3 --version` and the provenance of latents read it."""
 
 VERSION = "0.1.0"

@@ -110,6 +110,16 @@ def test_bad_texts(text, error, message, uniform):
         uniform.compress(text)
 
 
+def test_five_megabytes(uniform):
+    text = (LONG + "\n") * (5_000_000 // len(LONG.encode()))
+    latents = uniform.compress(text, ratio=16, batch_size=2048, show_progress=False)
+    tokens = len(token_ids(uniform, text))
+    assert latents.text_tokens == tokens and latents.num_windows == -(-tokens // 32)
+    assert latents.num_latents == int(tokens / 16)
+    first = uniform.compress(text[:200], ratio=16)
+    torch.testing.assert_close(latents.values[:2], first.values[:2])
+
+
 # ------------------------------------------------------------------------------------------------------------ expand
 
 
@@ -279,6 +289,12 @@ def test_fingerprint_follows_the_weights_and_not_the_dtype(make_model, tmp_path)
     with torch.no_grad():
         model.projector.linear_1.weight.mul_(1.5)
     assert model.latent_provenance().weights_fingerprint != before.weights_fingerprint
+
+
+def test_provenance_names_the_folder_and_not_its_path(make_model, tmp_path):
+    make_model("uniform").save_pretrained(tmp_path / "my-c3")
+    provenance = C3Model.from_pretrained(tmp_path / "my-c3").compress("text").provenance
+    assert provenance.model_name == "my-c3" and str(tmp_path) not in repr(provenance)
 
 
 def test_processor_is_loaded_from_the_models_folder(make_model, tmp_path):
