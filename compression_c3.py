@@ -2,6 +2,7 @@
 (`generate`)."""
 
 import math
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -168,16 +169,14 @@ class CompressionMixin:
         if ratio is None:
             full = num_latents or min(self.config.num_latents, window)
             return [max(1, math.ceil(full * length / window)) if uniform else full for length in lengths]
-        total = max(len(lengths), int(sum(lengths) / ratio))
-        ends, seen = [], 0
-        for length in lengths:
-            seen += length
-            ends.append(round(total * seen / sum(lengths)))
+        text_length = sum(lengths)
+        total = max(len(lengths), int(text_length / ratio))
+        ends = [round(total * seen / text_length) for seen in accumulate(lengths)]
         counts = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-        # A short last window may be left with none: it takes one from the richest.
+        # A short last window may be left with none: it takes one from the richest near it.
         for i, count in enumerate(counts):
             if count == 0:
-                counts[max(range(len(counts)), key=counts.__getitem__)] -= 1
+                counts[max(range(len(counts)), key=lambda j: (counts[j], j))] -= 1
                 counts[i] = 1
         most = self.config.num_latents
         if not uniform and max(counts) > most:

@@ -48,7 +48,8 @@ class Recipe:
         text_column (`str`): the column that holds the text.
         init_from (`str`, *optional*): a C3 checkpoint to go on from; then `model` and `tokenizer` must be left out.
         model (`dict`): keywords of `C3Config`, `encoder_config` and `decoder_config` as dicts with `model_type`.
-        tokenizer (`str` or `dict`): a folder or Hub id, or `{vocab_size: …}` to train a byte-level BPE on the train data.
+        tokenizer (`str` or `dict`): a folder or Hub id, or `{vocab_size: …}` to train a byte-level BPE on the train
+            data.
         curriculum (`list[Phase]`): window lengths and ratios over the run, see `data_c3.Phase`.
         tokens_per_batch (`int`): text tokens in a micro-batch.
         dropout_windows (`float`): share of the windows with decoder-input dropout; needs `model.use_mask_embedding`.
@@ -265,7 +266,7 @@ def _parse(text, where):
 
 
 def _unshared(value):
-    """A copy in which what an alias (`*name`) repeats is no longer one object, so that an override changes one place."""
+    """A copy in which what an alias (`*name`) repeats is no longer one object: an override changes one place."""
     if isinstance(value, dict):
         return {key: _unshared(each) for key, each in value.items()}
     return [_unshared(each) for each in value] if isinstance(value, list) else value

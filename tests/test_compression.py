@@ -117,6 +117,7 @@ def test_five_megabytes(uniform):
     assert latents.text_tokens == tokens and latents.num_windows == -(-tokens // 32)
     assert latents.num_latents == int(tokens / 16)
     first = uniform.compress(text[:200], ratio=16)
+    assert latents.latent_lengths[0] == first.latent_lengths[0] == 2, (latents.latent_lengths[:4], first.latent_lengths)
     torch.testing.assert_close(latents.values[:2], first.values[:2])
 
 
