@@ -74,6 +74,9 @@ class TokenStream:
         processor (`C3Processor`): its `encode` makes the ids.
         block_size (`int`): tokens.
 
+    Raises:
+        ValueError: no documents.
+
     Attributes:
         ids (`np.ndarray` of shape `(tokens,)`, int32), blocks (`np.ndarray` of shape `(blocks, 2)`, int64): start and
         length; num_documents, num_empty (`int`).
@@ -82,6 +85,8 @@ class TokenStream:
     def __init__(self, texts, processor, block_size):
         import datasets
 
+        if len(texts) == 0:
+            raise ValueError("There are no documents to train on: the data are empty.")
         tokenized = texts.map(
             lambda batch: {"ids": processor.encode([text or "" for text in batch["text"]])},
             batched=True,
@@ -91,10 +96,9 @@ class TokenStream:
             features=datasets.Features({"ids": datasets.List(datasets.Value("int32"))}),
             desc="Tokenizing",
         )
-        empty = [np.zeros(0, dtype=np.int32)]  # a dataset without rows has no chunks
         chunks = tokenized.data.column("ids").chunks
-        self.ids = np.concatenate(empty + [chunk.flatten().to_numpy() for chunk in chunks])
-        lengths = np.concatenate(empty + [np.diff(chunk.offsets.to_numpy()) for chunk in chunks])
+        self.ids = np.concatenate([chunk.flatten().to_numpy() for chunk in chunks])
+        lengths = np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in chunks])
         self.num_documents = len(lengths)
         self.num_empty = int((lengths == 0).sum())
         blocks, start = [], 0

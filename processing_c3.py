@@ -216,8 +216,7 @@ class C3Processor(ProcessorMixin):
             "position_ids": _pad_left(positions, torch.float if fractional else torch.long),
         }
         if targets is not None:
-            hidden = [[-100] * (len(row) - len(target)) for row, target in zip(rows, targets, strict=True)]
-            labels = [each + list(target) for each, target in zip(hidden, targets, strict=True)]
+            labels = [[-100] * (len(row) - len(ids)) + list(ids) for row, ids in zip(rows, targets, strict=True)]
             batch["labels"] = _pad_left(labels, fill=-100)
         return BatchFeature(batch)
 

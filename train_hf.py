@@ -98,7 +98,8 @@ class C3Trainer(Trainer):
     def _give_up(self, reason):
         last = last_whole_checkpoint(self.args.output_dir)
         whence = f"The last checkpoint is {last}" if last else "There is no checkpoint yet"
-        raise FloatingPointError(f"{reason} {whence}. Start again with a lower learning rate, or more warm-up steps.")
+        # In another folder, because a checkpoint brings its learning rate along.
+        raise FloatingPointError(f"{reason} {whence}. Start again in a new output_dir with a lower learning rate.")
 
 
 def checkpoints(output_dir):
@@ -122,7 +123,8 @@ def last_whole_checkpoint(output_dir):
 def build(recipe, texts):
     """The recipe's model and processor, new or from a C3 checkpoint."""
     if recipe.init_from is not None:
-        model = C3Model.from_pretrained(recipe.init_from)
+        # Finished models are bfloat16, in which small updates would be rounded away.
+        model = C3Model.from_pretrained(recipe.init_from, dtype=torch.float32)
         recipe.check_model(model.config)
         return model, model.processor
     tokenizer = make_tokenizer(recipe, texts)

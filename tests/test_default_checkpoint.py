@@ -1,0 +1,59 @@
+"""The shipped checkpoint: what the model card promises, on a text that it was not trained on, and on nasty ones."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from c3 import C3Latents, C3Model
+from c3.eval.metrics import precision
+
+ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.skipif(not (ROOT / "model.safetensors").is_file(), reason="the checkout has no weights")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return C3Model.from_pretrained(ROOT, dtype=torch.float32)
+
+
+@pytest.fixture(scope="module")
+def text():
+    return (ROOT / "examples/jefferson_1805.txt").read_text(encoding="utf-8")
+
+
+# Floors with room for another machine's arithmetic; the measured figures are in the model card.
+@pytest.mark.parametrize("ratio,least", [(4, 0.99), (8, 0.95), (16, 0.75)])
+def test_precision_on_the_example(ratio, least, model, text):
+    latents = model.compress(text, ratio=ratio)
+    assert latents.ratio >= ratio
+    assert precision(text, model.expand(latents, batch_size=32)) >= least
+
+
+@pytest.mark.parametrize(
+    "nasty",
+    [
+        "The token <|endoftext|> is only text here, and so is <|endoftext|> at the end: <|endoftext|>",
+        "Before the NUL byte \x00 and after it.",
+        "Two lines\r\nwith the line ends\r\nof another system.\r\n",
+    ],
+)
+def test_nasty_texts_come_back(nasty, model):
+    assert model.expand(model.compress(nasty, ratio=2)) == nasty
+
+
+def test_same_text_however_the_work_is_arranged(model, text, tmp_path):
+    texts = [text, text[:300], "A short one."]
+    latents = model.compress(texts, ratio=8, batch_size=32)
+    expanded = model.expand(latents, batch_size=32)
+    single = C3Latents.cat([model.compress(each, ratio=8, batch_size=1) for each in texts])
+    assert model.expand(single, batch_size=3) == expanded
+    assert expanded[1] == model.expand(latents[1], batch_size=1)
+    model.save_pretrained(tmp_path)
+    eager = C3Model.from_pretrained(tmp_path, attn_implementation="eager")
+    assert eager.expand(eager.compress(texts, ratio=8), batch_size=32) == expanded
+
+
+def test_weights_fit_the_hub_repository(model):
+    assert (ROOT / "model.safetensors").stat().st_size <= 60_000_000
+    assert model.processor.tokenizer.unk_token is None

@@ -1,0 +1,139 @@
+"""MuonWithAdamW against torch's two optimizers on their own. Run: pytest tests/test_optim.py"""
+
+import copy
+import io
+
+import pytest
+import torch
+from tiny_models import TEXTS
+from transformers import get_cosine_schedule_with_warmup
+
+from c3.optim_c3 import MuonWithAdamW, split_parameters
+
+OPTIONS = {"lr": 1e-2, "muon_lr": 0.05, "momentum": 0.9, "betas": (0.8, 0.99), "weight_decay": 0.1}
+
+
+def backward(model, step=0):
+    model.zero_grad()
+    batch = model.processor(TEXTS[step % len(TEXTS)])
+    batch["input_ids"][0, -2] = model.config.mask_token_id  # so that the mask embedding has a gradient too
+    model(**batch).loss.backward()
+
+
+def assert_same(left, right):
+    for (name, ours), theirs in zip(left.named_parameters(), right.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+
+
+def test_split(make_model):
+    model = make_model("uniform", encoder="qwen3", decoder="llama", projector="mlp")
+    model.encoder.norm.weight.requires_grad_(False)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    hidden, rest = ([names[id(parameter)] for parameter in group] for group in split_parameters(model))
+    # Seven matrices in each of the two layers of the two models.
+    assert len(hidden) == 28 and all(".layers." in name and name.endswith("proj.weight") for name in hidden)
+    assert {"context_queries.weight", "mask_embedding.weight", "projector.linear_2.weight"} <= set(rest)
+    assert {"encoder.embed_tokens.weight", "decoder.lm_head.weight", "decoder.model.norm.weight"} <= set(rest)
+    assert "encoder.norm.weight" not in hidden + rest
+    assert not any(name.endswith("proj.weight") for name in rest)
+
+
+def test_equals_muon_and_adamw_run_separately(make_model):
+    together, apart = make_model("uniform"), make_model("uniform")
+    ours = MuonWithAdamW(together, **OPTIONS)
+    hidden, rest = split_parameters(apart)
+    theirs = [
+        torch.optim.Muon(hidden, lr=0.05, momentum=0.9, weight_decay=0.1),
+        torch.optim.AdamW(rest, lr=1e-2, betas=(0.8, 0.99), weight_decay=0.0),
+    ]
+    before = copy.deepcopy(together.state_dict())
+    for step in range(3):
+        backward(together, step)
+        backward(apart, step)
+        ours.step()
+        for each in theirs:
+            each.step()
+    assert_same(together, apart)
+    assert all(not torch.equal(value, before[name]) for name, value in together.named_parameters())
+
+
+def test_scheduler_acts_on_both(make_model):
+    optimizer = MuonWithAdamW(make_model("uniform"), lr=1e-2, muon_lr=0.04)
+    scheduler = get_cosine_schedule_with_warmup(optimizer, num_warmup_steps=4, num_training_steps=10)
+    seen = []
+    for _ in range(4):
+        seen.append([each.param_groups[0]["lr"] for each in optimizer.optimizers])
+        optimizer.step()
+        scheduler.step()
+    assert seen == [pytest.approx([step * 0.01, step * 0.0025]) for step in range(4)]
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.04, 0.01])
+
+
+def test_closure_and_zero_grad(make_model):
+    model = make_model("uniform")
+    optimizer = MuonWithAdamW(model)
+
+    def closure():
+        backward(model)
+        return 3.0
+
+    assert optimizer.step(closure) == 3.0
+    assert model.context_queries.weight.grad is not None
+    optimizer.zero_grad()
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def through_a_file(state):
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    buffer.seek(0)
+    return torch.load(buffer, weights_only=True)
+
+
+@pytest.mark.parametrize("carry", [copy.deepcopy, through_a_file], ids=["deepcopy", "file"])
+def test_state_goes_on_identically(carry, make_model):
+    def start():
+        model = make_model("uniform")
+        optimizer = MuonWithAdamW(model, **OPTIONS)
+        return model, optimizer, get_cosine_schedule_with_warmup(optimizer, 1, 9)
+
+    def run(model, optimizer, scheduler, steps):
+        for step in steps:
+            backward(model, step)
+            optimizer.step()
+            scheduler.step()
+
+    model, optimizer, scheduler = start()
+    run(model, optimizer, scheduler, range(3))
+    states = carry([each.state_dict() for each in (model, optimizer, scheduler)])
+    run(model, optimizer, scheduler, range(3, 6))
+    resumed = start()
+    for each, state in zip(resumed, states, strict=True):
+        each.load_state_dict(state)
+    run(*resumed, range(3, 6))
+    assert_same(model, resumed[0])
+    assert resumed[1].param_groups[0] is resumed[1].optimizers[0].param_groups[0]
+
+
+def test_a_copy_is_a_whole_optimizer(make_model):
+    model = make_model("uniform")
+    optimizer = MuonWithAdamW(model, **OPTIONS)
+    backward(model)
+    optimizer.step()
+    processor, model._processor = model.processor, None
+    twin, copied = copy.deepcopy((model, optimizer))
+    model.processor = twin.processor = processor
+    copied.param_groups[0]["lr"] = optimizer.param_groups[0]["lr"] = 0.5
+    for each in (model, twin):
+        backward(each, 1)
+    optimizer.step()
+    copied.step()
+    assert_same(model, twin)
+
+
+def test_errors(make_model):
+    model = make_model("uniform")
+    with pytest.raises(ValueError, match="written with another optimizer"):
+        MuonWithAdamW(model).load_state_dict(torch.optim.AdamW(model.parameters()).state_dict())
+    with pytest.raises(ValueError, match=r"needs trainable matrices inside `layers` \(found 0\)"):
+        MuonWithAdamW(torch.nn.Linear(2, 2))

@@ -1,0 +1,282 @@
+"""C3Processor: text to windows of ids, placeholders and positions, and back. Run: pytest tests/test_processing.py"""
+
+import pytest
+import torch
+from tiny_models import TEXTS, tiny_backbone
+from transformers import AutoProcessor
+from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+from c3 import C3Config, C3Processor
+from c3.processing_c3 import check_text
+from c3.tokenizer_c3 import END_OF_TEXT, train_tokenizer
+
+ODD_TEXTS = {
+    "one letter": "a",
+    "chinese": "这是一个最好的时代," * 9,
+    "emoji": "👩‍👩‍👧‍👦 and 🇪🇺👍🏽" * 5,
+    "windows lines": "one\r\ntwo\r\n\r\n\tthree  \n" * 5,
+    "nul": "a\x00b\x00" * 9,
+    "special": f"{END_OF_TEXT}no {END_OF_TEXT}{END_OF_TEXT} end{END_OF_TEXT}",
+    "placeholders": "{latents}{prompt}{context}{queries}",
+    "spaces": "   \t a   " * 9,
+}
+
+
+@pytest.fixture(scope="module")
+def other_tokenizer():
+    """Knows other words than the first, so that the same text has other tokens."""
+    return train_tokenizer(["wisdom foolishness best worst 最好的时代 age"] * 9, vocab_size=330)
+
+
+@pytest.fixture
+def make_processor(tokenizer, other_tokenizer):
+    def make(layout="appended", two=False, **options):
+        config = C3Config(
+            encoder_config=tiny_backbone("qwen3", len(other_tokenizer if two else tokenizer)),
+            decoder_config=tiny_backbone("qwen3", len(tokenizer)),
+            latent_position_layout=layout,
+            **{"num_latents": 4, "window": 16} | options,
+        )
+        return C3Processor.from_config(config, tokenizer, other_tokenizer if two else None)
+
+    return make
+
+
+# Windows
+
+
+@pytest.mark.parametrize("text", [*TEXTS, *ODD_TEXTS.values()])
+@pytest.mark.parametrize("window", [1, 5, None])
+def test_windows_are_cut_exactly(text, window, make_processor):
+    processor = make_processor()
+    windows = processor.split(text, window)
+    ids = [i for each in windows for i in each.text_ids]
+    assert ids == processor.encode(text)
+    assert processor.decode(ids) == processor.decode(torch.tensor(ids)) == text
+    assert all(each.context_ids == each.text_ids for each in windows)
+    *full, last = [len(each.text_ids) for each in windows]
+    assert set(full) <= {window or 16} and 1 <= last <= (window or 16)
+
+
+@pytest.mark.parametrize("text", [*TEXTS, *ODD_TEXTS.values()])
+@pytest.mark.parametrize("window", [4, 5, None])
+def test_windows_of_two_tokenizers(text, window, make_processor, other_tokenizer):
+    """The encoder's windows, joined, are its ids of the text; the decoder's texts, joined, are the text."""
+    processor = make_processor(two=True)
+    windows = processor.split(text, window)
+    context_ids = other_tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    assert [i for each in windows for i in each.context_ids] == context_ids
+    assert all(1 <= len(each.context_ids) <= (window or 16) for each in windows)
+    pieces = [processor.decode(each.text_ids) for each in windows]
+    assert "".join(pieces) == text
+    # The encoder's ids of a window stand for the same characters.
+    assert [other_tokenizer.decode(each.context_ids) for each in windows] == pieces
+    assert all(each.text_ids for each in windows)
+
+
+def test_no_cut_falls_inside_a_character(make_processor, other_tokenizer):
+    """Each 👍 is four byte tokens, so a window of six tokens holds one of them and one of ten holds two."""
+    processor = make_processor(two=True)
+    assert len(other_tokenizer("👍👍👍")["input_ids"]) == 12
+    for window, pieces in ((4, ["👍"] * 3), (6, ["👍"] * 3), (10, ["👍👍", "👍"])):
+        windows = processor.split("👍👍👍", window)
+        assert [processor.decode(each.text_ids) for each in windows] == pieces
+        assert [len(each.context_ids) for each in windows] == [4 * len(piece) for piece in pieces]
+    with pytest.raises(ValueError, match="The character at 1 takes more tokens than window=3; use a larger one"):
+        processor.split("a👍👍", 3)
+
+
+def test_special_tokens_in_a_text_are_text(make_processor, tokenizer):
+    for two in (False, True):
+        for window in make_processor(two=two).split(f"a{END_OF_TEXT}b"):
+            assert tokenizer.eos_token_id not in window.text_ids + window.context_ids
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("", ValueError, "text is empty; give at least one character"),
+        (None, TypeError, "text must be a string, not NoneType"),
+        (b"bytes", TypeError, "text must be a string, not bytes"),
+        (["list"], TypeError, "text must be a string, not list"),
+        (
+            "ab\ud800c",
+            ValueError,
+            r"not valid Unicode: a lone surrogate U\+D800 at character 2; decode the bytes",
+        ),
+    ],
+)
+def test_bad_texts(text, error, message, make_processor):
+    with pytest.raises(error, match=message):
+        make_processor().split(text)
+    with pytest.raises(error, match="^text 7 (is|must)"):
+        check_text(text, "text 7")
+
+
+# Ids and positions
+
+
+def test_context_inputs_by_hand(make_processor):
+    processor = make_processor()
+    batch = processor.context_inputs([[5, 6, 7], [8]], [2, 1])
+    q = processor.query_token_id
+    assert batch["context_input_ids"].tolist() == [[5, 6, 7, q, q], [0, 0, 0, 8, q]]
+    assert batch["context_attention_mask"].tolist() == [[1, 1, 1, 1, 1], [0, 0, 0, 1, 1]]
+
+
+def test_prompt_inputs_by_hand_appended(make_processor):
+    """Numbered one after the other, from the first latent on; padding on the left."""
+    processor = make_processor(reconstruction_prompt="ab")
+    prompt = processor.encode("ab")
+    batch = processor.prompt_inputs([[(2, 9), (1, 3)], [(1, 4)]], targets=[[5, 6], [7, 8]])
+    n = processor.latent_token_id
+    width = 3 + len(prompt) + 2
+    assert batch["input_ids"].tolist() == [[n, n, n, *prompt, 5, 6], [0, 0, n, *prompt, 7, 8]]
+    assert batch["attention_mask"].tolist() == [[1] * width, [0, 0] + [1] * (width - 2)]
+    assert batch["position_ids"].tolist() == [[*range(width)], [0, 0, *range(width - 2)]]
+    assert batch["position_ids"].dtype == torch.long
+    assert batch["labels"].tolist() == [[-100] * (width - 2) + [5, 6], [-100] * (width - 2) + [7, 8]]
+
+
+def test_prompt_inputs_by_hand_uniform(make_processor):
+    """
+    Windows of 8 and 4 tokens with 2 and 1 latents: (i + 0.5) * L / N - 0.5, the second one 8 further on. When the text
+    is asked for, its tokens stand at 0, 1, … again and the prompt before them; any other prompt follows the text.
+    """
+    processor = make_processor("uniform", reconstruction_prompt="ab", num_latents=2, window=8)
+    latents = [1.5, 5.5, 9.5]
+    prompt = len(processor.encode("ab"))
+    batch = processor.prompt_inputs([[(2, 8), (1, 4)]], targets=[[5, 6, 7]])
+    assert batch["position_ids"].tolist() == [[*latents, *range(-prompt, 0), 0, 1, 2]]
+    assert batch["position_ids"].dtype == torch.float
+    asked = processor.prompt_inputs([[(2, 8), (1, 4)], [(1, 4)]], prompts=["ab", "ab"], targets=[[5], [6]])
+    assert asked["position_ids"].tolist() == [
+        [*latents, *range(12, 12 + prompt + 1)],
+        [0, 0, 1.5, *range(4, 4 + prompt + 1)],
+    ]
+
+
+@pytest.mark.parametrize("layout", ["appended", "uniform"])
+def test_templates_hold_special_tokens_and_prompts_do_not(layout, make_processor, tokenizer):
+    eos = tokenizer.eos_token_id
+    processor = make_processor(
+        layout,
+        prompt_template=f"{END_OF_TEXT}a{{latents}}b{END_OF_TEXT}{{prompt}}{END_OF_TEXT}",
+        context_template=f"{END_OF_TEXT}{{context}}c{{queries}}{END_OF_TEXT}",
+    )
+    a, b, c = (processor.encode(letter) for letter in "abc")
+    n, q = processor.latent_token_id, processor.query_token_id
+    batch = processor.prompt_inputs([[(1, 4)], [(1, 4)]], prompts=["a", END_OF_TEXT])
+    asked = processor.encode(END_OF_TEXT)
+    assert len(asked) > 1 and eos not in asked
+    rows = [ids[kept].tolist() for ids, kept in zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)]
+    assert rows == [[eos, *a, n, *b, eos, *prompt, eos] for prompt in (a, asked)]
+    context = processor.context_inputs([[5, 6]], [2])["context_input_ids"]
+    assert context.tolist() == [[eos, 5, 6, *c, q, q, eos]]
+    # What stands before the latents is numbered before the text.
+    start = [0, 1, 2, 3] if layout == "appended" else [-2, -1, 1.5, 4]
+    assert batch["position_ids"][1, :4].tolist() == start
+
+
+def test_one_prompt_for_each_row(make_processor):
+    processor = make_processor()
+    spans = [[(1, 4)], [(1, 4)]]
+    for prompts in ("ab", ["a"], ["a", "b", "c"]):
+        with pytest.raises(ValueError, match="prompts: give a list of one for each of the 2 rows"):
+            processor.prompt_inputs(spans, prompts)
+    with pytest.raises(ValueError, match="targets: give a list of one for each of the 2 rows"):
+        processor.prompt_inputs(spans, targets=[[1]])
+
+
+@pytest.mark.parametrize("two", [False, True])
+@pytest.mark.parametrize("layout", ["appended", "uniform"])
+def test_call(layout, two, make_processor):
+    """As many latents as `compress` makes, and the text as labels."""
+    processor = make_processor(layout, two=two)
+    batch = processor(TEXTS)
+    windows = [processor.split(text) for text in TEXTS]
+    lengths = [len(each.context_ids) for row in windows for each in row]
+    counts = [4 if layout == "appended" else -(-4 * length // 16) for length in lengths]
+    assert (batch["context_input_ids"] == processor.query_token_id).sum(1).tolist() == counts
+    assert int((batch["input_ids"] == processor.latent_token_id).sum()) == sum(counts)
+    for row, text in enumerate(TEXTS):
+        labels = batch["labels"][row]
+        assert processor.decode(labels[labels != -100]) == text
+    assert "labels" not in processor(TEXTS, labels=False)
+    assert processor(TEXTS[0])["input_ids"].shape[0] == 1
+    fewer = processor(TEXTS, num_latents=1)
+    assert int((fewer["input_ids"] == processor.latent_token_id).sum()) == len(lengths)
+
+
+@pytest.mark.parametrize("layout", ["appended", "uniform"])
+def test_call_makes_what_compress_makes(layout, make_model):
+    model = make_model(layout)
+    with torch.no_grad():
+        latents = model(**model.processor(TEXTS)).latents
+    torch.testing.assert_close(latents, model.compress(TEXTS).values, rtol=1e-4, atol=1e-5)
+
+
+def test_call_refuses(make_processor):
+    processor = make_processor()
+    with pytest.raises(ValueError, match="No text: the list is empty"):
+        processor([])
+    with pytest.raises(TypeError, match="text must be a string, not int"):
+        processor([1])
+    for number in (0, 17):
+        with pytest.raises(ValueError, match=f"between 1 and the window of 16 tokens, not {number}"):
+            processor("a", num_latents=number)
+
+
+def test_a_processor_needs_its_placeholders(tokenizer):
+    with pytest.raises(ValueError, match="C3Processor.from_config"):
+        C3Processor(tokenizer)
+
+
+# Folders
+
+
+@pytest.mark.parametrize("two", [False, True])
+def test_round_trip_through_a_folder(two, make_processor, tmp_path):
+    settings = {
+        "latent_position_layout": "uniform",
+        "reconstruction_prompt": "again: ",
+        "prompt_template": "<{latents}>{prompt}",
+        "context_template": "({context}){queries}",
+        "num_latents": 3,
+        "window": 12,
+    }
+    processor = make_processor(two=two, layout=settings.pop("latent_position_layout"), **settings)
+    processor.save_pretrained(tmp_path)
+    assert processor.context_tokenizer is not None or not two
+    remote = get_class_from_dynamic_module("processing_c3.C3Processor", str(tmp_path))
+    assert remote is not C3Processor
+    for loaded in (
+        C3Processor.from_pretrained(tmp_path),
+        AutoProcessor.from_pretrained(tmp_path, trust_remote_code=True),
+        remote.from_pretrained(tmp_path),
+        C3Processor.from_pretrained(tmp_path.parent, subfolder=tmp_path.name),
+    ):
+        assert loaded.to_dict() | {"auto_map": None} == processor.to_dict() | {"auto_map": None}
+        assert {name: getattr(loaded, name) for name in settings} == settings
+        assert (loaded.context_tokenizer is not None) == two
+        ours, theirs = processor(TEXTS), loaded(TEXTS)
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_saving_again_keeps_both_tokenizers(make_processor, tmp_path):
+    make_processor(two=True).save_pretrained(tmp_path / "a")
+    C3Processor.from_pretrained(tmp_path / "a").save_pretrained(tmp_path / "b")
+    loaded = C3Processor.from_pretrained(tmp_path / "b")
+    assert len(loaded.context_tokenizer) != len(loaded.tokenizer)
+
+
+def test_a_chat_template_of_the_tokenizer_does_not_disturb(make_processor, tmp_path):
+    processor = make_processor()
+    processor.tokenizer.chat_template = "{{ messages }}"
+    try:
+        processor.save_pretrained(tmp_path)
+    finally:
+        processor.tokenizer.chat_template = None
+    loaded = C3Processor.from_pretrained(tmp_path)
+    assert loaded.tokenizer.chat_template == "{{ messages }}"
+    assert loaded.encode(TEXTS[0]) == processor.encode(TEXTS[0])

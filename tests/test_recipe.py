@@ -1,0 +1,260 @@
+"""Recipes: every mistake is found before anything is loaded. Run: pytest tests/test_recipe.py"""
+
+import copy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from c3.data_c3 import Phase
+from c3.recipe_c3 import ELSEWHERE, Recipe, RecipeError, load_recipe
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def values(tmp_path, monkeypatch):
+    """A recipe that may be run."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("train.txt", "validation.txt"):
+        (tmp_path / name).write_text("text")
+    backbone = {"model_type": "qwen3", "hidden_size": 32, "num_hidden_layers": 2, "rope_theta": 5e5}
+    return {
+        "output_dir": "run",
+        "train_data": "train.txt",
+        "validation_data": ["validation.txt"],
+        "tokenizer": {"vocab_size": 300},
+        "model": {
+            "latent_position_layout": "uniform",
+            "window": 64,
+            "num_latents": 16,
+            "use_mask_embedding": True,
+            "encoder_config": backbone,
+            "decoder_config": copy.deepcopy(backbone),
+        },
+        "curriculum": [
+            {"until": 0.5, "windows": [32], "ratios": [4, 4]},
+            {"until": 1, "windows": [64], "ratios": [4, 8]},
+        ],
+        "tokens_per_batch": 256,
+        "dropout_windows": 0.5,
+        "optimizer": {"name": "muon", "lr": 0.003, "muon_lr": 0.02},
+        "evaluation": {"ratios": [4, 8.5], "windows": 2, "window": 64},
+        "training": {"max_steps": 10, "eval_strategy": "steps", "eval_steps": 5},
+    }
+
+
+@pytest.fixture
+def load(values, tmp_path):
+    """Loads the recipe with keys replaced: `load({"model.window": 8}, "key=value")`; None removes one."""
+
+    def load(changes=None, *overrides):
+        changed = copy.deepcopy(values)
+        for key, value in (changes or {}).items():
+            *parents, last = key.split(".")
+            target = changed
+            for parent in parents:
+                target = target[parent]
+            if value is None:
+                target.pop(last)
+            else:
+                target[last] = value
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(changed))
+        return load_recipe(path, overrides)
+
+    return load
+
+
+def test_a_good_recipe(load):
+    recipe = load()
+    assert recipe.train_data == ["train.txt"] and recipe.validation_data == ["validation.txt"]
+    assert recipe.curriculum == [Phase(0.5, [32], [4, 4]), Phase(1, [64], [4, 8])]
+    assert recipe.longest_window == 64
+    assert (recipe.random_windows, recipe.torch_compile, recipe.text_column) == (0.0, False, "text")
+    config = recipe.model_config(290, pad_token_id=7)
+    assert config.encoder_config.vocab_size == config.decoder_config.vocab_size == 290
+    assert config.decoder_config.pad_token_id == 7 and config.window == 64
+    assert Recipe(**vars(recipe)) == recipe
+
+
+def test_overrides(load):
+    recipe = load(
+        None,
+        "training.max_steps=20",
+        "model.encoder_config.num_hidden_layers=1",
+        "optimizer.lr=1e-3",
+        "output_dir=a=b",
+        "curriculum=[{until: 1.0, windows: [16], ratios: [2, 2]}]",
+        "text_column=body",
+    )
+    assert recipe.training["max_steps"] == 20
+    assert recipe.model["encoder_config"]["num_hidden_layers"] == 1
+    assert recipe.model["decoder_config"]["num_hidden_layers"] == 2
+    assert recipe.optimizer["lr"] == 0.001
+    assert recipe.output_dir == "a=b" and recipe.text_column == "body"
+    assert recipe.longest_window == 16
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.max_steps", "Overrides are written key=value, not 'training.max_steps'"),
+        ("output_dir.name=a", "output_dir.name: output_dir holds no keys of its own"),
+        ("curriculum.0.until=1", "curriculum holds no keys of its own"),
+        ("trainig.max_steps=2", "recipe: unknown key trainig; did you mean training?"),
+        ("training.max_steps=[", r"training.max_steps=\[ is not YAML"),
+    ],
+)
+def test_bad_overrides(override, message, load):
+    with pytest.raises(RecipeError, match=message):
+        load(None, override)
+
+
+def test_an_alias_is_not_one_object(values, tmp_path):
+    backbone = values["model"]["encoder_config"]
+    values["model"]["decoder_config"] = backbone
+    text = yaml.safe_dump(values)
+    assert "&id001" in text
+    (tmp_path / "recipe.yaml").write_text(text)
+    model = load_recipe(tmp_path / "recipe.yaml", ["model.decoder_config.num_hidden_layers=3"]).model
+    assert (model["encoder_config"]["num_hidden_layers"], model["decoder_config"]["num_hidden_layers"]) == (2, 3)
+
+
+def test_numbers_with_exponents(tmp_path, load):
+    load()
+    path = tmp_path / "recipe.yaml"
+    path.write_text(path.read_text().replace("lr: 0.003", "lr: 3e-3"))
+    assert load_recipe(path).optimizer["lr"] == 0.003
+
+
+BAD = [
+    # Unknown keys, at every level.
+    ({"curiculum": []}, "recipe: unknown key curiculum; did you mean curriculum?"),
+    ({"zzz": 1}, "recipe: unknown key zzz; known are output_dir, train_data"),
+    ({"model.num_latent": 8}, "model: unknown key num_latent; did you mean num_latents?"),
+    ({"model.encoder_config.hiden_size": 8}, "model.encoder_config: unknown key hiden_size; did you mean hidden_size?"),
+    ({"model.decoder_config.zzz": 8}, "model.decoder_config: unknown key zzz; see transformers' documentation"),
+    ({"tokenizer.vocab": 300}, "tokenizer: unknown key vocab; did you mean vocab_size?"),
+    (
+        {"curriculum": [{"until": 1.0, "window": [64], "ratios": [4, 4]}]},
+        "curriculum: unknown key window; did you",
+    ),
+    ({"optimizer.beta": 0.9}, "optimizer: unknown key beta; did you mean betas?"),
+    ({"optimizer.model": 1}, "optimizer: unknown key model"),
+    ({"optimizer": {"name": "adamw", "muon_lr": 0.1}}, "optimizer: unknown key muon_lr"),
+    ({"evaluation.ratio": 4}, "evaluation: unknown key ratio; did you mean ratios?"),
+    ({"training.evaluation_strategy": "no"}, "training: unknown key evaluation_strategy; did you mean eval_strategy?"),
+    ({"training.remove_unused_columns": True}, "training: unknown key remove_unused_columns"),
+    # Missing keys.
+    ({"output_dir": None}, "recipe: the key output_dir is missing"),
+    ({"train_data": []}, "train_data: name at least one file or dataset"),
+    ({"curriculum": None}, "curriculum: give a list of phases, for example"),
+    ({"curriculum": [{"until": 1.0, "windows": [64]}]}, "curriculum: the key ratios is missing"),
+    ({"tokenizer": None}, "tokenizer: give a folder, a Hub id"),
+    ({"tokenizer": {}}, "tokenizer.vocab_size must be an integer of 257 or more, not None"),
+    ({"model.encoder_config": None}, "model.encoder_config must be keys and values with a model_type, not None"),
+    ({"model.encoder_config.model_type": None}, "model: encoder_config must name its model_type"),
+    ({"training.max_steps": None}, "training.max_steps must be an integer of 1 or more, not None"),
+    ({"evaluation.window": None}, "evaluation needs window"),
+    ({"validation_data": None}, "evaluation needs validation_data"),
+    ({"evaluation": None}, "evaluation: give ratios, windows, window to evaluate on validation_data"),
+    ({"evaluation": None, "validation_data": None}, "evaluation: give ratios, windows, window"),
+    # Wrong values.
+    ({"output_dir": 3}, "output_dir must be a folder, not 3"),
+    ({"output_dir": ""}, "output_dir must be a folder, not ''"),
+    ({"train_data": 3}, "train_data must be a file or a dataset, or a list of them, not 3"),
+    ({"curriculum": 3}, "curriculum: give a list of phases"),
+    ({"curriculum": ["all"]}, "curriculum: expected keys and values, not 'all'"),
+    ({"curriculum": [{"until": 0.5, "windows": [64], "ratios": [4, 4]}]}, "`until` must rise"),
+    ({"tokens_per_batch": "many"}, "tokens_per_batch must be an integer of 1 or more, not 'many'"),
+    ({"dropout_windows": 1.5}, "dropout_windows must be a number between 0 and 1, not 1.5"),
+    ({"random_windows": True}, "random_windows must be a number between 0 and 1, not True"),
+    ({"optimizer.name": "sgd"}, "optimizer.name must be one of muon, adamw, not 'sgd'"),
+    ({"optimizer.lr": "fast"}, "optimizer.lr must be a number, not 'fast'"),
+    ({"torch_compile": "yes please"}, "torch_compile must be true or false"),
+    ({"training": [1]}, r"training must be keys and values, not \[1\]"),
+    ({"training.max_steps": 0}, "training.max_steps must be an integer of 1 or more, not 0"),
+    ({"tokenizer": {"vocab_size": 256}}, "tokenizer.vocab_size must be an integer of 257 or more, not 256"),
+    ({"tokenizer": 300}, "tokenizer must be a folder or a Hub id, not 300"),
+    ({"evaluation.ratios": 4}, "evaluation.ratios must be a list of numbers, not 4"),
+    ({"evaluation.ratios": [0.5]}, "evaluation.ratios must be a number between 1 and 64, not 0.5"),
+    ({"evaluation.windows": 0}, "evaluation.windows must be an integer of 1 or more, not 0"),
+    ({"model.projector": "conv"}, "model: projector must be one of linear, mlp, not 'conv'"),
+    ({"model.encoder_config.model_type": "qwen1"}, "model: encoder_config has an unknown model_type 'qwen1'"),
+    # Combinations that cannot be.
+    ({"model.tie_word_embeddings": True, "model.encoder_config.hidden_size": 48}, "model: tie_word_embeddings needs"),
+    ({"model.window": 32}, "curriculum: windows of 64 tokens are above the model's window of 32"),
+    ({"tokens_per_batch": 63}, r"tokens_per_batch \(63\) must not be below the longest window .* \(64\)"),
+    ({"model.use_mask_embedding": False}, "dropout_windows needs a model with use_mask_embedding: true"),
+    (
+        {"model.latent_position_layout": "appended", "model.num_latents": 15},
+        "the lowest ratio asks for 16 latents, but with the appended layout there are at most num_latents, 15",
+    ),
+    (
+        {"model.latent_position_layout": "appended", "evaluation.ratios": [2]},
+        "the lowest ratio asks for 32 latents, but with the appended layout there are at most num_latents, 16",
+    ),
+    ({"init_from": "org/c3"}, "init_from brings its own model and tokenizer: leave out"),
+    ({"init_from": "org/c3", "model": {}}, "init_from brings its own model and tokenizer"),
+]
+
+
+@pytest.mark.parametrize(("changes", "message"), BAD)
+def test_bad_recipes(changes, message, load):
+    with pytest.raises(ValueError, match=message.replace("?", r"\?")):
+        load(changes)
+
+
+@pytest.mark.parametrize("key", ELSEWHERE)
+def test_settings_that_would_have_no_effect(key, load):
+    with pytest.raises(RecipeError, match=f"training.{key} would have no effect: set {ELSEWHERE[key]}"):
+        load({f"training.{key}": 1})
+
+
+def test_appended_layout_with_enough_latents(load):
+    assert load({"model.latent_position_layout": "appended"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train_data": "missing.parquet"}, "No such data file: missing.parquet"),
+        ({"validation_data": ["missing.jsonl"]}, "No such data file: missing.jsonl"),
+        ({"tokenizer": "./missing"}, "tokenizer: no such folder: ./missing"),
+        (
+            {"init_from": "runs/missing/final", "model": None, "tokenizer": None},
+            "init_from: no such folder",
+        ),
+    ],
+)
+def test_missing_files(changes, message, load):
+    with pytest.raises(FileNotFoundError, match=message):
+        load(changes)
+
+
+def test_a_checkpoint_or_hub_id_to_go_on_from(load, tmp_path):
+    (tmp_path / "final").mkdir()
+    for name in ("org/c3", str(tmp_path / "final")):
+        assert load({"init_from": name, "model": None, "tokenizer": None}).init_from == name
+    assert load({"tokenizer": "org/tokenizer"}).tokenizer == "org/tokenizer"
+
+
+def test_files_that_are_no_recipes(tmp_path):
+    with pytest.raises(FileNotFoundError, match="No such recipe: .*missing.yaml"):
+        load_recipe(tmp_path / "missing.yaml")
+    for text, message in (("- a\n- b\n", "is not a recipe: it must hold keys"), ("a: [", "recipe.yaml is not YAML")):
+        (tmp_path / "recipe.yaml").write_text(text)
+        with pytest.raises(RecipeError, match=message):
+            load_recipe(tmp_path / "recipe.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.yaml")), ids=lambda path: path.name)
+def test_shipped_recipes(path, tmp_path, monkeypatch):
+    """They are right but for data that may not be here."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.txt").write_text("text")
+    data = ["train_data=data.txt"]
+    if "validation_data" in yaml.safe_load(path.read_text()):
+        data.append("validation_data=data.txt")
+    assert load_recipe(path, data).training["max_steps"] > 0

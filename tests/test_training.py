@@ -1,0 +1,295 @@
+"""Real training runs of seconds, killed and resumed ones among them. Run: pytest tests/test_training.py"""
+
+import json
+import math
+import os
+import random
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from accelerate.data_loader import BatchSamplerShard
+from safetensors.torch import load_file
+from tiny_models import TEXTS
+
+from c3 import C3Model, allocator_c3, train_hf
+from c3.data_c3 import CurriculumSampler, Phase
+from c3.recipe_c3 import RecipeError, load_recipe
+
+ROOT = Path(__file__).parents[1]
+STEPS = 8
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a few thousand characters of text and a recipe; Hugging Face's caches are there too."""
+    folder = tmp_path_factory.mktemp("training")
+    shuffle = random.Random(0).shuffle
+    words = " ".join(TEXTS).split()
+    for name, documents in (("train", 12), ("validation", 3)):
+        lines = [{"text": ""}]
+        for _ in range(documents):
+            shuffle(words)
+            lines.append({"text": " ".join(words * 2)})
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    backbone = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, head_dim=8)
+    backbone |= {"model_type": "qwen3", "num_key_value_heads": 2, "max_position_embeddings": 512}
+    recipe = {
+        "train_data": str(folder / "train.jsonl"),
+        "validation_data": str(folder / "validation.jsonl"),
+        "tokenizer": {"vocab_size": 300},
+        "model": {
+            "latent_position_layout": "uniform",
+            "window": 32,
+            "num_latents": 8,
+            "use_mask_embedding": True,
+            "tie_word_embeddings": True,
+            "encoder_config": backbone,
+            "decoder_config": dict(backbone),
+        },
+        "curriculum": [
+            {"until": 0.5, "windows": [16], "ratios": [2, 4]},
+            {"until": 1.0, "windows": [16, 32], "ratios": [2, 8]},
+        ],
+        "tokens_per_batch": 128,
+        "dropout_windows": 0.75,
+        "random_windows": 0.05,
+        "optimizer": {"name": "muon", "lr": 0.003, "muon_lr": 0.02},
+        "evaluation": {"ratios": [2, 4], "windows": 2, "window": 24},
+        "training": {
+            "max_steps": STEPS,
+            "use_cpu": True,
+            "disable_tqdm": True,
+            "lr_scheduler_type": "cosine",
+            "warmup_steps": 2,
+            "logging_steps": 1,
+            "eval_strategy": "steps",
+            "eval_steps": 4,
+            "save_steps": 2,
+            "save_total_limit": 2,
+        },
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({"output_dir": str(folder / "run")} | recipe))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_hf.datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def load(folder):
+    def load(name, *overrides):
+        return load_recipe(folder / "recipe.yaml", [f"output_dir={folder / name}", *overrides])
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def straight(load):
+    """The output folder of a run without interruption."""
+    recipe = load("straight")
+    assert train_hf.train(recipe) == Path(recipe.output_dir) / "final"
+    return Path(recipe.output_dir)
+
+
+def history(output, key="loss"):
+    entries = json.loads((output / "log_history.json").read_text())
+    return {entry["step"]: entry[key] for entry in entries if key in entry}
+
+
+def test_losses_and_precisions_are_logged(straight):
+    losses = history(straight)
+    assert list(losses) == list(range(1, STEPS + 1))
+    assert all(0 < loss < 10 for loss in losses.values())
+    assert losses[STEPS] < losses[1]
+    for ratio in (2, 4):
+        precisions = history(straight, f"eval_precision_{ratio}x")
+        assert list(precisions) == [4, 8]
+        assert all(0 <= precision <= 1 for precision in precisions.values())
+    assert (straight / "training_curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_finished_model_loads_and_expands(straight):
+    model = C3Model.from_pretrained(straight / "final")
+    assert model.dtype == torch.bfloat16 and model.config.window == 32
+    latents = model.compress(TEXTS, ratio=4)
+    texts = model.expand(latents)
+    assert len(texts) == len(TEXTS) and all(isinstance(text, str) for text in texts)
+    lengths = [len(model.processor.encode(text)) for text in TEXTS]
+    assert int(latents.text_lengths.sum()) == sum(lengths)
+
+
+def test_only_whole_checkpoints_are_kept(straight):
+    assert [each.name for each in train_hf.checkpoints(straight)] == ["checkpoint-6", "checkpoint-8"]
+    assert train_hf.last_whole_checkpoint(straight) == str(straight / "checkpoint-8")
+    assert not train_hf.checkpoints(straight / "missing")
+    assert train_hf.last_whole_checkpoint(straight / "missing") is None
+
+
+# Kills itself when the model of checkpoint 6 is written and its optimizer is not.
+KILLED = """
+import os, runpy, signal, sys
+from transformers import Trainer
+
+save = Trainer._save_optimizer_and_scheduler
+
+def save_or_die(trainer, folder):
+    if trainer.state.global_step == 6:
+        os.kill(os.getpid(), signal.SIGKILL)
+    save(trainer, folder)
+
+Trainer._save_optimizer_and_scheduler = save_or_die
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_killed_and_resumed_run_equals_a_straight_one(straight, folder, load, capsys):
+    recipe = load("killed")
+    output = Path(recipe.output_dir)
+    command = [sys.executable, "-c", KILLED, ROOT / "train_hf.py", folder / "recipe.yaml", f"output_dir={output}"]
+    environment = os.environ | {"HF_DATASETS_CACHE": str(folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    killed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert killed.returncode == -9, killed.stderr
+    assert [each.name for each in train_hf.checkpoints(output)] == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
+    assert (output / "checkpoint-6" / "model.safetensors").is_file()
+    assert train_hf.last_whole_checkpoint(output) == str(output / "checkpoint-4")
+    # A kill while an old checkpoint was being deleted leaves one without its mark, too.
+    (output / "checkpoint-2" / train_hf.COMPLETE).unlink()
+
+    final = train_hf.train(recipe)
+    errors = capsys.readouterr().err
+    assert f"Removing {output / 'checkpoint-2'}: it was not wholly written" in errors
+    assert f"Removing {output / 'checkpoint-6'}: it was not wholly written" in errors
+    for key in ("loss", "grad_norm", "learning_rate", "eval_precision_2x", "eval_precision_4x"):
+        assert history(output, key) == history(straight, key), key
+    ours, theirs = (load_file(each / "model.safetensors") for each in (final, straight / "final"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_finished_run_started_again_only_writes_the_model(load, straight):
+    before = history(straight)
+    (straight / "final" / "model.safetensors").unlink()
+    train_hf.train(load("straight"))
+    assert history(straight) == before
+    assert (straight / "final" / "model.safetensors").is_file()
+
+
+def test_going_on_from_a_model_with_other_settings(straight):
+    """AdamW, gradient accumulation, attention for CPUs; nothing to evaluate."""
+    values = yaml.safe_load((straight.parent / "recipe.yaml").read_text())
+    for name in ("model", "tokenizer", "evaluation", "validation_data"):
+        del values[name]
+    values["training"] = {"max_steps": 2, "use_cpu": True, "disable_tqdm": True, "logging_steps": 1}
+    values["training"] |= {"gradient_accumulation_steps": 2, "save_strategy": "no"}
+    path = straight.parent / "further.yaml"
+    path.write_text(yaml.safe_dump(values | {"init_from": str(straight / "final")}))
+    overrides = [f"output_dir={straight.parent / 'further'}", "attn_implementation=cpu_matmul"]
+    recipe = load_recipe(path, [*overrides, "optimizer={name: adamw, lr: 1e-3, betas: [0.9, 0.95]}"])
+    assert train_hf.build(recipe, texts=None)[0].dtype == torch.float32
+    output = train_hf.train(recipe).parent
+    assert list(history(output)) == [1, 2]
+    assert history(output)[1] < history(straight)[1]
+    assert not train_hf.checkpoints(output)
+
+
+@pytest.fixture
+def poisoned_loss(monkeypatch):
+    """`poisoned_loss(function)` applies a function to the loss of the fourth step."""
+
+    def poison(function):
+        compute_loss = train_hf.C3Trainer.compute_loss
+
+        def poisoned(self, *args, **kwargs):
+            loss = compute_loss(self, *args, **kwargs)
+            return function(loss) if self.state.global_step == 3 else loss
+
+        monkeypatch.setattr(train_hf.C3Trainer, "compute_loss", poisoned)
+
+    return poison
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_the_run(value, poisoned_loss, folder, capsys):
+    poisoned_loss(lambda loss: loss * value)
+    output = folder / f"poisoned {value}"
+    with pytest.raises(SystemExit) as stop:
+        train_hf.main([str(folder / "recipe.yaml"), f"output_dir={output}", "training.eval_steps=9"])
+    assert stop.value.code == 1
+    message = f"train_hf.py: The loss is {value} at step 4 of 8. The last checkpoint is {output / 'checkpoint-2'}. "
+    assert message + "Start again in a new output_dir with a lower learning rate" in capsys.readouterr().err
+
+
+def test_weights_that_are_not_finite_are_not_saved(poisoned_loss, load):
+    def poison(loss):
+        loss.register_hook(lambda gradient: gradient * math.nan)
+        return loss
+
+    poisoned_loss(poison)
+    recipe = load("poisoned weights", "training.eval_steps=9", "training.save_steps=4")
+    with pytest.raises(FloatingPointError, match="no longer finite numbers after step 4. There is no checkpoint yet"):
+        train_hf.train(recipe)
+    assert not train_hf.checkpoints(recipe.output_dir)
+
+
+def test_tokenizer_of_another_recipe_in_the_output_folder(straight, load):
+    with pytest.raises(RecipeError, match="tokenizer was trained with other options: choose another output_dir"):
+        train_hf.train(load("straight", "tokenizer.vocab_size=310"))
+
+
+def test_no_document_is_long_enough_to_evaluate(load):
+    with pytest.raises(RecipeError, match="no document of validation_data has 4000 tokens; take fewer"):
+        train_hf.train(load("too long", "evaluation.window=4000"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("training.max_step=3", "training: unknown key max_step; did you mean max_steps?"),
+        ("train_data=missing.txt", "No such data file: missing.txt."),
+        ("training.lr_scheduler_type=square", "training: square is not a valid SchedulerType"),
+    ],
+)
+def test_bad_recipes_end_with_one_line(override, message, folder, capsys):
+    with pytest.raises(SystemExit) as stop:
+        train_hf.main([str(folder / "recipe.yaml"), override])
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"train_hf.py: {message}") and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("missing", ["accelerate", "c3.allocator_c3"])
+def test_what_is_not_installed(missing, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(SystemExit, match=rf"{missing}.*: pip install -e \.\[train\]"):
+        runpy.run_path(str(ROOT / "train_hf.py"))
+
+
+def test_two_processes_share_the_batches():
+    """As accelerate deals them out: to each its own, and together what one process would see."""
+    blocks = torch.tensor([[16 * i, 16] for i in range(12)]).numpy()
+    sampler = CurriculumSampler(blocks, [Phase(1.0, [8], [2, 4])], num_batches=10, tokens_per_batch=32)
+    shards = [list(BatchSamplerShard(sampler, 2, rank, even_batches=False)) for rank in range(2)]
+    assert [batch for pair in zip(*shards, strict=True) for batch in pair] == list(sampler)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not os.confstr("CS_GNU_LIBC_VERSION"), reason="needs glibc")
+def test_freed_memory_is_used_again():
+    """Four tensors of 64 MB, one after the other, in the same pages."""
+    import resource
+
+    assert allocator_c3.keep_freed_memory()
+    faults = []
+    for _ in range(5):
+        torch.ones(2**24)
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt)
+    assert faults[-1] - faults[0] < 2**26 / resource.getpagesize()
+
+
+def test_other_c_libraries_are_left_alone(monkeypatch):
+    monkeypatch.setattr(allocator_c3.sys, "platform", "darwin")
+    assert allocator_c3.keep_freed_memory() is False
