@@ -1,5 +1,5 @@
-"""What people call on a C3 model: text to latents (`compress`), latents to text (`expand`), latents and a prompt to text
-(`generate`)."""
+"""What people call on a C3 model: `compress` (text to latents), `expand` (latents to text) and `generate` (latents and a
+prompt to text)."""
 
 import math
 from itertools import accumulate
@@ -17,6 +17,7 @@ from .version_c3 import VERSION
 DEFAULT_NEW_TOKENS = 256
 # Below this magnitude float16 rounds, so such weights do not count in a fingerprint.
 SMALLEST_NORMAL_FLOAT16 = 2.0**-14
+SOURCE_OPTIONS = ("revision", "cache_dir", "token", "subfolder", "local_files_only")
 FINGERPRINTED_FIELDS = (
     "encoder_config",
     "decoder_config",
@@ -33,7 +34,16 @@ class CompressionMixin:
     """Text in, latents out, and back; mixed into [`C3Model`]."""
 
     _processor = None
+    _source_options = {}
     _fingerprint_cache = (None, None)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
+        """Loads as transformers does, and remembers from which revision, for the processor."""
+        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model._source_options = {name: kwargs[name] for name in SOURCE_OPTIONS if kwargs.get(name)}
+        return loaded
 
     # ------------------------------------------------------------------------------------------------- processor
 
@@ -47,11 +57,12 @@ class CompressionMixin:
                     "This model was not loaded from a checkpoint and has no processor: "
                     "assign model.processor = C3Processor.from_config(model.config, tokenizer)."
                 )
-            options = {"revision": self.config._commit_hash} if getattr(self.config, "_commit_hash", None) else {}
             try:
                 self.processor = C3Processor.from_pretrained(
                     # Whoever runs this file as remote code has already trusted the checkpoint.
-                    source, trust_remote_code=__name__.startswith("transformers_modules"), **options
+                    source,
+                    trust_remote_code=__name__.startswith("transformers_modules"),
+                    **self._source_options,
                 )
             except (OSError, ValueError) as error:
                 raise ValueError(
@@ -98,8 +109,8 @@ class CompressionMixin:
             [`C3Latents`] with one entry per text, in the model's dtype, on the decoder's device.
 
         Raises:
-            TypeError, ValueError: bad texts or options; the message says which and what is allowed. All texts are checked
-            before any work is done.
+            TypeError, ValueError: bad texts or options; the message says which and what is allowed. All texts are
+            checked before any work is done.
         """
         texts = [text] if isinstance(text, str) else list(text)
         if not texts:
@@ -273,8 +284,8 @@ class CompressionMixin:
     @torch.no_grad()
     def generate(self, latents=None, prompt=None, *, allow_mismatch=False, **kwargs):
         """
-        Generates text from latents and a prompt with all of `GenerationMixin` (sampling, beams, stop strings, streamers,
-        `return_dict_in_generate`). All windows of a text are read together.
+        Generates text from latents and a prompt with all of `GenerationMixin` (sampling, beams, stop strings,
+        streamers, `return_dict_in_generate`). All windows of a text are read together.
 
         Args:
             latents ([`C3Latents`]): what `compress` returned. Token ids (`torch.LongTensor`) or only keywords such as

@@ -36,7 +36,7 @@ class C3Output(ModelOutput):
 
 
 class C3Projector(nn.Module):
-    """Maps the encoder's states at the query positions, `[latents, D_enc]`, to the decoder's width, `[latents, D_dec]`."""
+    """Maps the encoder's states at the queries, `[latents, D_enc]`, to the decoder's width, `[latents, D_dec]`."""
 
     def __init__(self, config):
         super().__init__()
@@ -69,8 +69,8 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
 
     Args:
         config ([`C3Config`]): the configuration.
-        encoder (`PreTrainedModel`, *optional*): a backbone without LM head; made from `config.encoder_config` if absent.
-        decoder (`PreTrainedModel`, *optional*): a causal LM; made from `config.decoder_config` if absent.
+        encoder (`PreTrainedModel`, *optional*): a backbone without LM head; by default made from its config.
+        decoder (`PreTrainedModel`, *optional*): a causal LM; by default made from its config.
     """
 
     # Applied when config.tie_word_embeddings: the encoder reads with the decoder's embedding table.
@@ -130,7 +130,9 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             if part is not None:
                 part.to(device=device, dtype=dtype)
         model._attach_tokenizers(
-            encoder, decoder, {name: kwargs[name] for name in ("revision", "token", "trust_remote_code") if name in kwargs}
+            encoder,
+            decoder,
+            {name: kwargs[name] for name in ("revision", "token", "trust_remote_code") if name in kwargs},
         )
         return model.eval()
 
@@ -234,13 +236,15 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             )
         latents = latents.reshape(-1, latents.shape[-1])
         if int(is_latent.sum()) != latents.shape[0]:
-            raise ValueError(f"input_ids hold {int(is_latent.sum())} latent placeholders for {latents.shape[0]} latents.")
+            raise ValueError(
+                f"input_ids hold {int(is_latent.sum())} latent placeholders for {latents.shape[0]} latents."
+            )
         return inputs_embeds.masked_scatter(
             is_latent.unsqueeze(-1), latents.to(inputs_embeds.device, inputs_embeds.dtype)
         )
 
     def check_positions(self, position_ids):
-        """Raises `ValueError` where latents have no positions: with the uniform layout only the processor knows them."""
+        """Raises `ValueError` where latents lack the positions that, in the uniform layout, the processor makes."""
         if position_ids is None and self.config.latent_position_layout == "uniform":
             raise ValueError(
                 "With the uniform layout the decoder needs position_ids for latents; C3Processor returns them."

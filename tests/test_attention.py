@@ -4,10 +4,10 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from tiny_models import TEXTS
 from torch.nn.functional import scaled_dot_product_attention
 
 from c3.attention_c3 import cpu_matmul_attention
+from tiny_models import TEXTS
 
 
 def make_inputs(dtype=torch.float32, heads=4, key_heads=4, queries=6, keys=6, width=8):

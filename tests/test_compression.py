@@ -216,7 +216,9 @@ def test_generate_takes_what_transformers_takes(uniform):
     assert output.sequences.shape[0] == 3 and len(output.scores) <= 3
     cached = uniform.generate(latents, "x", max_new_tokens=8, do_sample=False)
     assert cached == uniform.generate(latents, "x", max_new_tokens=8, do_sample=False, use_cache=False)
-    ids = uniform.generate(latents[0], "x", max_new_tokens=8, do_sample=False, return_dict_in_generate=True).sequences[0]
+    ids = uniform.generate(latents[0], "x", max_new_tokens=8, do_sample=False, return_dict_in_generate=True).sequences[
+        0
+    ]
     stop = uniform.processor.decode(ids[:2])
     stopped = uniform.generate(latents[0], "x", max_new_tokens=8, do_sample=False, stop_strings=[stop])
     assert stopped.startswith(stop) and len(stopped) < len(cached[0])

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from tiny_models import tiny_backbone
 from transformers import AutoConfig, PreTrainedConfig
 
 from c3 import C3Config
 from c3.configuration_c3 import INHERITED_FIELDS, OWN_FIELDS
+from tiny_models import tiny_backbone
 
 
 def make_config(**options):

@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny_models import TEXTS
 
 from c3.data_c3 import (
     CurriculumSampler,
@@ -19,6 +18,7 @@ from c3.data_c3 import (
     check_source,
     load_texts,
 )
+from tiny_models import TEXTS
 
 datasets = pytest.importorskip("datasets")
 

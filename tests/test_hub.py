@@ -1,4 +1,4 @@
-"""Loading by the Auto classes as remote code: from a folder, from a Hub snapshot cache, and from the repository itself."""
+"""Loading as remote code by the Auto classes: from a folder, a Hub snapshot cache, and the repository itself."""
 
 import os
 import shutil
@@ -13,27 +13,28 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT = """
 import sys
 from transformers import AutoConfig, AutoModel, AutoProcessor
-source, text = sys.argv[1:3]
-config = AutoConfig.from_pretrained(source, trust_remote_code=True)
-model = AutoModel.from_pretrained(source, trust_remote_code=True)
-processor = AutoProcessor.from_pretrained(source, trust_remote_code=True)
+source, text, revision = sys.argv[1:4]
+options = {"trust_remote_code": True, "revision": revision}
+config = AutoConfig.from_pretrained(source, **options)
+model = AutoModel.from_pretrained(source, **options)
+processor = AutoProcessor.from_pretrained(source, **options)
 assert "c3" not in sys.modules
 for part in (config, model, processor):
     assert type(part).__module__.startswith("transformers_modules"), type(part)
 latents = model.compress(text)
 assert processor.split(text)[0].text_ids == model.processor.split(text)[0].text_ids
-if len(sys.argv) > 3:
-    model.save_pretrained(sys.argv[3])
+if len(sys.argv) > 4:
+    model.save_pretrained(sys.argv[4])
 print(latents.provenance.weights_fingerprint, ascii(model.expand(latents)))
 """
 
 
-def run_elsewhere(tmp_path, source, *arguments, **environment):
+def run_elsewhere(tmp_path, source, *arguments, revision="main"):
     """Runs the script in a fresh process, outside the checkout, and returns what it printed."""
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    variables |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"} | environment
+    variables |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(source), "one short text", *map(str, arguments)],
+        [sys.executable, "-c", SCRIPT, str(source), "one short text", revision, *map(str, arguments)],
         env=variables,
         cwd=tmp_path,
         capture_output=True,
@@ -61,13 +62,15 @@ def test_saved_folder_and_the_folder_saved_from_that(saved, tmp_path):
     assert run_elsewhere(tmp_path, tmp_path / "again") == expected
 
 
-def test_hub_snapshot_cache(saved, tmp_path):
+@pytest.mark.parametrize("revision", ["main", "v1"])
+def test_hub_snapshot_cache(revision, saved, tmp_path):
+    """The cache holds this revision alone, so that a processor of another one cannot be taken by mistake."""
     folder, expected = saved
     repository = tmp_path / "home" / "hub" / "models--org--c3"
     shutil.copytree(folder, repository / "snapshots" / COMMIT)
     (repository / "refs").mkdir()
-    (repository / "refs" / "main").write_text(COMMIT)
-    assert run_elsewhere(tmp_path, "org/c3") == expected
+    (repository / "refs" / revision).write_text(COMMIT)
+    assert run_elsewhere(tmp_path, "org/c3", revision=revision) == expected
 
 
 @pytest.mark.skipif(not (ROOT / "model.safetensors").is_file(), reason="the checkout has no weights")

@@ -5,10 +5,10 @@ import io
 
 import pytest
 import torch
-from tiny_models import TEXTS
 from transformers import get_cosine_schedule_with_warmup
 
 from c3.optim_c3 import MuonWithAdamW, split_parameters
+from tiny_models import TEXTS
 
 OPTIONS = {"lr": 1e-2, "muon_lr": 0.05, "momentum": 0.9, "betas": (0.8, 0.99), "weight_decay": 0.1}
 

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tiny_models import TEXTS, tiny_backbone
 from transformers import AutoProcessor
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
 from c3 import C3Config, C3Processor
 from c3.processing_c3 import check_text
 from c3.tokenizer_c3 import END_OF_TEXT, train_tokenizer
+from tiny_models import TEXTS, tiny_backbone
 
 ODD_TEXTS = {
     "one letter": "a",

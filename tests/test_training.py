@@ -14,11 +14,11 @@ import torch
 import yaml
 from accelerate.data_loader import BatchSamplerShard
 from safetensors.torch import load_file
-from tiny_models import TEXTS
 
 from c3 import C3Model, allocator_c3, train_hf
 from c3.data_c3 import CurriculumSampler, Phase
 from c3.recipe_c3 import RecipeError, load_recipe
+from tiny_models import TEXTS
 
 ROOT = Path(__file__).parents[1]
 STEPS = 8
