@@ -1,5 +1,5 @@
-"""What people call on a C3 model: `compress` (text to latents), `expand` (latents to text) and `generate` (latents and a
-prompt to text)."""
+"""What people call on a C3 model: `compress`, text to latents; `expand`, latents to text; `generate`, latents and a prompt
+to text."""
 
 import math
 from itertools import accumulate
