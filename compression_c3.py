@@ -1,5 +1,4 @@
-"""What people call on a C3 model: `compress`, text to latents; `expand`, latents to text; `generate`, latents and a prompt
-to text."""
+"""What people call on a C3 model: `compress`, `expand` and `generate`, with text on one side and latents on the other."""
 
 import math
 from itertools import accumulate
