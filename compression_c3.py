@@ -1,4 +1,4 @@
-"""What people call on a C3 model: `compress`, `expand` and `generate`, with text on one side and latents on the other."""
+"""What people call on a C3 model, with text on one side and latents on the other: `compress`, `expand`, `generate`."""
 
 import math
 from itertools import accumulate
