@@ -175,10 +175,9 @@ class CompressionMixin:
 
     def _share_latents(self, lengths, num_latents, ratio, window):
         """N of each window of a text whose windows have `lengths` encoder tokens."""
-        uniform = self.config.latent_position_layout == "uniform"
         if ratio is None:
             full = num_latents or min(self.config.num_latents, window)
-            return [max(1, math.ceil(full * length / window)) if uniform else full for length in lengths]
+            return [self.processor.latents_of(length, full, window) for length in lengths]
         text_length = sum(lengths)
         total = max(len(lengths), int(text_length / ratio))
         ends = [round(total * seen / text_length) for seen in accumulate(lengths)]
@@ -189,7 +188,7 @@ class CompressionMixin:
                 counts[max(range(len(counts)), key=lambda j: (counts[j], j))] -= 1
                 counts[i] = 1
         most = self.config.num_latents
-        if not uniform and max(counts) > most:
+        if self.config.latent_position_layout == "appended" and max(counts) > most:
             raise ValueError(
                 f"ratio={ratio} needs {max(counts)} latents in a window, above the {most} that this model was trained "
                 f"with; ask for a ratio of {math.ceil(max(lengths) / most)} or more, or a smaller window."

@@ -243,7 +243,9 @@ class C3Processor(ProcessorMixin):
         if not 1 <= full <= self.window:
             raise ValueError(f"num_latents must lie between 1 and the window of {self.window} tokens, not {full}.")
         rows = [self.split(each) for each in texts]
-        spans = [[(self._latents_of(window, full), len(window.text_ids)) for window in row] for row in rows]
+        spans = [
+            [(self.latents_of(len(window.context_ids), full), len(window.text_ids)) for window in row] for row in rows
+        ]
         targets = [[i for window in row for i in window.text_ids] for row in rows] if labels else None
         batch = self.context_inputs(
             [window.context_ids for row in rows for window in row], [n for row in spans for n, _ in row]
@@ -251,11 +253,14 @@ class C3Processor(ProcessorMixin):
         batch.update(self.prompt_inputs(spans, targets=targets))
         return batch
 
-    def _latents_of(self, window, full):
-        """N of a window where a full one has `full`: its share, with the appended layout always the same."""
+    def latents_of(self, length, full, window=None):
+        """
+        N of a window of `length` encoder tokens where a full one, of `window`, has `full`: its share, rounded up; with
+        the appended layout always `full`.
+        """
         if self.latent_position_layout == "appended":
             return full
-        return max(1, math.ceil(full * len(window.context_ids) / self.window))
+        return max(1, math.ceil(full * length / (window or self.window)))
 
     def _positions(self, num_before, spans, num_tail, num_target, replays_text):
         """Position of every token of a decoder row, `list[float]` or `list[int]`; see `C3Config`."""

@@ -169,6 +169,9 @@ def run(args):
         name = str(ratio).removesuffix(".0")
         if name not in finished:
             finished[name], timing[name] = measure(model, pages, ratio, window, args.batch_size)
+            if args.leave_out_texts:
+                for row in finished[name]["pages"]:
+                    del row["output"]
             if args.output:
                 write_result(args.output, header, finished, timing)
     return {**header, "ratios": dict(sorted(finished.items(), key=lambda item: float(item[0])))}
@@ -193,6 +196,7 @@ def main(argv=None):
     parser.add_argument("--count-with", help="folder or Hub id of the tokenizer of the ratios; default the model's own")
     parser.add_argument("--ratios", nargs="+", type=_ratio, default=[4.0, 8.0, 16.0, 20.0, 40.0])
     parser.add_argument("--output", type=Path, help="JSON file; ratios already in it are not measured again")
+    parser.add_argument("--leave-out-texts", action="store_true", help="keep the pages' texts out of the JSON file")
     parser.add_argument("--window", type=_positive, help="encoder tokens of a window; default the model's")
     parser.add_argument("--limit", type=_positive, help="measure the first so many rows only")
     parser.add_argument("--batch-size", type=_positive, default=64, help="windows at once (default 64)")

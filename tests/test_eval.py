@@ -307,6 +307,14 @@ def test_perfect_model_scores_one(command, tmp_path, monkeypatch):
     assert each["exact_share"] == each["token_f1"] == 1
 
 
+def test_texts_can_be_left_out(command, tmp_path):
+    whole, lean = tmp_path / "whole.json", tmp_path / "lean.json"
+    main([*command, "--ratios", "4", "--output", str(whole)])
+    main([*command, "--ratios", "4", "--output", str(lean), "--leave-out-texts"])
+    rows = [json.loads(each.read_text(encoding="utf-8"))["ratios"]["4"]["pages"] for each in (whole, lean)]
+    assert [{name: row[name] for name in row if name != "output"} for row in rows[0]] == rows[1]
+
+
 def test_interrupted_run_goes_on(command, tmp_path, monkeypatch):
     output, calls, expand = tmp_path / "results.json", [], C3Model.expand
 
