@@ -1,7 +1,6 @@
 """What people call on a C3 model, with text on one side and latents on the other: `compress`, `expand`, `generate`."""
 
 import math
-from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -97,9 +96,9 @@ class CompressionMixin:
         Args:
             text (`str` or `list[str]`): what to compress.
             num_latents (`int`, *optional*): latents of a full window, by default `config.num_latents`. With the uniform
-                layout a shorter window gets its share; with the appended layout every window gets this number.
-            ratio (`float`, *optional*): text tokens per latent instead, at least 1, over each text as a whole. The
-                latents are shared out among the windows, at least one each.
+                layout less text gets its share; with the appended layout every window gets this number.
+            ratio (`float`, *optional*): text tokens per latent instead, at least 1, over each text as a whole: T tokens
+                get int(T / ratio) latents, but at least one per window.
             window (`int`, *optional*): text tokens of a window, by default (and at most) `config.window`.
             batch_size (`int`): windows that go through the encoder at once.
             show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
@@ -119,19 +118,15 @@ class CompressionMixin:
         window = self._checked_window(window)
         self._check_amount(num_latents, ratio, window)
         _check_positive("batch_size", batch_size)
-        split = [self.processor.split(each, window) for each in texts]
-        counts = [
-            n
-            for windows in split
-            for n in self._share_latents([len(each.context_ids) for each in windows], num_latents, ratio, window)
-        ]
-        contexts = [each.context_ids for windows in split for each in windows]
-        values = self._encode_windows(contexts, counts, batch_size, show_progress)
+        plans = [self.processor.plan(each, num_latents=num_latents, ratio=ratio, window=window) for each in texts]
+        windows = [each for plan in plans for each, _ in plan]
+        counts = [n for plan in plans for _, n in plan]
+        values = self._encode_windows([each.context_ids for each in windows], counts, batch_size, show_progress)
         return C3Latents(
             values=torch.cat(values),
             latent_lengths=torch.tensor(counts),
-            text_lengths=torch.tensor([len(each.text_ids) for windows in split for each in windows]),
-            window_counts=torch.tensor([len(windows) for windows in split]),
+            text_lengths=torch.tensor([len(each.text_ids) for each in windows]),
+            window_counts=torch.tensor([len(plan) for plan in plans]),
             provenance=self.latent_provenance(),
         )
 
@@ -172,28 +167,6 @@ class CompressionMixin:
                 f"num_latents={num_latents} is above the {self.config.num_latents} that this model was trained with; "
                 "only the uniform layout takes any number."
             )
-
-    def _share_latents(self, lengths, num_latents, ratio, window):
-        """N of each window of a text whose windows have `lengths` encoder tokens."""
-        if ratio is None:
-            full = num_latents or min(self.config.num_latents, window)
-            return [self.processor.latents_of(length, full, window) for length in lengths]
-        text_length = sum(lengths)
-        total = max(len(lengths), int(text_length / ratio))
-        ends = [round(total * seen / text_length) for seen in accumulate(lengths)]
-        counts = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
-        # A short last window may be left with none: it takes one from the richest near it.
-        for i, count in enumerate(counts):
-            if count == 0:
-                counts[max(range(len(counts)), key=lambda j: (counts[j], j))] -= 1
-                counts[i] = 1
-        most = self.config.num_latents
-        if self.config.latent_position_layout == "appended" and max(counts) > most:
-            raise ValueError(
-                f"ratio={ratio} needs {max(counts)} latents in a window, above the {most} that this model was trained "
-                f"with; ask for a ratio of {math.ceil(max(lengths) / most)} or more, or a smaller window."
-            )
-        return counts
 
     # ---------------------------------------------------------------------------------------------------- expand
 

@@ -120,7 +120,8 @@ class Phase:
     Args:
         until (`float`): share of the run at which it ends; 1.0 for the last phase.
         windows (`list[int]`): window lengths in tokens, drawn per batch.
-        ratios (`list[float]`): lowest and highest compression ratio, drawn per batch, uniform in their logarithm.
+        ratios (`list[float]`): lowest and highest compression ratio; whole ones are drawn per batch, uniform in their
+            logarithm.
     """
 
     until: float
@@ -165,8 +166,10 @@ class CurriculumSampler(Sampler):
     Batches of `WindowSpec`, one list per micro-batch of the run; batch i depends on `seed` and i alone, so a run that
     is resumed sees what an uninterrupted one sees.
 
-    All windows of a batch have one length and one ratio, but for the shorter ends of documents, so that next to nothing
-    is padded. An epoch visits every block once, except fewer than a batch that are left over.
+    All windows of a batch have one length and one whole ratio, so that every latent stands for equally many tokens (see
+    `windows_c3.even_windows`) and next to nothing is padded: only documents shorter than the window give shorter ones.
+    An epoch visits every block once, except fewer than a batch that are left over; the tokens of a block that make no
+    whole window are left out.
 
     Args:
         blocks (`np.ndarray` of shape `(blocks, 2)`): start and length, see `TokenStream`.
@@ -207,12 +210,13 @@ class CurriculumSampler(Sampler):
         rng = np.random.default_rng([self.seed, 1, index])
         phase = self.phase(index)
         window = int(rng.choice(phase.windows))
-        ratio = math.exp(rng.uniform(*(math.log(r) for r in phase.ratios)))
+        ratio = round(math.exp(rng.uniform(*(math.log(r) for r in phase.ratios))))
         specs = []
         for start, length in self._blocks_of(index):
-            for offset in range(0, length, window):
-                size = min(window, length - offset)
-                specs.append(WindowSpec(start + offset, size, max(1, round(size / ratio)), int(rng.integers(2**31))))
+            num_latents = max(1, min(window, length) // ratio)
+            size = min(num_latents * ratio, window, length)
+            for offset in range(0, length - size + 1, size):
+                specs.append(WindowSpec(start + offset, size, num_latents, int(rng.integers(2**31))))
         return specs
 
     def _blocks_of(self, index):

@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
+
+from .windows_c3 import even_windows, share_latents
 
 CONTEXT_TOKENIZER_FOLDER = "context_tokenizer"
 
@@ -152,6 +155,43 @@ class C3Processor(ProcessorMixin):
             start, begins = end, ends
         return windows
 
+    def plan(self, text, *, num_latents=None, ratio=None, window=None):
+        """
+        The windows of a text and N of each, see `C3Model.compress`.
+
+        Args:
+            num_latents (`int`, *optional*): latents of a full window, by default the processor's.
+            ratio (`float`, *optional*): encoder tokens per latent instead, over the whole text.
+            window (`int`, *optional*): encoder tokens of a window, by default the processor's.
+
+        Returns: `list[tuple[TextWindow, int]]`.
+
+        Raises:
+            TypeError, ValueError: as `split`, and a ratio that needs more latents than the appended layout has.
+        """
+        window = self.window if window is None else window
+        full = min(self.num_latents, window) if num_latents is None else num_latents
+        uniform = self.latent_position_layout == "uniform"
+        if uniform and self.context_tokenizer is None:  # with two tokenizers a cut cannot fall just anywhere
+            ids = [i for each in self.split(text, window) for i in each.context_ids]
+            total = math.ceil(len(ids) * full / window) if ratio is None else int(len(ids) / ratio)
+            following = iter(ids)
+            pieces = [(list(islice(following, length)), n) for length, n in even_windows(len(ids), total, window)]
+            return [(TextWindow(piece, piece), n) for piece, n in pieces]
+        windows = self.split(text, window)
+        lengths = [len(each.context_ids) for each in windows]
+        if ratio is not None:
+            counts = share_latents(lengths, int(sum(lengths) / ratio))
+        else:
+            counts = [math.ceil(full * length / window) if uniform else full for length in lengths]
+        most = self.num_latents
+        if not uniform and max(counts) > most:
+            raise ValueError(
+                f"ratio={ratio} needs {max(counts)} latents in a window, above the {most} that this model was trained "
+                f"with; ask for a ratio of {math.ceil(max(lengths) / most)} or more, or a smaller window."
+            )
+        return list(zip(windows, counts, strict=True))
+
     def decode(self, ids, **kwargs):
         """Text of decoder ids, `list[int]` or a 1-D tensor; special tokens are left out."""
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False, **kwargs)
@@ -242,25 +282,14 @@ class C3Processor(ProcessorMixin):
         full = self.num_latents if num_latents is None else num_latents
         if not 1 <= full <= self.window:
             raise ValueError(f"num_latents must lie between 1 and the window of {self.window} tokens, not {full}.")
-        rows = [self.split(each) for each in texts]
-        spans = [
-            [(self.latents_of(len(window.context_ids), full), len(window.text_ids)) for window in row] for row in rows
-        ]
-        targets = [[i for window in row for i in window.text_ids] for row in rows] if labels else None
+        rows = [self.plan(each, num_latents=full) for each in texts]
+        spans = [[(n, len(window.text_ids)) for window, n in row] for row in rows]
+        targets = [[i for window, _ in row for i in window.text_ids] for row in rows] if labels else None
         batch = self.context_inputs(
-            [window.context_ids for row in rows for window in row], [n for row in spans for n, _ in row]
+            [window.context_ids for row in rows for window, _ in row], [n for row in rows for _, n in row]
         )
         batch.update(self.prompt_inputs(spans, targets=targets))
         return batch
-
-    def latents_of(self, length, full, window=None):
-        """
-        N of a window of `length` encoder tokens where a full one, of `window`, has `full`: its share, rounded up; with
-        the appended layout always `full`.
-        """
-        if self.latent_position_layout == "appended":
-            return full
-        return max(1, math.ceil(full * length / (window or self.window)))
 
     def _positions(self, num_before, spans, num_tail, num_target, replays_text):
         """Position of every token of a decoder row, `list[float]` or `list[int]`; see `C3Config`."""

@@ -196,7 +196,14 @@ def test_call(layout, two, make_processor):
     batch = processor(TEXTS)
     windows = [processor.split(text) for text in TEXTS]
     lengths = [len(each.context_ids) for row in windows for each in row]
-    counts = [4 if layout == "appended" else -(-4 * length // 16) for length in lengths]
+    counts = [n for text in TEXTS for _, n in processor.plan(text)]
+    if layout == "appended":
+        assert set(counts) == {4}
+    elif two:
+        assert counts == [-(-4 * length // 16) for length in lengths]
+    else:
+        totals = [-(-4 * sum(len(each.context_ids) for each in row) // 16) for row in windows]
+        assert [sum(n for _, n in processor.plan(text)) for text in TEXTS] == totals
     assert (batch["context_input_ids"] == processor.query_token_id).sum(1).tolist() == counts
     assert int((batch["input_ids"] == processor.latent_token_id).sum()) == sum(counts)
     for row, text in enumerate(TEXTS):

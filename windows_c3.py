@@ -1,0 +1,51 @@
+"""How a text is cut into windows, and how many latents each window gets."""
+
+import math
+from itertools import accumulate
+
+
+def even_windows(length, num_latents, window):
+    """
+    Windows in which every latent stands for equally many tokens, a whole number: with the uniform layout all latents of
+    a window then sit alike among their tokens, which is what is trained.
+
+    Args:
+        length (`int`): tokens of the text.
+        num_latents (`int`): latents of the text; at least one per window and at most one per token are given.
+        window (`int`): most tokens of a window.
+
+    Returns:
+        `list[tuple[int, int]]`: tokens and latents of each window. The tokens per latent of two windows differ by at
+        most one, and the windows of each kind are about equally long.
+    """
+    num_latents = min(max(num_latents, math.ceil(length / window)), length)
+    shorter, num_longer = divmod(length, num_latents)
+    plan = []
+    for tokens_per_latent, count in ((shorter + 1, num_longer), (shorter, num_latents - num_longer)):
+        num_windows = math.ceil(count / (window // tokens_per_latent)) if count else 0
+        for i in range(num_windows):
+            n = count * (i + 1) // num_windows - count * i // num_windows
+            plan.append((n * tokens_per_latent, n))
+    return plan
+
+
+def share_latents(lengths, num_latents):
+    """
+    Shares the latents of a text out among windows that are already cut.
+
+    Args:
+        lengths (`list[int]`): tokens of each window.
+        num_latents (`int`): latents of the text; at least one per window is given.
+
+    Returns: `list[int]`, N of each window, in proportion to its tokens.
+    """
+    text_length = sum(lengths)
+    num_latents = max(len(lengths), num_latents)
+    ends = [round(num_latents * seen / text_length) for seen in accumulate(lengths)]
+    counts = [end - start for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    # A short last window may be left with none: it takes one from the richest near it.
+    for i, count in enumerate(counts):
+        if count == 0:
+            counts[max(range(len(counts)), key=lambda j: (counts[j], j))] -= 1
+            counts[i] = 1
+    return counts
