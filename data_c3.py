@@ -1,7 +1,6 @@
 """Texts to training batches: sources, token stream, ratio curriculum, collator."""
 
 import bisect
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -120,13 +119,12 @@ class Phase:
     Args:
         until (`float`): share of the run at which it ends; 1.0 for the last phase.
         windows (`list[int]`): window lengths in tokens, drawn per batch.
-        ratios (`list[float]`): lowest and highest compression ratio; whole ones are drawn per batch, uniform in their
-            logarithm.
+        ratios (`list[int]`): lowest and highest compression ratio; one is drawn per batch, all alike.
     """
 
     until: float
     windows: list[int]
-    ratios: list[float]
+    ratios: list[int]
 
 
 def check_curriculum(phases):
@@ -138,8 +136,8 @@ def check_curriculum(phases):
         if not _numbers(phase.windows, int) or min(phase.windows) < 1:
             raise ValueError(f"curriculum: windows must be a list of token counts of 1 or more, not {phase.windows!r}.")
         ratios = phase.ratios
-        if not _numbers(ratios) or len(ratios) != 2 or not 1 <= ratios[0] <= ratios[1] < math.inf:
-            raise ValueError(f"curriculum: ratios must be [lowest, highest], at least 1, not {ratios!r}.")
+        if not _numbers(ratios, int) or len(ratios) != 2 or not 1 <= ratios[0] <= ratios[1]:
+            raise ValueError(f"curriculum: ratios must be [lowest, highest], whole and at least 1, not {ratios!r}.")
 
 
 def _numbers(values, kinds=(int, float)):
@@ -210,7 +208,7 @@ class CurriculumSampler(Sampler):
         rng = np.random.default_rng([self.seed, 1, index])
         phase = self.phase(index)
         window = int(rng.choice(phase.windows))
-        ratio = round(math.exp(rng.uniform(*(math.log(r) for r in phase.ratios))))
+        ratio = int(rng.integers(phase.ratios[0], phase.ratios[1] + 1))
         specs = []
         for start, length in self._blocks_of(index):
             num_latents = max(1, min(window, length) // ratio)

@@ -208,7 +208,7 @@ def test_a_batch_takes_as_many_blocks_as_fit():
         ([Phase(1.0, [0], [2, 2])], "windows must be"),
         ([Phase(1.0, 64, [2, 2])], "windows must be .* not 64"),
         ([Phase(1.0, [6.5], [2, 2])], "windows must be"),
-        ([Phase(1.0, [4], [4, 2])], r"ratios must be \[lowest, highest\], at least 1, not \[4, 2\]"),
+        ([Phase(1.0, [4], [4, 2])], r"ratios must be \[lowest, highest\], whole and at least 1, not \[4, 2\]"),
         ([Phase(1.0, [4], [0.5, 2])], "ratios must be"),
         ([Phase(1.0, [4], [2])], "ratios must be"),
         ([Phase(1.0, [4], 2)], "ratios must be .* not 2"),
