@@ -36,3 +36,11 @@ def make_model(tokenizer):
         return model
 
     return make
+
+
+@pytest.fixture(scope="session")
+def checkpoint(make_model, tmp_path_factory):
+    """Folder of a tiny model with its processor and tokenizer."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    make_model().save_pretrained(folder)
+    return folder

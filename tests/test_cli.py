@@ -25,16 +25,6 @@ TEXT = "\ufeffÉmigré — 短い文章。\r\nIt was the best of times,\n\rit wa
 
 
 @pytest.fixture(scope="session")
-def checkpoint(make_model, tmp_path_factory):
-    """Folder of a tiny model and its processor."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    model = make_model()
-    model.save_pretrained(folder)
-    model.processor.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="session")
 def model(checkpoint):
     return C3Model.from_pretrained(checkpoint).eval()
 

@@ -36,12 +36,10 @@ def test_special_tokens_in_a_text_come_back(model):
 
 
 @pytest.mark.parametrize("nasty", ["Before the NUL byte \x00 and after it.", "Two lines\r\nof another system.\r\n"])
-def test_bytes_that_it_never_saw_go_through(nasty, model):
-    """They are misread, as the model card says; what is around them is not, and the length is exact."""
-    latents = model.compress(nasty, ratio=4)
-    output = model.expand(latents)
-    assert latents.text_tokens == len(model.processor.encode(nasty))
-    assert precision(nasty, output) > 0.5
+@pytest.mark.xfail(reason="the training text has neither NUL bytes nor carriage returns: model card", strict=True)
+def test_rare_bytes_come_back(nasty, model):
+    """Strict, so that weights which can do it have to say so here and in the card."""
+    assert model.expand(model.compress(nasty, ratio=4)) == nasty
 
 
 def test_same_text_however_the_work_is_arranged(model, text, tmp_path):

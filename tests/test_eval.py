@@ -24,16 +24,6 @@ TEXTS = [
 
 
 @pytest.fixture(scope="module")
-def checkpoint(make_model, tmp_path_factory):
-    """Folder of a tiny model, its processor and its tokenizer."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    model = make_model()
-    model.save_pretrained(folder)
-    model.processor.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
 def coarse(tmp_path_factory):
     """Folder of a tokenizer that makes fewer tokens than the model's: whole words."""
     from c3.tokenizer_c3 import train_tokenizer
