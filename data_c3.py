@@ -226,6 +226,16 @@ class CurriculumSampler(Sampler):
         return self.blocks[chosen].tolist()
 
 
+def random_token_ids(tokenizer):
+    """
+    `np.ndarray` of token ids to draw random tokens from: half of the draws fall on the vocabulary at large, half on its
+    single characters, with which a byte-level tokenizer spells whatever is rare in the training text.
+    """
+    single = [index for token, index in tokenizer.get_vocab().items() if len(token) == 1]
+    size = len(tokenizer)
+    return np.concatenate([np.arange(size), np.resize(sorted(single), size if single else 0)])
+
+
 class WindowDataset(Dataset):
     """
     Training windows by `WindowSpec`.
@@ -234,12 +244,13 @@ class WindowDataset(Dataset):
     uniformly from 0 to 1 is hidden behind the mask embedding, so that the decoder must read the latents rather than its
     own past; without it a model that scores well under teacher forcing falls apart when it runs freely.
 
-    A share `random_windows` of the windows at ratios up to `RANDOM_WINDOW_RATIO` holds uniformly random tokens instead
-    of text, so that rare tokens are learned and copying does not lean on the language.
+    In a share `random_windows` of the windows at ratios up to `RANDOM_WINDOW_RATIO`, a share of the tokens drawn
+    uniformly from 0 to 1 is replaced by tokens drawn from `random_ids`, so that rare tokens are learned and copying
+    does not lean on the language.
     """
 
-    def __init__(self, ids, vocab_size, dropout_windows=0.0, random_windows=0.0):
-        self.ids, self.vocab_size = ids, vocab_size
+    def __init__(self, ids, random_ids, dropout_windows=0.0, random_windows=0.0):
+        self.ids, self.random_ids = ids, random_ids
         self.dropout_windows, self.random_windows = dropout_windows, random_windows
 
     def __len__(self):
@@ -251,7 +262,8 @@ class WindowDataset(Dataset):
         share = rng.uniform() if rng.uniform() < self.dropout_windows else 0.0
         ids = self.ids[spec.start : spec.start + spec.length]
         if spec.length <= RANDOM_WINDOW_RATIO * spec.num_latents and rng.uniform() < self.random_windows:
-            ids = rng.integers(self.vocab_size, size=spec.length)
+            replaced = rng.uniform(size=spec.length) < rng.uniform()
+            ids = np.where(replaced, rng.choice(self.random_ids, size=spec.length), ids)
         return {
             "ids": ids.tolist(),
             "num_latents": spec.num_latents,

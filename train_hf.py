@@ -22,7 +22,14 @@ try:
     from transformers import AutoTokenizer, Trainer, TrainingArguments, set_seed
 
     from c3.allocator_c3 import keep_freed_memory
-    from c3.data_c3 import CurriculumSampler, ReconstructionCollator, TokenStream, WindowDataset, load_texts
+    from c3.data_c3 import (
+        CurriculumSampler,
+        ReconstructionCollator,
+        TokenStream,
+        WindowDataset,
+        load_texts,
+        random_token_ids,
+    )
     from c3.eval.free_running import free_running_precision
     from c3.eval.training_curves import plot_training_curves
     from c3.modeling_c3 import C3Model
@@ -188,7 +195,7 @@ def train(recipe):
         args=args,
         train_dataset=WindowDataset(
             stream.ids,
-            vocab_size=len(processor.tokenizer),
+            random_ids=random_token_ids(processor.tokenizer),
             dropout_windows=recipe.dropout_windows,
             random_windows=recipe.random_windows,
         ),
