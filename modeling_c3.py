@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, GenerationMixin, PreTrainedModel
+from transformers import AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.utils import ModelOutput, logging
 
 from .compression_c3 import CompressionMixin
 from .configuration_c3 import OWN_FIELDS, C3Config
-from .fingerprints_c3 import fingerprint_tokenizer
 from .processing_c3 import C3Processor
 
 logger = logging.get_logger(__name__)
@@ -138,17 +137,9 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
 
     def _attach_tokenizers(self, encoder, decoder, options):
         try:
-            tokenizer = AutoTokenizer.from_pretrained(decoder, **options)
-            context_tokenizer = AutoTokenizer.from_pretrained(encoder, **options)
+            self.processor = C3Processor.from_pair(self.config, encoder, decoder, **options)
         except (OSError, ValueError):
-            tokenizer = context_tokenizer = None
-        # Where a folder has no tokenizer, transformers may make an empty one, which gives no ids.
-        if tokenizer is None or not (tokenizer("a")["input_ids"] and context_tokenizer("a")["input_ids"]):
             logger.warning(f"{encoder} or {decoder} has no tokenizer: assign model.processor before compressing text.")
-            return
-        if fingerprint_tokenizer(tokenizer) == fingerprint_tokenizer(context_tokenizer):
-            context_tokenizer = None
-        self.processor = C3Processor.from_config(self.config, tokenizer, context_tokenizer)
 
     def _init_weights(self, module):
         if isinstance(module, (nn.Linear, nn.Embedding)):

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
+from .fingerprints_c3 import fingerprint_tokenizer
 from .windows_c3 import even_windows, share_latents
 
 CONTEXT_TOKENIZER_FOLDER = "context_tokenizer"
@@ -81,6 +82,28 @@ class C3Processor(ProcessorMixin):
         """A processor with the settings of a [`C3Config`]."""
         return cls(tokenizer, context_tokenizer, **{name: getattr(config, name) for name in SETTINGS})
 
+    @classmethod
+    def from_pair(cls, config, encoder, decoder, **kwargs):
+        """
+        A processor with the settings of a [`C3Config`] and the tokenizers of two causal LMs, one where they are equal.
+
+        Args:
+            encoder, decoder (`str`): Hub ids or folders.
+            **kwargs: as for `AutoTokenizer.from_pretrained`.
+
+        Raises:
+            OSError, ValueError: no tokenizer in one of them.
+        """
+        tokenizer = AutoTokenizer.from_pretrained(decoder, **kwargs)
+        context_tokenizer = AutoTokenizer.from_pretrained(encoder, **kwargs)
+        # Where a folder has no tokenizer, transformers may make an empty one, which gives no ids.
+        for name, each in ((decoder, tokenizer), (encoder, context_tokenizer)):
+            if not each("a")["input_ids"]:
+                raise ValueError(f"{name} has no tokenizer.")
+        if fingerprint_tokenizer(tokenizer) == fingerprint_tokenizer(context_tokenizer):
+            context_tokenizer = None
+        return cls.from_config(config, tokenizer, context_tokenizer)
+
     def to_dict(self):
         """What goes into processor_config.json; for the context tokenizer the name of its folder."""
         folder = None if self.context_tokenizer is None else CONTEXT_TOKENIZER_FOLDER
@@ -112,6 +135,15 @@ class C3Processor(ProcessorMixin):
         Special tokens are neither recognised nor added: it is all text, and comes back as it was.
         """
         return self._encode(self.tokenizer, text)
+
+    def encode_context(self, text):
+        """As `encode`, with the encoder's tokenizer where it is another one."""
+        return self._encode(self.context_tokenizer or self.tokenizer, text)
+
+    def encode_turn(self, prompt):
+        """The decoder's ids, `list[int]`, of a later prompt of a conversation: the prompt template without latents."""
+        before, between, after = self._prompt_template_ids()
+        return before + between + self.encode(prompt) + after
 
     def split(self, text, window=None):
         """
@@ -217,7 +249,7 @@ class C3Processor(ProcessorMixin):
         ]
         return BatchFeature({"context_input_ids": _pad_left(rows), "context_attention_mask": _mask(rows)})
 
-    def prompt_inputs(self, spans, prompts=None, targets=None):
+    def prompt_inputs(self, spans, prompts=None, targets=None, labels=None):
         """
         The decoder's input for a batch of texts, padded on the left.
 
@@ -225,6 +257,8 @@ class C3Processor(ProcessorMixin):
             spans (`list[list[tuple[int, int]]]`): for each row its windows, as (latents, text tokens).
             prompts (`list[str]`, *optional*): what to ask of each row; None asks for the text itself.
             targets (`list[list[int]]`, *optional*): the ids that follow in each row, for training; they become labels.
+            labels (`list[list[int]]`, *optional*): one for each target id, -100 where nothing is learned; by default
+                the targets.
 
         Returns:
             `BatchFeature` with `input_ids`, `attention_mask`, `position_ids`, all `(batch, length)`, and `labels`
@@ -236,9 +270,7 @@ class C3Processor(ProcessorMixin):
         for name, given in (("prompts", prompts), ("targets", targets)):
             if given is not None and (isinstance(given, str) or len(given) != len(spans)):
                 raise ValueError(f"{name}: give a list of one for each of the {len(spans)} rows.")
-        before, rest = self.prompt_template.split("{latents}")
-        between, after = (self._encode_template(self.tokenizer, piece) for piece in rest.split("{prompt}"))
-        before = self._encode_template(self.tokenizer, before)
+        before, between, after = self._prompt_template_ids()
         rows, positions = [], []
         for row, row_spans in enumerate(spans):
             prompt = self.reconstruction_prompt if prompts is None else prompts[row]
@@ -256,8 +288,9 @@ class C3Processor(ProcessorMixin):
             "position_ids": _pad_left(positions, torch.float if fractional else torch.long),
         }
         if targets is not None:
-            labels = [[-100] * (len(row) - len(ids)) + list(ids) for row, ids in zip(rows, targets, strict=True)]
-            batch["labels"] = _pad_left(labels, fill=-100)
+            labels = targets if labels is None else labels
+            learned = [[-100] * (len(row) - len(ids)) + list(ids) for row, ids in zip(rows, labels, strict=True)]
+            batch["labels"] = _pad_left(learned, fill=-100)
         return BatchFeature(batch)
 
     def __call__(self, text, num_latents=None, labels=True):
@@ -307,6 +340,11 @@ class C3Processor(ProcessorMixin):
             start = -num_before
             rest = range(text_length, text_length + num_tail + num_target)
         return [float(p) for p in range(start, start + num_before)] + latents + [float(p) for p in rest]
+
+    def _prompt_template_ids(self):
+        """Ids before the latents, between them and the prompt, and after it."""
+        before, rest = self.prompt_template.split("{latents}")
+        return [self._encode_template(self.tokenizer, piece) for piece in (before, *rest.split("{prompt}"))]
 
     @staticmethod
     def _call(tokenizer, text, **kwargs):

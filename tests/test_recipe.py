@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from c3.data_c3 import Phase
-from c3.recipe_c3 import ELSEWHERE, Recipe, RecipeError, load_recipe
+from c3.data_c3 import DataSource
+from c3.training.checks import RecipeError
+from c3.training.curriculum import Phase
+from c3.training.recipe import ELSEWHERE, Recipe
+from c3.training.recipe_file import load_recipe
 
 ROOT = Path(__file__).parents[1]
 
@@ -68,10 +71,11 @@ def load(values, tmp_path):
 
 def test_a_good_recipe(load):
     recipe = load()
-    assert recipe.train_data == ["train.txt"] and recipe.validation_data == ["validation.txt"]
+    assert recipe.train_data == [DataSource("train.txt")]
+    assert recipe.validation_data == [DataSource("validation.txt")]
     assert recipe.curriculum == [Phase(0.5, [32], [4, 4]), Phase(1, [64], [4, 8])]
     assert recipe.longest_window == 64
-    assert (recipe.random_windows, recipe.torch_compile, recipe.text_column) == (0.0, False, "text")
+    assert (recipe.random_windows, recipe.torch_compile, recipe.dtype) == (0.0, False, "float32")
     config = recipe.model_config(290, pad_token_id=7)
     assert config.encoder_config.vocab_size == config.decoder_config.vocab_size == 290
     assert config.decoder_config.pad_token_id == 7 and config.window == 64
@@ -86,13 +90,13 @@ def test_overrides(load):
         "optimizer.lr=1e-3",
         "output_dir=a=b",
         "curriculum=[{until: 1.0, windows: [16], ratios: [2, 2]}]",
-        "text_column=body",
+        "dtype=bfloat16",
     )
     assert recipe.training["max_steps"] == 20
     assert recipe.model["encoder_config"]["num_hidden_layers"] == 1
     assert recipe.model["decoder_config"]["num_hidden_layers"] == 2
     assert recipe.optimizer["lr"] == 0.001
-    assert recipe.output_dir == "a=b" and recipe.text_column == "body"
+    assert recipe.output_dir == "a=b" and recipe.dtype == "bfloat16"
     assert recipe.longest_window == 16
 
 
@@ -195,8 +199,47 @@ BAD = [
         {"model.latent_position_layout": "appended", "evaluation.ratios": [2]},
         "the lowest ratio asks for 32 latents, but with the appended layout there are at most num_latents, 16",
     ),
-    ({"init_from": "org/c3"}, "init_from brings its own model and tokenizer: leave out"),
-    ({"init_from": "org/c3", "model": {}}, "init_from brings its own model and tokenizer"),
+    ({"init_from": "org/c3"}, "Give exactly one of model, init_from, init_from_pair, not model and init_from"),
+    ({"model": None}, "Give exactly one of model, init_from, init_from_pair, not none"),
+    ({"init_from": "org/c3", "model": {}}, "init_from brings its own tokenizer: leave out `tokenizer`"),
+    ({"init_from_pair": {"encoder": "a"}, "model": None}, "init_from_pair brings its own tokenizer"),
+    ({"init_from_pair": {"encoder": "a"}, "model": None, "tokenizer": None}, "init_from_pair.decoder must be a folder"),
+    (
+        {"init_from_pair": {"encoder": "a", "latents": 3}, "model": None, "tokenizer": None},
+        "init_from_pair: unknown key latents; did you mean num_latents?",
+    ),
+    ({"dtype": "fp32"}, "dtype must be one of float32, bfloat16, float16, not 'fp32'"),
+    ({"objectives": {"copying": 1}}, "objectives: unknown key copying; known are reconstruction, continuation"),
+    ({"objectives": {"continuation": 0}}, "objectives: give at least one a weight above 0"),
+    ({"objectives": {"reconstruction": -1}}, "objectives.reconstruction must be a number between 0 and inf, not -1"),
+    ({"objectives": {"instruction": 1}}, "objectives.instruction needs instruction_data"),
+    ({"trainable": ["encoders"]}, "trainable: unknown key encoders; did you mean encoder?"),
+    ({"trainable": []}, "trainable: name at least one of encoder, queries"),
+    ({"trainable": ["queries"]}, "optimizer.name: muon is for backbones, but trainable is"),
+    ({"learning_rates": {"queries": 0}}, "learning_rates.queries must be a number between"),
+    (
+        {"learning_rates": {"queries": 0.1}, "trainable": ["decoder"]},
+        "learning_rates.queries: this part is not trained; add it to trainable or drop it",
+    ),
+    ({"train_data": {"path": "train.txt", "weigth": 1}}, "train_data: unknown key weigth; did you mean weight?"),
+    (
+        {"train_data": ["train.txt", {"path": "train.txt", "weight": 1}]},
+        "train_data: give every source a weight above 0, or none; found None",
+    ),
+    (
+        {"train_data": [{"path": "train.txt", "streaming": True}, "train.txt"], "tokenizer": "org/t"},
+        "train_data: either all sources stream or none",
+    ),
+    ({"train_data": {"path": "train.txt", "streaming": True}}, "tokenizer: it is trained on data that are read whole"),
+    ({"validation_data": {"path": "train.txt", "streaming": True}}, "streaming is for train_data only"),
+    ({"early_stopping_patience": 0}, "early_stopping_patience must be an integer of 1 or more"),
+    ({"stages": [{"trainable": ["queries"]}]}, "stages: each needs a name"),
+    ({"stages": [{"name": "a/b"}]}, "stages: a name is also that of a folder, which 'a/b' cannot be"),
+    ({"stages": [{"name": "a", "output_dir": "b"}]}, "stages: a: unknown key output_dir; known are name, trainable"),
+    (
+        {"stages": [{"name": "first"}, {"name": "second", "training": {"max_steps": 0}}]},
+        "stages: second: training.max_steps must be an integer",
+    ),
 ]
 
 
@@ -240,6 +283,25 @@ def test_a_checkpoint_or_hub_id_to_go_on_from(load, tmp_path):
     assert load({"tokenizer": "org/tokenizer"}).tokenizer == "org/tokenizer"
 
 
+def test_stages_take_over_what_they_do_not_set(load):
+    recipe = load(
+        {
+            "stages": [
+                {"name": "align", "objectives": {"continuation": 1}, "optimizer": {"lr": 0.1}},
+                {"name": "all", "training": {"max_steps": 3}, "learning_rates": {"encoder": 0.2}},
+            ]
+        }
+    )
+    align, everything = recipe.stage_recipes()
+    assert (align.output_dir, everything.output_dir) == (str(Path("run/1-align")), str(Path("run/2-all")))
+    assert align.optimizer == {"name": "muon", "lr": 0.1, "muon_lr": 0.02}
+    assert (align.objectives, everything.objectives) == ({"continuation": 1}, {"reconstruction": 1.0})
+    assert align.training["max_steps"] == 10
+    assert everything.training == {"max_steps": 3, "eval_strategy": "steps", "eval_steps": 5}
+    assert (align.learning_rates, everything.learning_rates) == ({}, {"encoder": 0.2})
+    assert load().stage_recipes() == [load()]
+
+
 def test_files_that_are_no_recipes(tmp_path):
     with pytest.raises(FileNotFoundError, match="No such recipe: .*missing.yaml"):
         load_recipe(tmp_path / "missing.yaml")
@@ -255,6 +317,9 @@ def test_shipped_recipes(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data.txt").write_text("text")
     data = ["train_data=data.txt"]
-    if "validation_data" in yaml.safe_load(path.read_text()):
+    values = yaml.safe_load(path.read_text())
+    if "validation_data" in values:
         data.append("validation_data=data.txt")
+    if "init_from" in values:
+        data.append("init_from=org/c3")
     assert load_recipe(path, data).training["max_steps"] > 0

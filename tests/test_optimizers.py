@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import get_cosine_schedule_with_warmup
 
-from c3.optim_c3 import MuonWithAdamW, split_parameters
+from c3.training.optimizers import MuonWithAdamW, adamw
+from c3.training.parts import parameter_groups, part_of, set_trainable
 from tiny_models import TEXTS
 
 OPTIONS = {"lr": 1e-2, "muon_lr": 0.05, "momentum": 0.9, "betas": (0.8, 0.99), "weight_decay": 0.1}
@@ -18,6 +19,12 @@ def backward(model, step=0):
     batch = model.processor(TEXTS[step % len(TEXTS)])
     batch["input_ids"][0, -2] = model.config.mask_token_id  # so that the mask embedding has a gradient too
     model(**batch).loss.backward()
+
+
+def split_parameters(model):
+    """Matrices inside the layers, and everything else."""
+    groups = parameter_groups(model, 1.0)
+    return [[p for group in groups if group["hidden"] == hidden for p in group["params"]] for hidden in (True, False)]
 
 
 def assert_same(left, right):
@@ -62,11 +69,14 @@ def test_scheduler_acts_on_both(make_model):
     scheduler = get_cosine_schedule_with_warmup(optimizer, num_warmup_steps=4, num_training_steps=10)
     seen = []
     for _ in range(4):
-        seen.append([each.param_groups[0]["lr"] for each in optimizer.optimizers])
+        seen.append([{group["lr"] for group in each.param_groups} for each in optimizer.optimizers])
         optimizer.step()
         scheduler.step()
-    assert seen == [pytest.approx([step * 0.01, step * 0.0025]) for step in range(4)]
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.04, 0.01])
+    # One rate for all groups of each.
+    assert [[rate for rates in each for rate in rates] for each in seen] == [
+        pytest.approx([step * 0.01, step * 0.0025]) for step in range(4)
+    ]
+    assert {group["lr"] for group in optimizer.param_groups} == {0.04, 0.01}
 
 
 def test_closure_and_zero_grad(make_model):
@@ -136,4 +146,33 @@ def test_errors(make_model):
     with pytest.raises(ValueError, match="written with another optimizer"):
         MuonWithAdamW(model).load_state_dict(torch.optim.AdamW(model.parameters()).state_dict())
     with pytest.raises(ValueError, match=r"needs trainable matrices inside `layers` \(found 0\)"):
-        MuonWithAdamW(torch.nn.Linear(2, 2))
+        set_trainable(model, ["queries", "projector"])
+        MuonWithAdamW(model)
+
+
+def test_learning_rates_of_parts(make_model):
+    model = make_model("uniform", encoder="qwen3", decoder="llama")
+    rates = {"encoder": 1e-3, "queries": 0.1}
+    optimizer = MuonWithAdamW(model, lr=1e-2, muon_lr=0.04, learning_rates=rates, weight_decay=0.1)
+    found = {id(p): group for group in optimizer.param_groups for p in group["params"]}
+    for name, parameter in model.named_parameters():
+        group = found[id(parameter)]
+        part = part_of(name, parameter, model)
+        if ".layers." in name and parameter.ndim == 2:
+            # Muon's rate changes in the same proportion.
+            assert group["lr"] == pytest.approx({"encoder": 0.004}.get(part, 0.04)), name
+            assert group["weight_decay"] == 0.1
+        else:
+            assert group["lr"] == pytest.approx(rates.get(part, 1e-2)), name
+            assert group["weight_decay"] == 0
+
+
+def test_adamw_decays_matrices_only(make_model):
+    model = make_model("uniform", projector="mlp")
+    optimizer = adamw(model, lr=1e-3, weight_decay=0.1)
+    decaying = {id(p) for group in optimizer.param_groups if group["weight_decay"] for p in group["params"]}
+    names = {name for name, parameter in model.named_parameters() if id(parameter) in decaying}
+    assert {"projector.linear_1.weight", "projector.linear_2.weight"} <= names
+    assert all(".layers." in name or name.startswith("projector") for name in names)
+    assert not any("norm" in name or "bias" in name or "embed" in name or "queries" in name for name in names)
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))

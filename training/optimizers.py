@@ -1,6 +1,15 @@
-"""Muon for the hidden matrices with AdamW for the rest, as one optimizer."""
+"""AdamW, and Muon for the hidden matrices with AdamW for the rest, as one optimizer."""
 
 import torch
+
+from .parts import parameter_groups
+
+
+def adamw(model, lr=1e-5, learning_rates=None, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
+    """`torch.optim.AdamW` (fused on CUDA) over `parameter_groups`."""
+    groups = [_options(each) for each in parameter_groups(model, lr, learning_rates, weight_decay)]
+    fused = any(parameter.is_cuda for group in groups for parameter in group["params"])
+    return torch.optim.AdamW(groups, lr=lr, betas=tuple(betas), eps=eps, fused=fused or None)
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -12,6 +21,8 @@ class MuonWithAdamW(torch.optim.Optimizer):
         model (`C3Model`): the model; parameters that need no gradient are left out.
         lr (`float`): AdamW's learning rate.
         muon_lr (`float`): Muon's; the update of a matrix is scaled by sqrt(max(1, rows / columns)).
+        learning_rates (`dict[str, float]`, *optional*): AdamW's rate of single parts (`training/parts.py`); Muon's rate
+            of that part changes in the same proportion.
         momentum (`float`): Muon's, in Nesterov's form.
         betas (`tuple[float, float]`): AdamW's.
         weight_decay (`float`): for the hidden matrices only.
@@ -20,16 +31,27 @@ class MuonWithAdamW(torch.optim.Optimizer):
         ValueError: the model has no trainable matrices inside `layers`, or nothing else that is trainable.
     """
 
-    def __init__(self, model, lr=3e-3, muon_lr=0.02, momentum=0.95, betas=(0.9, 0.95), weight_decay=0.0):
-        hidden, rest = split_parameters(model)
+    def __init__(
+        self,
+        model,
+        lr=3e-3,
+        muon_lr=0.02,
+        learning_rates=None,
+        momentum=0.95,
+        betas=(0.9, 0.95),
+        weight_decay=0.0,
+    ):
+        groups = parameter_groups(model, lr, learning_rates, weight_decay)
+        hidden = [_options(each) | {"lr": muon_lr * each["lr"] / lr} for each in groups if each["hidden"]]
+        rest = [_options(each) | {"weight_decay": 0.0} for each in groups if not each["hidden"]]
         if not hidden or not rest:
             raise ValueError(
                 f"Muon with AdamW needs trainable matrices inside `layers` (found {len(hidden)}) and other trainable "
                 f"parameters (found {len(rest)}); use another optimizer for this model."
             )
         self.optimizers = [
-            torch.optim.Muon(hidden, lr=muon_lr, momentum=momentum, weight_decay=weight_decay),
-            torch.optim.AdamW(rest, lr=lr, betas=betas, weight_decay=0.0),
+            torch.optim.Muon(hidden, lr=muon_lr, momentum=momentum),
+            torch.optim.AdamW(rest, lr=lr, betas=tuple(betas)),
         ]
         super().__init__([group for each in self.optimizers for group in each.param_groups], {})
         self._share()
@@ -66,10 +88,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
         self._share()
 
 
-def split_parameters(model):
-    """Trainable parameters of a [`C3Model`]: (matrices inside the layers, everything else)."""
-    hidden, rest = [], []
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (hidden if ".layers." in name and parameter.ndim == 2 else rest).append(parameter)
-    return hidden, rest
+def _options(group):
+    """What torch is to see of a group of `parameter_groups`."""
+    return {name: group[name] for name in ("params", "lr", "weight_decay")}
+
+
+OPTIMIZERS = {"muon": MuonWithAdamW, "adamw": adamw}

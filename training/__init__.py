@@ -1,0 +1,1 @@
+"""What trains C3 models; `train_hf.py` runs it from a recipe."""

@@ -1,0 +1,60 @@
+"""The model and processor that a run starts with."""
+
+import json
+from pathlib import Path
+
+import torch
+from transformers import AutoTokenizer
+
+from ..data_c3 import load_texts
+from ..modeling_c3 import C3Model
+from ..processing_c3 import C3Processor
+from ..tokenizer_c3 import train_tokenizer
+from .checkpoints import COMPLETE
+from .checks import RecipeError
+
+
+def build(recipe, start_from=None):
+    """
+    The recipe's model with its processor: new, from two causal language models, or from a C3 checkpoint.
+
+    Args:
+        recipe ([`Recipe`]): of one stage.
+        start_from (`str`, *optional*): the folder of the stage before, instead of what the recipe starts from.
+
+    Raises:
+        RecipeError: a model that cannot take the recipe's curriculum.
+    """
+    dtype = getattr(torch, recipe.dtype)
+    attention = {} if recipe.attn_implementation is None else {"attn_implementation": recipe.attn_implementation}
+    if recipe.attn_implementation == "cpu_matmul":
+        import c3.attention_c3  # noqa: F401  registers itself
+    if start_from is not None or recipe.init_from is not None:
+        # In the dtype asked for: finished models are bfloat16, in which small updates would be rounded away.
+        model = C3Model.from_pretrained(start_from or recipe.init_from, dtype=dtype, **attention)
+        model.processor  # noqa: B018  read now: without a tokenizer there is nothing to train on
+    elif recipe.init_from_pair is not None:
+        model = C3Model.from_encoder_decoder_pretrained(**recipe.init_from_pair, dtype=dtype, **attention)
+    else:
+        tokenizer = make_tokenizer(recipe)
+        names = ("pad_token_id", "eos_token_id", "bos_token_id")
+        config = recipe.model_config(len(tokenizer), **{name: getattr(tokenizer, name) for name in names})
+        model = C3Model._from_config(config, dtype=dtype, **attention)
+        model.processor = C3Processor.from_config(config, tokenizer)
+    recipe.check_model(model.config)
+    return model.train()
+
+
+def make_tokenizer(recipe):
+    """The recipe's tokenizer; one that is trained is kept in the output folder, for when the run is started again."""
+    if not isinstance(recipe.tokenizer, dict):
+        return AutoTokenizer.from_pretrained(recipe.tokenizer)
+    folder = Path(recipe.output_dir) / "tokenizer"
+    marker, options = folder / COMPLETE, json.dumps(recipe.tokenizer)
+    if not marker.is_file():
+        texts = (text for source in recipe.train_data for text in load_texts(source)["text"])
+        train_tokenizer(texts, **recipe.tokenizer).save_pretrained(folder)
+        marker.write_text(options, encoding="utf-8")
+    elif marker.read_text(encoding="utf-8") not in ("", options):
+        raise RecipeError(f"{folder} was trained with other options: choose another output_dir, or delete it.")
+    return AutoTokenizer.from_pretrained(folder)

@@ -1,0 +1,41 @@
+"""Checks of a recipe's values; every message names the key and says what is allowed."""
+
+import difflib
+from dataclasses import MISSING, fields
+
+
+class RecipeError(ValueError):
+    """A recipe that cannot be run; the message names the key and says what is allowed."""
+
+
+def check_integer(where, value, least=1):
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise RecipeError(f"{where} must be an integer of {least} or more, not {value!r}.")
+
+
+def check_number(where, value, least, most):
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
+        raise RecipeError(f"{where} must be a number between {least} and {most}, not {value!r}.")
+
+
+def reject_unknown(where, values, known):
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            if close:
+                hint = f"did you mean {close[0]}?"
+            else:
+                hint = f"known are {', '.join(known)}." if len(known) <= 40 else "see transformers' documentation."
+            raise RecipeError(f"{where}: unknown key {name}; {hint}")
+
+
+def checked(cls, where, values):
+    if isinstance(values, cls):
+        return values
+    if not isinstance(values, dict):
+        raise RecipeError(f"{where}: expected keys and values, not {values!r}.")
+    reject_unknown(where, values, [each.name for each in fields(cls)])
+    for each in fields(cls):
+        if each.default is MISSING and each.default_factory is MISSING and each.name not in values:
+            raise RecipeError(f"{where}: the key {each.name} is missing.")
+    return cls(**values)

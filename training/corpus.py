@@ -1,0 +1,139 @@
+"""The train data of a recipe as batches."""
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from ..data_c3 import TokenStream, load_columns, load_texts
+from .collator import C3Collator
+from .curriculum import BatchPool, Curriculum, CurriculumSampler
+from .examples import WindowDataset
+from .instructions import InstructionExamples
+from .streaming import StreamedBatches
+
+
+class Corpus:
+    """
+    Reads and tokenizes the train data of a [`Recipe`], and makes the data loader of a run.
+
+    Args:
+        recipe ([`Recipe`]): of one stage.
+        processor ([`C3Processor`]): makes the ids.
+        say (`Callable[[str], None]`): is told what was found, and what could not be used.
+        max_documents (`int`, *optional*): of each source, for a look at the data.
+
+    Raises:
+        ValueError, FileNotFoundError: data that cannot be read, or hold nothing to train on.
+    """
+
+    def __init__(self, recipe, processor, say, max_documents=None):
+        self.recipe, self.processor = recipe, processor
+        self.streams, self.instructions, self.streamed = [], None, None
+        wanted = {name for name, weight in recipe.objectives.items() if weight}
+        if recipe.streams:
+            self.streamed = _interleaved(recipe.train_data, recipe.training.get("seed", 42))
+            say(f"Streaming {', '.join(source.path for source in recipe.train_data)}.")
+        elif wanted - {"instruction"}:
+            for source in recipe.train_data:
+                stream = TokenStream(
+                    _first(load_texts(source), max_documents), processor, recipe.longest_window, name=source.path
+                )
+                say(
+                    f"{source.path}: {stream.num_documents} documents, {stream.unusable}; {len(stream.ids)} tokens, "
+                    f"{len(stream.blocks)} blocks of up to {recipe.longest_window}."
+                )
+                self.streams.append(stream)
+        if "instruction" in wanted:
+            for source in recipe.instruction_data:
+                rows = _first(load_columns(source, ["context", "messages"]), max_documents)
+                found = InstructionExamples(rows, processor, recipe.max_target_length, name=source.path)
+                say(f"{source.path}: {len(found)} conversations; {found.unusable}.")
+                self.instructions = found if self.instructions is None else self.instructions.extend(found)
+
+    def data_loader(self, num_batches, seed, mask_token_id, process_index=0, num_processes=1):
+        """
+        `(DataLoader, whether it is already this process's share)` over the `num_batches` micro-batches of a run.
+
+        Args:
+            num_batches (`int`): of all processes together.
+            seed (`int`): of the order and of what is random in the examples.
+            mask_token_id (`int`): see [`C3Collator`].
+            process_index, num_processes (`int`): streaming data are shared out here, others by the caller.
+        """
+        recipe = self.recipe
+        objectives = {name: weight for name, weight in recipe.objectives.items() if weight}
+        curriculum = Curriculum(recipe.curriculum, num_batches, seed, objectives, recipe.continuation_length)
+        options = {"dropout_windows": recipe.dropout_windows, "random_windows": recipe.random_windows}
+        collator = C3Collator(self.processor, mask_token_id)
+        if self.streamed is not None:
+            batches = StreamedBatches(
+                self.streamed,
+                curriculum,
+                self.processor,
+                recipe.longest_window,
+                recipe.tokens_per_batch,
+                process_index=process_index,
+                num_processes=num_processes,
+                **options,
+            )
+            return DataLoader(batches, batch_size=None, collate_fn=collator), True
+        examples = WindowDataset(
+            [stream.ids for stream in self.streams], self.processor, instructions=self.instructions, **options
+        )
+        sampler = CurriculumSampler(curriculum, *self._pools(seed))
+        return DataLoader(examples, batch_sampler=sampler, collate_fn=collator), False
+
+    def example(self, mask_token_id):
+        """The collated inputs, `dict`, of a batch of one example: the first document's."""
+        recipe = self.recipe
+        objectives = {name: weight for name, weight in recipe.objectives.items() if weight}
+        curriculum = Curriculum(recipe.curriculum, 1, 0, objectives, recipe.continuation_length)
+        collator = C3Collator(self.processor, mask_token_id)
+        if self.streamed is not None:
+            options = {"block_size": recipe.longest_window, "tokens_per_batch": recipe.longest_window}
+            return collator(next(iter(StreamedBatches(self.streamed, curriculum, self.processor, **options)))[:1])
+        examples = WindowDataset(
+            [stream.ids for stream in self.streams], self.processor, instructions=self.instructions
+        )
+        draw = curriculum.draw(0)
+        if draw.objective == "instruction":
+            return collator([examples[draw, 0]])
+        blocks = [np.insert(stream.blocks, 0, index, axis=1) for index, stream in enumerate(self.streams)]
+        return collator([examples[curriculum.windows(draw, np.concatenate(blocks)[:1])[0]]])
+
+    def _pools(self, seed):
+        """Pools of blocks, their weights or None, and the pool of conversations or None."""
+        recipe = self.recipe
+        tagged = [np.insert(stream.blocks, 0, index, axis=1) for index, stream in enumerate(self.streams)]
+        weights = [source.weight for source in recipe.train_data][: len(tagged)]
+        if tagged and weights[0] is None:
+            tagged, weights = [np.concatenate(tagged)], None
+        names = ["The train data"] if weights is None else [source.path for source in recipe.train_data]
+        pools = [
+            BatchPool(blocks, blocks[:, 2], recipe.tokens_per_batch, seed + index, name)
+            for index, (blocks, name) in enumerate(zip(tagged, names, strict=False))
+        ]
+        instruction_pool = None
+        if self.instructions is not None:
+            lengths = self.instructions.lengths
+            instruction_pool = BatchPool(
+                np.arange(len(lengths)), lengths, recipe.tokens_per_batch, seed, "The instruction data"
+            )
+        return pools, weights, instruction_pool
+
+
+def _first(rows, count):
+    return rows if count is None else rows.select(range(min(count, len(rows))))
+
+
+def _interleaved(sources, seed):
+    """One streaming dataset of several sources, documents drawn by the sources' weights."""
+    import datasets
+
+    texts = [load_texts(source) for source in sources]
+    if len(texts) == 1:
+        return texts[0]
+    weights = [source.weight for source in sources]
+    if weights[0] is None:
+        return datasets.interleave_datasets(texts, stopping_strategy="all_exhausted")
+    shares = [weight / sum(weights) for weight in weights]
+    return datasets.interleave_datasets(texts, probabilities=shares, seed=seed, stopping_strategy="all_exhausted")

@@ -1,0 +1,251 @@
+"""Which windows a batch holds, at which ratio and for which objective, over the steps of a run."""
+
+import bisect
+from dataclasses import dataclass
+
+import numpy as np
+from torch.utils.data import Sampler
+
+# Of text documents; instruction tuning draws from examples of its own.
+TEXT_OBJECTIVES = ("reconstruction", "continuation")
+
+
+@dataclass(frozen=True)
+class Phase:
+    """
+    A stretch of a curriculum.
+
+    Args:
+        until (`float`): share of the run at which it ends; 1.0 for the last phase.
+        windows (`list[int]`): window lengths in tokens, drawn per batch.
+        ratios (`list[int]`): lowest and highest compression ratio; one is drawn per batch, all alike.
+    """
+
+    until: float
+    windows: list[int]
+    ratios: list[int]
+
+
+def check_curriculum(phases):
+    """Raises `ValueError` unless the phases follow each other up to 1.0 with sensible windows and ratios."""
+    ends = [phase.until for phase in phases]
+    if not _numbers(ends) or ends != sorted(set(ends)) or ends[0] <= 0 or ends[-1] != 1.0:
+        raise ValueError(f"curriculum: `until` must rise from above 0 to exactly 1.0, not {ends}.")
+    for phase in phases:
+        if not _numbers(phase.windows, int) or min(phase.windows) < 1:
+            raise ValueError(f"curriculum: windows must be a list of token counts of 1 or more, not {phase.windows!r}.")
+        ratios = phase.ratios
+        if not _numbers(ratios, int) or len(ratios) != 2 or not 1 <= ratios[0] <= ratios[1]:
+            raise ValueError(f"curriculum: ratios must be [lowest, highest], whole and at least 1, not {ratios!r}.")
+
+
+def _numbers(values, kinds=(int, float)):
+    """Whether this is a list of numbers, and not an empty one."""
+    return (
+        isinstance(values, (list, tuple))
+        and bool(values)
+        and all(isinstance(value, kinds) and not isinstance(value, bool) for value in values)
+    )
+
+
+@dataclass(frozen=True)
+class WindowSpec:
+    """
+    One training window: where it lies in the ids of its source, its N, how many of the tokens after it are to be
+    continued (0: the window itself is to be given back), and the seed of what is random in it.
+    """
+
+    start: int
+    length: int
+    num_latents: int
+    seed: int
+    source: int = 0
+    continuation: int = 0
+
+
+@dataclass(frozen=True)
+class Draw:
+    """What batch `index` is made of: its window length, ratio and objective."""
+
+    index: int
+    window: int
+    ratio: int
+    objective: str
+
+
+class Curriculum:
+    """
+    Draws the window length, ratio and objective of every batch; batch i depends on `seed` and i alone.
+
+    Args:
+        phases (`list[Phase]`): window lengths and ratios over the run.
+        num_batches (`int`): micro-batches of the whole run.
+        seed (`int`): of all draws.
+        objectives (`dict[str, float]`): weights.
+        continuation_length (`int`): tokens to continue, at most.
+
+    Raises:
+        ValueError: a bad curriculum.
+    """
+
+    def __init__(self, phases, num_batches, seed=0, objectives=None, continuation_length=64):
+        check_curriculum(phases)
+        self.phases, self.num_batches, self.seed = phases, num_batches, seed
+        self.objectives = objectives or {"reconstruction": 1.0}
+        self.continuation_length = continuation_length
+        weights = np.array(list(self.objectives.values()), dtype=float)
+        self._shares = weights / weights.sum()
+
+    def phase(self, index):
+        """The phase that batch `index` belongs to."""
+        ends = [phase.until for phase in self.phases]
+        return self.phases[min(bisect.bisect_right(ends, index / self.num_batches), len(ends) - 1)]
+
+    def draw(self, index):
+        """The [`Draw`] of batch `index`."""
+        rng = np.random.default_rng([self.seed, 1, index])
+        phase = self.phase(index)
+        window = int(rng.choice(phase.windows))
+        ratio = int(rng.integers(phase.ratios[0], phase.ratios[1] + 1))
+        # A generator of its own, so that a second objective leaves windows and ratios as they are.
+        objective = np.random.default_rng([self.seed, 4, index]).choice(list(self.objectives), p=self._shares)
+        return Draw(index, window, ratio, str(objective))
+
+    def windows(self, draw, blocks):
+        """
+        Cuts blocks into windows.
+
+        Args:
+            draw ([`Draw`]): what for.
+            blocks (`np.ndarray` of shape `(blocks, 4)`): source, start, length, end of the document.
+
+        Returns: `list[WindowSpec]`, all of one length but where a document is shorter. Every latent stands for equally
+        many tokens, see `windows_c3.even_windows`; tokens that make no whole window are left out.
+        """
+        rng = np.random.default_rng([self.seed, 3, draw.index])
+        # A document of one token has nothing after it to be continued with.
+        continued = blocks[blocks[:, 3] - blocks[:, 1] > 1] if draw.objective == "continuation" else ()
+        specs = []
+        for source, start, length, end in (continued if len(continued) else blocks).tolist():
+            room = min(end - start, draw.window + self.continuation_length)
+            if len(continued):
+                # Short documents are continued from their middle.
+                length = min(draw.window, room - min(self.continuation_length, room // 2))
+            num_latents = max(1, min(draw.window, length) // draw.ratio)
+            size = min(num_latents * draw.ratio, draw.window, length)
+            if len(continued):
+                following = min(self.continuation_length, room - size)
+                specs.append(WindowSpec(start, size, num_latents, int(rng.integers(2**31)), source, following))
+                continue
+            for first in range(start, start + length - size + 1, size):
+                specs.append(WindowSpec(first, size, num_latents, int(rng.integers(2**31)), source))
+        return specs
+
+
+def group_blocks(lengths, tokens_per_batch, rng):
+    """
+    Batches of blocks that are alike in length, so that next to nothing is padded.
+
+    Whole blocks are taken in random order; shorter ones (whole documents) are batched with their likes, as many as
+    make up the same number of tokens. Whole ones that do not fill a batch go with the longest of the short ones.
+
+    Args:
+        lengths (`np.ndarray` of shape `(blocks,)`): tokens of each.
+        tokens_per_batch (`int`): what a batch holds at most, unless one block alone is longer.
+        rng (`np.random.Generator`): of the order.
+
+    Returns: `list[np.ndarray]`, indices of the blocks of each batch. Their number depends on `lengths` alone.
+    """
+    longest = int(lengths.max())
+    per_batch = max(1, tokens_per_batch // longest)
+    order = rng.permutation(len(lengths))
+    # Stable, so that blocks of one length still come in random order.
+    order = order[np.argsort(-lengths[order], kind="stable")]
+    num_whole = int((lengths == longest).sum()) // per_batch * per_batch
+    batches = [order[start : start + per_batch] for start in range(0, num_whole, per_batch)]
+    start = num_whole
+    while start < len(order):
+        size = max(1, tokens_per_batch // int(lengths[order[start]]))
+        batches.append(order[start : start + size])
+        start += size
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+class CurriculumSampler(Sampler):
+    """
+    Batches of `WindowSpec` (or, for instruction tuning, of example indices), one list per micro-batch of the run. Batch
+    i depends on `seed` and i alone, so a run that is resumed sees what an uninterrupted one sees.
+
+    Args:
+        curriculum ([`Curriculum`]): what each batch is for.
+        pools (`list[BatchPool]`): where batches of blocks come from, one pool for each group of sources.
+        weights (`list[float]`, *optional*): of the pools.
+        instruction_pool (`BatchPool`, *optional*): the same for instruction examples.
+    """
+
+    def __init__(self, curriculum, pools, weights=None, instruction_pool=None):
+        self.curriculum, self.pools, self.instruction_pool = curriculum, pools, instruction_pool
+        draws = [curriculum.draw(index).objective for index in range(curriculum.num_batches)]
+        shares = np.ones(len(pools)) if weights is None else np.array(weights, dtype=float)
+        rng = np.random.default_rng([curriculum.seed, 5])
+        # What each batch takes, and how many batches before it took from there.
+        taken = [0] * (len(pools) + 1)
+        chosen = rng.choice(len(pools), size=len(draws), p=shares / shares.sum()) if pools else [0] * len(draws)
+        self._places = []
+        for objective, pool in zip(draws, chosen, strict=True):
+            pool = len(pools) if objective == "instruction" else int(pool)
+            self._places.append((pool, taken[pool]))
+            taken[pool] += 1
+
+    def __len__(self):
+        return self.curriculum.num_batches
+
+    def __iter__(self):
+        return (self.batch(index) for index in range(len(self)))
+
+    def batch(self, index):
+        """`list` of what `WindowDataset` takes: batch `index`."""
+        draw = self.curriculum.draw(index)
+        pool, place = self._places[index]
+        if draw.objective == "instruction":
+            return [(draw, example) for example in self.instruction_pool.batch(place).tolist()]
+        return self.curriculum.windows(draw, self.pools[pool].batch(place))
+
+
+class BatchPool:
+    """
+    Batches of rows over any number of epochs, each in an order of its own.
+
+    Args:
+        rows (`np.ndarray` of shape `(rows, …)`): blocks, or indices of examples.
+        lengths (`np.ndarray` of shape `(rows,)`): tokens of each.
+        tokens_per_batch, seed (`int`): see `group_blocks`.
+        name (`str`): for the message.
+
+    Attributes:
+        batches_per_epoch (`int`): the same for every epoch.
+
+    Raises:
+        ValueError: fewer tokens than a batch takes.
+    """
+
+    def __init__(self, rows, lengths, tokens_per_batch, seed=0, name="The data"):
+        self.rows, self.lengths, self.tokens_per_batch, self.seed = rows, lengths, tokens_per_batch, seed
+        self._epoch = (None, None)
+        if sum(lengths) < tokens_per_batch:
+            raise ValueError(
+                f"{name} hold {sum(lengths)} tokens, but a batch takes {tokens_per_batch}; give more text or fewer "
+                "tokens per batch."
+            )
+        self.batches_per_epoch = len(self._batches(0))
+
+    def _batches(self, epoch):
+        if self._epoch[0] != epoch:
+            rng = np.random.default_rng([self.seed, 2, epoch])
+            self._epoch = (epoch, group_blocks(self.lengths, self.tokens_per_batch, rng))
+        return self._epoch[1]
+
+    def batch(self, place):
+        """Rows of the batch that stands at `place`, counted over all epochs."""
+        epoch, position = divmod(place, self.batches_per_epoch)
+        return self.rows[self._batches(epoch)[position]]

@@ -1,0 +1,155 @@
+"""What a recipe would do, without doing it: the resolved values, sizes, and the first example."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import yaml
+from transformers import AutoConfig
+
+from ..configuration_c3 import C3Config
+from ..modeling_c3 import C3Model
+from ..processing_c3 import C3Processor
+from .build import make_tokenizer
+from .corpus import Corpus
+from .memory import MemoryEstimate, estimate_activations, estimate_states
+from .parts import PARTS, count_parameters, set_trainable
+
+# Enough documents for an example; a whole corpus may take long to tokenize.
+DOCUMENTS = 100
+
+
+def dry_run(recipe, num_devices=None):
+    """
+    A report on a [`Recipe`], `str`: for each stage its resolved values, parameters, tokens and steps, memory per
+    device, and an example. No weights are loaded or made.
+
+    Args:
+        num_devices (`int`, *optional*): that would train together; by default what the launcher says.
+    """
+    num_devices = num_devices or int(os.environ.get("WORLD_SIZE", "1"))
+    pieces = []
+    for stage in recipe.stage_recipes():
+        model = _without_weights(stage)
+        stage.check_model(model.config)
+        set_trainable(model, stage.trainable)
+        pieces += [
+            f"===== {stage.output_dir} =====",
+            yaml.safe_dump(_plain(stage), sort_keys=False, allow_unicode=True).rstrip(),
+            "",
+            _parameters(model),
+            _steps(stage, num_devices),
+            _memory(stage, model, num_devices),
+            "",
+            _example(stage, model),
+        ]
+    return "\n".join(pieces)
+
+
+def _plain(recipe):
+    return {key: value for key, value in asdict(recipe).items() if value not in (None, [], {})}
+
+
+def _without_weights(recipe):
+    """The stage's model on the meta device, with its processor."""
+    if recipe.init_from is not None:
+        config, processor = C3Config.from_pretrained(recipe.init_from), C3Processor.from_pretrained(recipe.init_from)
+    elif recipe.init_from_pair is not None:
+        fields = dict(recipe.init_from_pair)
+        encoder, decoder = fields.pop("encoder"), fields.pop("decoder")
+        config = C3Config(AutoConfig.from_pretrained(encoder), AutoConfig.from_pretrained(decoder), **fields)
+        processor = C3Processor.from_pair(config, encoder, decoder)
+    else:
+        tokenizer = make_tokenizer(recipe)
+        config = recipe.model_config(len(tokenizer))
+        processor = C3Processor.from_config(config, tokenizer)
+    with torch.device("meta"):
+        model = C3Model(config)
+    model.processor = processor
+    return model
+
+
+def _parameters(model):
+    counts = count_parameters(model)
+    rows = [(part, *counts[part]) for part in PARTS]
+    rows.append(("total", sum(every for _, every, _ in rows), sum(trainable for _, _, trainable in rows)))
+    lines = [f"{name:10} {every:>14,} {trainable:>14,}" for name, every, trainable in rows]
+    return "\n".join([f"{'parameters':10} {'all':>14} {'trainable':>14}", *lines])
+
+
+def _micro_batches(recipe, num_devices):
+    return num_devices * recipe.training.get("gradient_accumulation_steps", 1)
+
+
+def _steps(recipe, num_devices):
+    per_step = recipe.tokens_per_batch * _micro_batches(recipe, num_devices)
+    steps = recipe.training["max_steps"]
+    return (
+        f"\n{per_step:,} text tokens per step ({recipe.tokens_per_batch:,} x {_micro_batches(recipe, num_devices)} "
+        f"micro-batches), {steps:,} steps, {per_step * steps:,} tokens in all"
+    )
+
+
+def _memory(recipe, model, num_devices):
+    deepspeed = recipe.training.get("deepspeed")
+    settings = {}
+    if deepspeed:
+        values = deepspeed if isinstance(deepspeed, dict) else json.loads(Path(deepspeed).read_text(encoding="utf-8"))
+        settings = values.get("zero_optimization", {})
+    half = recipe.dtype != "float32" or bool(deepspeed and (recipe.training.get("bf16") or recipe.training.get("fp16")))
+    mixed = half or recipe.training.get("bf16") or recipe.training.get("fp16")
+    counts = count_parameters(model).values()
+    lowest = min(phase.ratios[0] for phase in recipe.curriculum)
+    estimate = MemoryEstimate(
+        *estimate_states(
+            *(sum(each) for each in zip(*counts, strict=True)),
+            bytes_per_weight=2 if half else 4,
+            zero_stage=settings.get("stage", 0),
+            num_devices=num_devices,
+            offload_optimizer=bool(settings.get("offload_optimizer")),
+            offload_weights=bool(settings.get("offload_param")),
+        ),
+        estimate_activations(
+            model.config,
+            recipe.tokens_per_batch,
+            recipe.tokens_per_batch // lowest,
+            bytes_per_number=2 if mixed else 4,
+            gradient_checkpointing=recipe.training.get("gradient_checkpointing", False),
+        ),
+    )
+    parts = ", ".join(f"{name} {size / 2**30:.2f}" for name, size in asdict(estimate).items())
+    stage = f"ZeRO stage {settings.get('stage', 0)}" if deepspeed else "without ZeRO"
+    return f"about {estimate.total / 2**30:.2f} GiB on each of {num_devices} devices, {stage} ({parts})"
+
+
+def _example(recipe, model):
+    corpus = Corpus(recipe, model.processor, lambda message: None, max_documents=DOCUMENTS)
+    collated = corpus.example(model.config.mask_token_id)
+    processor = model.processor
+    context_tokenizer = processor.context_tokenizer or processor.tokenizer
+    text = _shown(context_tokenizer, collated["context_input_ids"][0], {model.config.query_token_id: "<query>"})
+    placeholders = {model.config.latent_token_id: "<latent>", model.config.mask_token_id: "<mask>"}
+    return "\n".join(
+        [
+            f"an example, from the first {DOCUMENTS} documents",
+            f"context text       {text!r}",
+            f"context_input_ids  {collated['context_input_ids'][0].tolist()}",
+            f"input text         {_shown(processor.tokenizer, collated['input_ids'][0], placeholders)!r}",
+            f"input_ids          {collated['input_ids'][0].tolist()}",
+            f"labels             {collated['labels'][0].tolist()}",
+        ]
+    )
+
+
+def _shown(tokenizer, ids, placeholders):
+    """Text of ids, with names for placeholders."""
+    pieces, held = [], []
+    for index in ids.tolist():
+        if index in placeholders:
+            pieces += [tokenizer.decode(held), placeholders[index]]
+            held = []
+        else:
+            held.append(index)
+    return "".join([*pieces, tokenizer.decode(held)])

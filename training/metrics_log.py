@@ -1,0 +1,34 @@
+"""metrics.jsonl: every logged value of a run, one JSON object per line."""
+
+import json
+import os
+from pathlib import Path
+
+from transformers import TrainerCallback
+
+
+class MetricsLog(TrainerCallback):
+    """
+    Writes what `Trainer` logs to `metrics.jsonl` in the output folder.
+
+    When a run is resumed the lines after the checkpoint are dropped first: those steps come again.
+    """
+
+    name = "metrics.jsonl"
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        if state.is_world_process_zero:
+            path = Path(args.output_dir) / self.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            temporary = path.with_name(self.name + ".tmp")
+            temporary.write_text("".join(map(_line, state.log_history)), encoding="utf-8")
+            os.replace(temporary, path)
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if state.is_world_process_zero:
+            with (Path(args.output_dir) / self.name).open("a", encoding="utf-8") as file:
+                file.write(_line(state.log_history[-1]))
+
+
+def _line(entry):
+    return json.dumps(entry) + "\n"

@@ -1,0 +1,128 @@
+"""Runs a recipe: its stages one after the other, each from its last sound checkpoint."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from transformers import set_seed
+
+from ..allocator_c3 import keep_freed_memory
+from ..eval.training_curves import plot_training_curves
+from .build import build
+from .checkpoints import COMPLETE, checkpoint_to_resume, write_atomically
+from .corpus import Corpus
+from .liger import apply_liger_kernel
+from .parts import describe_parts, set_trainable
+from .trainer import C3Trainer, training_arguments
+from .validation import validation_windows
+
+LOG = "log_history.json"
+
+
+def train(recipe):
+    """
+    Runs a recipe to its end, or on from where it was stopped.
+
+    Returns: `Path` of the folder with the finished model, in bfloat16, and its processor.
+
+    Raises:
+        RecipeError: a value that turns out not to work with the model or the data.
+        TrainingError: a run that cannot go on; its checkpoints stay.
+    """
+    stages = recipe.stage_recipes()
+    history, start_from = [], None
+    for number, stage in enumerate(stages, start=1):
+        output_dir = Path(stage.output_dir)
+        name = output_dir.name if len(stages) > 1 else None
+        done = output_dir / "finished"
+        if (done / COMPLETE).is_file():
+            say(f"Stage {name} was finished before.")
+        else:
+            if name:
+                say(f"Stage {number} of {len(stages)}: {name}")
+            trainer = train_stage(stage, start_from)
+            write_log(trainer, output_dir / LOG)
+            if number < len(stages):
+                save_model(trainer, done, trainer.model.dtype)
+        start_from = str(done)
+        if is_main_process():
+            entries = json.loads((output_dir / LOG).read_text(encoding="utf-8"))
+            history += [entry | ({"stage": name} if name else {}) for entry in entries]
+    return finish(recipe, trainer, history)
+
+
+def train_stage(recipe, start_from=None):
+    """
+    Trains one stage, or on from its last sound checkpoint.
+
+    Args:
+        recipe ([`Recipe`]): of the stage.
+        start_from (`str`, *optional*): the finished folder of the stage before.
+
+    Returns: [`C3Trainer`].
+    """
+    args = training_arguments(recipe)
+    if args.device.type == "cpu":
+        keep_freed_memory()
+    set_seed(args.seed)
+    model = build(recipe, start_from)
+    if recipe.liger_kernel:
+        apply_liger_kernel(model)
+    set_trainable(model, recipe.trainable)
+    say(describe_parts(model))
+    corpus = Corpus(recipe, model.processor, say)
+    if recipe.torch_compile:
+        model.encoder.compile(dynamic=True)
+        model.decoder.base_model.compile(dynamic=True)
+    trainer = C3Trainer(
+        recipe,
+        corpus,
+        eval_dataset=validation_windows(recipe, model.processor) if recipe.evaluation else None,
+        model=model,
+        args=args,
+        processing_class=model.processor,
+    )
+    trainer.train(resume_from_checkpoint=checkpoint_to_resume(recipe.output_dir, say))
+    return trainer
+
+
+def save_model(trainer, folder, dtype):
+    """Writes model and processor, and marks the folder as whole."""
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if trainer.args.should_save:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / COMPLETE).unlink(missing_ok=True)
+        model.to(dtype).save_pretrained(folder)
+        (folder / COMPLETE).touch()
+
+
+def write_log(trainer, path):
+    """Writes the log of a stage as JSON."""
+    if trainer.args.should_save:
+        write_atomically(path, json.dumps(trainer.state.log_history, indent=1))
+
+
+def finish(recipe, trainer, history):
+    """Writes the model in bfloat16 with its processor, and beside it the log as JSON and the figure of the curves."""
+    output_dir = Path(recipe.output_dir)
+    final = output_dir / "final"
+    save_model(trainer, final, torch.bfloat16)
+    if trainer.args.should_save:
+        (final / COMPLETE).unlink()  # the mark is for us, not for those who get the folder
+        write_atomically(output_dir / LOG, json.dumps(history, indent=1))
+        plot_training_curves(history, output_dir / "training_curves.png")
+        say(f"Finished: {final}")
+    return final
+
+
+def is_main_process():
+    """Whether this is the one of a launcher's processes that writes and prints."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def say(message):
+    """Prints a line on standard error, once of all processes."""
+    if is_main_process():
+        print(message, file=sys.stderr, flush=True)

@@ -1,0 +1,126 @@
+"""C3Trainer: the Hugging Face `Trainer` with curriculum batches, free-running evaluation and safe checkpoints."""
+
+import errno
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+
+from ..eval.free_running import free_running_precision
+from .checkpoints import checkpoints, last_whole_checkpoint, mark_complete, remove_checkpoint
+from .checks import RecipeError
+from .metrics_log import MetricsLog
+from .optimizers import OPTIMIZERS
+
+
+class TrainingError(RuntimeError):
+    """A run that cannot go on; the message says why, and from where it can be taken up again."""
+
+
+def training_arguments(recipe):
+    """The recipe's `TrainingArguments`; `RecipeError` for values that transformers refuses."""
+    # Batches differ in size, so accelerate cannot make up a missing one for the last process; none is missing.
+    options = {"accelerator_config": {"even_batches": False}}
+    if recipe.evaluation:
+        options |= {"metric_for_best_model": "precision", "greater_is_better": True}
+    try:
+        return TrainingArguments(output_dir=recipe.output_dir, remove_unused_columns=False, **options | recipe.training)
+    except (TypeError, ValueError, ImportError) as error:
+        raise RecipeError(f"training: {error}") from error
+
+
+class C3Trainer(Trainer):
+    """
+    Args:
+        recipe ([`Recipe`]): of one stage.
+        corpus ([`Corpus`]): its train data.
+        **kwargs: as for `Trainer`; `eval_dataset` is a `list[str]` of texts.
+    """
+
+    def __init__(self, recipe, corpus, **kwargs):
+        callbacks = [MetricsLog()]
+        if recipe.early_stopping_patience is not None:
+            callbacks.append(EarlyStoppingCallback(recipe.early_stopping_patience))
+        super().__init__(callbacks=callbacks, **kwargs)
+        self.recipe, self.corpus = recipe, corpus
+        # Old checkpoints are deleted here, once the new one is marked as whole.
+        self.checkpoints_to_keep, self.args.save_total_limit = self.args.save_total_limit, None
+
+    def get_train_dataloader(self):
+        args = self.args
+        loader, is_shared_out = self.corpus.data_loader(
+            args.max_steps * args.gradient_accumulation_steps * args.world_size,
+            args.seed,
+            self.model.config.mask_token_id,
+            args.process_index,
+            args.world_size,
+        )
+        return loader if is_shared_out else self.accelerator.prepare(loader)
+
+    def create_optimizer(self, model=None):
+        if self.optimizer is None:
+            options = dict(self.recipe.optimizer)
+            make = OPTIMIZERS[options.pop("name")]
+            self.optimizer = make(self.model, learning_rates=self.recipe.learning_rates, **options)
+        return self.optimizer
+
+    def training_step(self, *args, **kwargs):
+        """As in `Trainer`, but a loss that is not finite ends the run; `Trainer` would log it as 0 and go on."""
+        loss = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            self._give_up(f"The loss is {loss.item()} at step {self.state.global_step + 1} of {self.args.max_steps}.")
+        return loss
+
+    def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
+        """Precision of text to latents to text, decoding greedily, at every ratio of the recipe, and their mean."""
+        self.model.eval()
+        # Decoding has a new shape at every step: compiling it would take longer than running it.
+        with torch.compiler.set_stance("force_eager"), self.compute_loss_context_manager():
+            precision = free_running_precision(self.model, self.eval_dataset, self.recipe.evaluation["ratios"])
+        self.model.train()
+        metrics = {f"{metric_key_prefix}_precision_{ratio:g}x": value for ratio, value in precision.items()}
+        metrics[f"{metric_key_prefix}_precision"] = sum(precision.values()) / len(precision)
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _save_checkpoint(self, model, trial, **kwargs):
+        if not all(torch.isfinite(parameter).all() for parameter in self.model.parameters()):
+            self._give_up(f"The weights are no longer finite numbers after step {self.state.global_step}.")
+        try:
+            super()._save_checkpoint(model, trial, **kwargs)
+            if self.args.should_save:
+                *old, new = checkpoints(self.args.output_dir)
+                mark_complete(new)
+        except Exception as error:
+            self._explain_failed_save(error)
+            raise
+        if self.args.should_save and self.checkpoints_to_keep:
+            for each in old[: max(0, len(old) + 1 - self.checkpoints_to_keep)]:
+                if str(each) != self.state.best_model_checkpoint:
+                    remove_checkpoint(each)
+
+    def _explain_failed_save(self, error):
+        """Raises `TrainingError` if the disk is full; safetensors and torch hide the system's error in their own."""
+        partial = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        codes = {getattr(error, "errno", None), getattr(error.__cause__, "errno", None)}
+        text = str(error).lower()
+        full = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} & codes or any(
+            words in text for words in ("no space left", "file too large", "unexpected pos", "file write failed")
+        )
+        if not full:
+            return
+        shutil.rmtree(partial, ignore_errors=True)
+        last = last_whole_checkpoint(self.args.output_dir)
+        whence = f"The last checkpoint is {last}" if last else "There is no checkpoint yet"
+        raise TrainingError(
+            f"{partial} could not be written: {error}. It was removed again. {whence}. Make room (or lower "
+            "training.save_total_limit) and start the same command again."
+        ) from error
+
+    def _give_up(self, reason):
+        last = last_whole_checkpoint(self.args.output_dir)
+        whence = f"The last checkpoint is {last}" if last else "There is no checkpoint yet"
+        # In another folder, because a checkpoint brings its learning rate along.
+        raise TrainingError(f"{reason} {whence}. Start again in a new output_dir with a lower learning rate.")
