@@ -5,7 +5,7 @@ import torch
 
 from c3 import C3Config, C3Model, C3Processor
 from c3.tokenizer_c3 import train_tokenizer
-from tiny_models import TEXTS, tiny_backbone
+from tiny_models import TEXTS, tiny_backbone, write_training_folder
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +44,24 @@ def checkpoint(make_model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
     make_model().save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def training_folder(tmp_path_factory):
+    """A folder with a few thousand characters of text and a recipe; Hugging Face's caches are there too."""
+    folder = tmp_path_factory.mktemp("training")
+    write_training_folder(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("datasets.config.HF_DATASETS_CACHE", folder / "cache")
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def load_training(training_folder):
+    """Loads the recipe of `training_folder` for an output folder in it: `load_training(name, "key=value", …)`."""
+    from c3.training.recipe_file import load_recipe
+
+    def load(name, *overrides):
+        return load_recipe(training_folder / "recipe.yaml", [f"output_dir={training_folder / name}", *overrides])
+
+    return load

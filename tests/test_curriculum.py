@@ -54,6 +54,19 @@ def test_windows_and_ratios_of_each_phase():
     assert sampler.curriculum.phase(0) is PHASES[0] and sampler.curriculum.phase(399) is PHASES[-1]
 
 
+def test_numbers_of_latents_instead_of_ratios():
+    """The paper's way: windows of any length get N latents."""
+    sampler = make_sampler(num_batches=50, phases=[Phase(1.0, [8, 16], num_latents=[2, 4])])
+    seen = set()
+    for index, batch in enumerate(sampler):
+        draw = sampler.curriculum.draw(index)
+        seen.add((draw.window, draw.num_latents))
+        for spec in batch:
+            assert spec.num_latents == min(draw.num_latents, spec.length)
+            assert spec.length == draw.window or spec.start >= 320
+    assert seen == {(8, 2), (8, 4), (16, 2), (16, 4)}
+
+
 def test_a_ratio_above_the_window_makes_one_latent_of_it():
     sampler = make_sampler(phases=[Phase(1.0, [4], [16, 16])])
     for batch in sampler:
@@ -157,6 +170,10 @@ def test_a_document_of_one_token_is_given_back_instead_of_continued():
         ([Phase(1.0, [4], [4, 2])], r"ratios must be \[lowest, highest\], whole and at least 1, not \[4, 2\]"),
         ([Phase(1.0, [4], [0.5, 2])], "ratios must be"),
         ([Phase(1.0, [4], [2])], "ratios must be"),
+        ([Phase(1.0, [4])], "either ratios or num_latents"),
+        ([Phase(1.0, [4], [2, 2], [2])], "either ratios or num_latents"),
+        ([Phase(1.0, [4], num_latents=[0])], r"num_latents must be a list of numbers of 1 or more, not \[0\]"),
+        ([Phase(1.0, [8, 4], num_latents=[2, 5])], "5 latents are more than a window of 4 tokens"),
         ([Phase(1.0, [4], 2)], "ratios must be .* not 2"),
         ([Phase(1.0, [4], [2, math.inf])], "ratios must be"),
     ],

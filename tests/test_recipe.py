@@ -154,7 +154,7 @@ BAD = [
     ({"output_dir": None}, "recipe: the key output_dir is missing"),
     ({"train_data": []}, "train_data: name at least one file or dataset"),
     ({"curriculum": None}, "curriculum: give a list of phases, for example"),
-    ({"curriculum": [{"until": 1.0, "windows": [64]}]}, "curriculum: the key ratios is missing"),
+    ({"curriculum": [{"until": 1.0, "windows": [64]}]}, "give every phase either ratios or num_latents"),
     ({"tokenizer": None}, "tokenizer: give a folder, a Hub id"),
     ({"tokenizer": {}}, "tokenizer.vocab_size must be an integer of 257 or more, not None"),
     ({"model.encoder_config": None}, "model.encoder_config must be keys and values with a model_type, not None"),
@@ -322,4 +322,4 @@ def test_shipped_recipes(path, tmp_path, monkeypatch):
         data.append("validation_data=data.txt")
     if "init_from" in values:
         data.append("init_from=org/c3")
-    assert load_recipe(path, data).training["max_steps"] > 0
+    assert all(stage.training["max_steps"] > 0 for stage in load_recipe(path, data).stage_recipes())

@@ -1,7 +1,12 @@
 """Texts and configs of tiny causal LMs for the tests."""
 
+import json
+import random
+
+import yaml
 from transformers import AutoConfig
 
+TRAINING_STEPS = 8
 TEXTS = [
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness.",
     "def add(a, b):\n    return a + b\n",
@@ -26,3 +31,59 @@ def tiny_backbone(model_type, vocab_size, hidden_size=32, **options):
         pad_token_id=0,
         **options,
     )
+
+
+def history(output, key="loss"):
+    """Values of one key of a finished run, by step."""
+    entries = json.loads((output / "log_history.json").read_text())
+    return {entry["step"]: entry[key] for entry in entries if key in entry}
+
+
+def write_training_folder(folder, steps=TRAINING_STEPS):
+    """A few thousand characters of text, and a recipe of `steps` steps for a tiny model, `folder/recipe.yaml`."""
+    shuffle = random.Random(0).shuffle
+    words = " ".join(TEXTS).split()
+    for name, documents in (("train", 12), ("validation", 3)):
+        lines = [{"text": ""}]
+        for _ in range(documents):
+            shuffle(words)
+            lines.append({"text": " ".join(words * 2)})
+        (folder / f"{name}.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    backbone = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, head_dim=8)
+    backbone |= {"model_type": "qwen3", "num_key_value_heads": 2, "max_position_embeddings": 512}
+    recipe = {
+        "train_data": str(folder / "train.jsonl"),
+        "validation_data": str(folder / "validation.jsonl"),
+        "tokenizer": {"vocab_size": 300},
+        "model": {
+            "latent_position_layout": "uniform",
+            "window": 32,
+            "num_latents": 8,
+            "use_mask_embedding": True,
+            "tie_word_embeddings": True,
+            "encoder_config": backbone,
+            "decoder_config": dict(backbone),
+        },
+        "curriculum": [
+            {"until": 0.5, "windows": [16], "ratios": [2, 4]},
+            {"until": 1.0, "windows": [16, 32], "ratios": [2, 8]},
+        ],
+        "tokens_per_batch": 128,
+        "dropout_windows": 0.75,
+        "random_windows": 0.05,
+        "optimizer": {"name": "muon", "lr": 0.003, "muon_lr": 0.02},
+        "evaluation": {"ratios": [2, 4], "windows": 2, "window": 24},
+        "training": {
+            "max_steps": steps,
+            "use_cpu": True,
+            "disable_tqdm": True,
+            "lr_scheduler_type": "cosine",
+            "warmup_steps": 2,
+            "logging_steps": 1,
+            "eval_strategy": "steps",
+            "eval_steps": 4,
+            "save_steps": 2,
+            "save_total_limit": 2,
+        },
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({"output_dir": str(folder / "run")} | recipe))

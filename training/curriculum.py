@@ -18,12 +18,25 @@ class Phase:
     Args:
         until (`float`): share of the run at which it ends; 1.0 for the last phase.
         windows (`list[int]`): window lengths in tokens, drawn per batch.
-        ratios (`list[int]`): lowest and highest compression ratio; one is drawn per batch, all alike.
+        ratios (`list[int]`): lowest and highest compression ratio; a whole one is drawn per batch, all alike.
+        num_latents (`list[int]`): instead of ratios, numbers of latents per window, one of which is drawn per batch;
+            documents shorter than the window get as many.
     """
 
     until: float
     windows: list[int]
-    ratios: list[int]
+    ratios: list[int] | None = None
+    num_latents: list[int] | None = None
+
+    @property
+    def most_latents(self):
+        """The most latents that a window of this phase may get."""
+        return max(self.num_latents) if self.num_latents else max(1, max(self.windows) // self.ratios[0])
+
+    @property
+    def lowest_ratio(self):
+        """Tokens per latent where there are fewest."""
+        return min(self.windows) / max(self.num_latents) if self.num_latents else self.ratios[0]
 
 
 def check_curriculum(phases):
@@ -34,6 +47,17 @@ def check_curriculum(phases):
     for phase in phases:
         if not _numbers(phase.windows, int) or min(phase.windows) < 1:
             raise ValueError(f"curriculum: windows must be a list of token counts of 1 or more, not {phase.windows!r}.")
+        if (phase.ratios is None) == (phase.num_latents is None):
+            raise ValueError("curriculum: give every phase either ratios or num_latents.")
+        if phase.num_latents is not None:
+            if not _numbers(phase.num_latents, int) or not 1 <= min(phase.num_latents):
+                raise ValueError(
+                    f"curriculum: num_latents must be a list of numbers of 1 or more, not {phase.num_latents!r}."
+                )
+            if max(phase.num_latents) > min(phase.windows):
+                most, window = max(phase.num_latents), min(phase.windows)
+                raise ValueError(f"curriculum: {most} latents are more than a window of {window} tokens.")
+            continue
         ratios = phase.ratios
         if not _numbers(ratios, int) or len(ratios) != 2 or not 1 <= ratios[0] <= ratios[1]:
             raise ValueError(f"curriculum: ratios must be [lowest, highest], whole and at least 1, not {ratios!r}.")
@@ -65,12 +89,21 @@ class WindowSpec:
 
 @dataclass(frozen=True)
 class Draw:
-    """What batch `index` is made of: its window length, ratio and objective."""
+    """What batch `index` is made of: its window length, its ratio or number of latents per window, its objective."""
 
     index: int
     window: int
-    ratio: int
+    ratio: int | None
     objective: str
+    num_latents: int | None = None
+
+    def shape(self, length):
+        """(tokens, latents) of the windows that a stretch of `length` tokens is cut into."""
+        longest = min(self.window, length)
+        if self.num_latents:
+            return longest, min(self.num_latents, longest)
+        num_latents = max(1, longest // self.ratio)
+        return min(num_latents * self.ratio, longest), num_latents
 
 
 class Curriculum:
@@ -106,10 +139,14 @@ class Curriculum:
         rng = np.random.default_rng([self.seed, 1, index])
         phase = self.phase(index)
         window = int(rng.choice(phase.windows))
-        ratio = int(rng.integers(phase.ratios[0], phase.ratios[1] + 1))
+        ratio = num_latents = None
+        if phase.num_latents:
+            num_latents = int(rng.choice(phase.num_latents))
+        else:
+            ratio = int(rng.integers(phase.ratios[0], phase.ratios[1] + 1))
         # A generator of its own, so that a second objective leaves windows and ratios as they are.
         objective = np.random.default_rng([self.seed, 4, index]).choice(list(self.objectives), p=self._shares)
-        return Draw(index, window, ratio, str(objective))
+        return Draw(index, window, ratio, str(objective), num_latents)
 
     def windows(self, draw, blocks):
         """
@@ -119,8 +156,8 @@ class Curriculum:
             draw ([`Draw`]): what for.
             blocks (`np.ndarray` of shape `(blocks, 4)`): source, start, length, end of the document.
 
-        Returns: `list[WindowSpec]`, all of one length but where a document is shorter. Every latent stands for equally
-        many tokens, see `windows_c3.even_windows`; tokens that make no whole window are left out.
+        Returns: `list[WindowSpec]`, all of one length but where a document is shorter. At a ratio every latent stands
+        for equally many tokens, see `windows_c3.even_windows`; tokens that make no whole window are left out.
         """
         rng = np.random.default_rng([self.seed, 3, draw.index])
         # A document of one token has nothing after it to be continued with.
@@ -131,8 +168,7 @@ class Curriculum:
             if len(continued):
                 # Short documents are continued from their middle.
                 length = min(draw.window, room - min(self.continuation_length, room // 2))
-            num_latents = max(1, min(draw.window, length) // draw.ratio)
-            size = min(num_latents * draw.ratio, draw.window, length)
+            size, num_latents = draw.shape(length)
             if len(continued):
                 following = min(self.continuation_length, room - size)
                 specs.append(WindowSpec(start, size, num_latents, int(rng.integers(2**31)), source, following))

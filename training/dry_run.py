@@ -101,7 +101,7 @@ def _memory(recipe, model, num_devices):
     half = recipe.dtype != "float32" or bool(deepspeed and (recipe.training.get("bf16") or recipe.training.get("fp16")))
     mixed = half or recipe.training.get("bf16") or recipe.training.get("fp16")
     counts = count_parameters(model).values()
-    lowest = min(phase.ratios[0] for phase in recipe.curriculum)
+    lowest = min(phase.lowest_ratio for phase in recipe.curriculum)
     estimate = MemoryEstimate(
         *estimate_states(
             *(sum(each) for each in zip(*counts, strict=True)),
@@ -114,7 +114,7 @@ def _memory(recipe, model, num_devices):
         estimate_activations(
             model.config,
             recipe.tokens_per_batch,
-            recipe.tokens_per_batch // lowest,
+            int(recipe.tokens_per_batch / lowest),
             bytes_per_number=2 if mixed else 4,
             gradient_checkpointing=recipe.training.get("gradient_checkpointing", False),
         ),

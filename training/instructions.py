@@ -81,8 +81,8 @@ class InstructionExamples:
     def example(self, draw, index):
         """The example as `WindowDataset` gives it, compressed at the window length and ratio of a `Draw`."""
         context, prompt, target, labels = self.examples[index]
-        options = {"ratio": draw.ratio}
-        if self.processor.latent_position_layout == "appended":
+        options = {"num_latents": draw.num_latents} if draw.num_latents else {"ratio": draw.ratio}
+        if draw.ratio and self.processor.latent_position_layout == "appended":
             # Its windows hold a fixed number of latents.
             options = {"num_latents": max(1, min(draw.window // draw.ratio, self.processor.num_latents))}
         plan = self.processor.plan(context, window=draw.window, **options)

@@ -185,8 +185,9 @@ class Recipe:
         if self.dropout_windows and not config.use_mask_embedding:
             raise RecipeError("dropout_windows needs a model with use_mask_embedding: true; or leave it at 0.")
         if config.latent_position_layout == "appended":
-            wanted = [max(phase.windows) / phase.ratios[0] for phase in self.curriculum]
-            wanted += [self.evaluation["window"] / min(self.evaluation["ratios"])] if self.evaluation else []
+            wanted = [phase.most_latents for phase in self.curriculum]
+            if self.evaluation:
+                wanted.append(min(self.evaluation["window"], config.window) / min(self.evaluation["ratios"]))
             if round(max(wanted)) > config.num_latents:
                 raise RecipeError(
                     f"curriculum, evaluation: the lowest ratio asks for {round(max(wanted))} latents, but with the "

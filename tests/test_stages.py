@@ -1,0 +1,199 @@
+"""Stages, objectives and parts in real runs of seconds. Run: pytest tests/test_stages.py"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from c3 import C3Model
+from c3.training.checkpoints import COMPLETE, checkpoints
+from c3.training.dry_run import dry_run
+from c3.training.parts import count_parameters, describe_parts, part_of, set_trainable
+from c3.training.recipe_file import load_recipe
+from c3.training.run import train
+from tiny_models import history
+
+STAGES = [
+    {
+        "name": "align",
+        "trainable": ["queries", "projector"],
+        "optimizer": {"name": "adamw", "lr": 1e-2},
+        "learning_rates": {"queries": 5e-2},
+        "training": {"max_steps": 2},
+    },
+    {"name": "encoder", "trainable": ["encoder"], "training": {"max_steps": 2}},
+    {
+        "name": "all",
+        "objectives": {"reconstruction": 1, "continuation": 1, "instruction": 1},
+        "training": {"max_steps": 4},
+    },
+]
+
+
+@pytest.fixture(scope="module")
+def load_staged(training_folder):
+    """Loads a recipe of three stages, the last with all objectives."""
+    rows = [
+        {"context": "the age of wisdom " * n, "messages": [{"role": "user", "content": "Which age?"}, answer]}
+        for n in range(2, 30)
+        for answer in [{"role": "assistant", "content": "Of wisdom."}]
+    ]
+    (training_folder / "chat.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    values = yaml.safe_load((training_folder / "recipe.yaml").read_text())
+    # Muon's own keywords are not AdamW's.
+    values |= {"optimizer": {"name": "muon", "lr": 0.003}, "instruction_data": str(training_folder / "chat.jsonl")}
+    values |= {"stages": STAGES, "continuation_length": 8}
+    values["training"] |= {"eval_strategy": "no", "save_steps": 1}
+    del values["evaluation"], values["validation_data"]
+    path = training_folder / "stages.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return lambda name, *overrides: load_recipe(path, [f"output_dir={training_folder / name}", *overrides])
+
+
+@pytest.fixture(scope="module")
+def staged(load_staged):
+    recipe = load_staged("staged")
+    train(recipe)
+    return Path(recipe.output_dir)
+
+
+def changed_parts(before, after):
+    """Names of the parts of which any parameter differs between two folders."""
+    ours, theirs = (C3Model.from_pretrained(folder) for folder in (before, after))
+    pairs = zip(ours.named_parameters(), theirs.parameters(), strict=True)
+    return {part_of(name, p, ours) for (name, p), other in pairs if not torch.equal(p, other)}
+
+
+def test_each_stage_changes_its_parts_only(staged):
+    align, encoder, everything = (staged / name for name in ("1-align", "2-encoder", "3-all"))
+    start = align / "checkpoint-1"
+    assert changed_parts(start, align / "finished") == {"queries", "projector"}
+    assert changed_parts(align / "finished", encoder / "finished") == {"encoder"}
+    assert changed_parts(encoder / "finished", everything / "checkpoint-4") == {
+        "encoder",
+        "queries",
+        "projector",
+        "decoder",
+    }
+    assert C3Model.from_pretrained(align / "finished").dtype == torch.float32
+    assert C3Model.from_pretrained(staged / "final").dtype == torch.bfloat16
+
+
+def test_the_log_names_the_stages(staged):
+    entries = json.loads((staged / "log_history.json").read_text())
+    steps = [(entry["stage"], entry["step"]) for entry in entries if "loss" in entry]
+    assert steps == [("1-align", 1), ("1-align", 2), ("2-encoder", 1), ("2-encoder", 2)] + [
+        ("3-all", step) for step in range(1, 5)
+    ]
+
+
+def test_a_run_stopped_between_stages_goes_on_with_the_next(staged, load_staged, capsys):
+    recipe = load_staged("stopped")
+    output = Path(recipe.output_dir)
+    # As if it had been killed in the second stage: its first checkpoint is whole, its end is not written.
+    shutil.copytree(staged / "1-align", output / "1-align")
+    shutil.copytree(staged / "2-encoder" / "checkpoint-1", output / "2-encoder" / "checkpoint-1")
+    train(recipe)
+    errors = capsys.readouterr().err
+    assert "Stage 1-align was finished before." in errors
+    assert "Stage 2 of 3: 2-encoder" in errors
+    for stage in ("2-encoder", "3-all"):
+        assert history(output / stage) == history(staged / stage)
+    ours, theirs = (load_file(each / "final" / "model.safetensors") for each in (output, staged))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_streamed_runs_resume_too(load_training, training_folder):
+    def load(name, *overrides):
+        values = yaml.safe_load((training_folder / "recipe.yaml").read_text())
+        values["train_data"] = [{"path": values["train_data"], "streaming": True, "weight": 1.0}]
+        # A tokenizer and model that are there already.
+        for key in ("model", "tokenizer", "evaluation", "validation_data"):
+            del values[key]
+        values["init_from"] = str(training_folder / "first" / "final")
+        values["training"] |= {"eval_strategy": "no", "max_steps": 6}
+        path = training_folder / "streamed.yaml"
+        path.write_text(yaml.safe_dump(values))
+        return load_recipe(path, [f"output_dir={training_folder / name}", *overrides])
+
+    train(load_training("first", "training.max_steps=1", "training.eval_strategy='no'"))
+    train(load("streamed"))
+    straight = training_folder / "streamed"
+    stopped = training_folder / "streamed and stopped"
+    shutil.copytree(straight / "checkpoint-4", stopped / "checkpoint-4")
+    train(load("streamed and stopped"))
+    assert history(stopped) == history(straight) and len(history(straight)) == 6
+
+
+def test_early_stopping(load_training):
+    """A learning rate of nothing: precision never gets better than at first."""
+    recipe = load_training(
+        "early",
+        "optimizer={name: adamw, lr: 1.0e-12}",
+        "early_stopping_patience=2",
+        "training.eval_steps=1",
+        "training.save_steps=1",
+        "training.max_steps=30",
+    )
+    train(recipe)
+    assert max(history(Path(recipe.output_dir))) == 3
+
+
+def test_metrics_are_written_as_they_come(load_training, training_folder):
+    recipe = load_training("metrics", "training.max_steps=4", "training.save_steps=3")
+    output = Path(recipe.output_dir)
+    train(recipe)
+    lines = (output / "metrics.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == json.loads((output / "log_history.json").read_text())
+    # Resumed from step 3: what came after it is dropped, and comes again.
+    shutil.rmtree(output / "checkpoint-4")
+    train(recipe)
+    steps = [json.loads(line)["step"] for line in (output / "metrics.jsonl").read_text().splitlines() if "loss" in line]
+    assert steps.count(4) <= 2 and steps == sorted(steps)
+
+
+def test_a_damaged_checkpoint_is_set_aside(load_training, capsys):
+    recipe = load_training("damaged", "training.max_steps=4", "training.save_steps=1")
+    output = Path(recipe.output_dir)
+    train(recipe)
+    before = history(output)
+    newest = output / "checkpoint-4"
+    content = bytearray((newest / "model.safetensors").read_bytes())
+    content[-10] ^= 1
+    (newest / "model.safetensors").write_bytes(content)
+    train(recipe)
+    errors = capsys.readouterr().err
+    assert f"{newest} is damaged (model.safetensors has other contents than were written)" in errors
+    assert "set aside as damaged-checkpoint-4; looking for an older one" in errors
+    assert (output / "damaged-checkpoint-4" / COMPLETE).is_file()
+    assert [each.name for each in checkpoints(output)][-1] == "checkpoint-4"
+    assert history(output) == before
+
+
+def test_parts(make_model):
+    model = make_model("uniform", tie_word_embeddings=True)
+    set_trainable(model, ["encoder", "queries"])
+    counts = count_parameters(model)
+    assert sum(total for total, _ in counts.values()) == sum(p.numel() for p in model.parameters())
+    assert counts["decoder"][1] == counts["projector"][1] == 0
+    # The shared embedding table is the decoder's.
+    assert not model.encoder.embed_tokens.weight.requires_grad
+    assert all(p.requires_grad for p in model.encoder.layers.parameters())
+    assert describe_parts(model).startswith("Training 0.0") and "decoder" not in describe_parts(model)
+
+
+def test_dry_run(load_staged, load_training, capsys):
+    report = dry_run(load_staged("dry"), num_devices=2)
+    assert report.count("=====") == 6
+    assert "max_steps: 4" in report and "name: adamw" in report
+    assert "256 text tokens per step (128 x 2 micro-batches), 2 steps, 512 tokens in all" in report
+    assert "on each of 2 devices, without ZeRO (weights" in report
+    assert "<query>" in report and "<latent>" in report and "labels             [-100" in report
+    one = dry_run(load_training("dry2"))
+    model_size = sum(p.numel() for p in C3Model(load_training("dry2").model_config(300)).parameters())
+    assert f"total      {model_size:>14,} {model_size:>14,}" in one
+    assert not list(Path(load_training("dry2").output_dir).glob("checkpoint-*"))
