@@ -253,6 +253,13 @@ def test_adapters_on_a_bfloat16_base(adapt):
     torch.testing.assert_close(latents.values.float(), reference, atol=0.05 * reference.abs().max().item(), rtol=0)
 
 
+def test_loaded_in_bfloat16(adapter, checkpoint):
+    """PeftModel would keep the matrices of the adapter in float32."""
+    base = C3Model.from_pretrained(checkpoint, dtype=torch.bfloat16)
+    other = PeftModel.from_pretrained(base, adapter, autocast_adapter_dtype=False)
+    assert_same(C3Model.from_pretrained(adapter, dtype=torch.bfloat16), other)
+
+
 def test_the_folder_is_small(adapter, checkpoint):
     files = {each.name for each in adapter.iterdir()}
     assert files >= {"adapter_model.safetensors", "adapter_config.json", "processor_config.json", "tokenizer.json"}
@@ -399,14 +406,14 @@ def test_what_cannot_be_merged(make_model, adapter, checkpoint, tmp_path, capsys
 
     assert "Can't find 'adapter_config.json'" in error(checkpoint, output)
     assert f"{checkpoint} exists already: choose another output folder" in error(adapter, checkpoint)
-    make_model(encoder_width=16).save_pretrained(tmp_path / "narrow")
-    assert f"{adapter} does not fit {tmp_path / 'narrow'}: size mismatch for" in error(
-        adapter, output, "--base", tmp_path / "narrow"
-    )
-    make_model(use_mask_embedding=False).save_pretrained(tmp_path / "unmasked")
-    assert f"{adapter} does not fit {tmp_path / 'unmasked'}: " in error(
-        adapter, output, "--base", tmp_path / "unmasked"
-    )
+    for options, message in (
+        ({"encoder_width": 16}, "size mismatch for base_model.model.projector"),
+        ({"use_mask_embedding": False}, "base_model.model.mask_embedding.weight is in one of them only"),
+        ({"projector": "mlp"}, "base_model.model.projector.linear_2.weight is in one of them only"),
+    ):
+        other = tmp_path / "-".join(map(str, options.values()))
+        make_model(**options).save_pretrained(other)
+        assert f"{adapter} does not fit {other}: {message}" in error(adapter, output, "--base", other)
     config = json.loads((adapter / "adapter_config.json").read_text())
     for base, message in (
         (str(tmp_path / "gone"), f"It is the base of {adapter}; if it is elsewhere, say where with --base."),

@@ -4,7 +4,7 @@ projector and the mask embedding are trained in full. Everything else is frozen.
 
     model = add_lora(C3Model.from_pretrained("org/c3"), LoraSettings(r=16, parts=["decoder"]))
     ...                                 # train it: a PeftModel, with compress, expand and generate
-    save_adapter(model, "adapter")      # a few MB
+    save_adapter(model, "adapter")      # small: no frozen weights
     C3Model.from_pretrained("adapter")  # the base with its adapter; so do AutoModel and PeftModel.from_pretrained
 
 A saved adapter holds the low-rank matrices and the parts trained in full. On a bfloat16 base `PeftModel` keeps the

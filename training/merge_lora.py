@@ -48,6 +48,8 @@ def merge_lora(adapter, folder, base=None):
         raise OSError(f"{error} It is the base of {adapter}; if it is elsewhere, say where with --base.") from error
     try:
         adapted = PeftModel.from_pretrained(model, str(adapter))
+    except KeyError as error:
+        raise ValueError(f"{adapter} does not fit {base}: {error.args[0]} is in one of them only.") from error
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"{adapter} does not fit {base}: {str(error).splitlines()[-1].strip()}") from error
     ours = get_peft_model_state_dict(adapted, save_embedding_layers=False)
