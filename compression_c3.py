@@ -6,7 +6,9 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 from transformers import StoppingCriteria, StoppingCriteriaList
+from transformers.utils import is_peft_available
 
+from .adapters_c3 import active_adapters, effective_parameters, has_adapters
 from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .latents_c3 import C3Latents, LatentProvenance
 from .processing_c3 import C3Processor, check_text
@@ -37,7 +39,14 @@ class CompressionMixin:
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """Loads as transformers does, and remembers from which revision, for the processor."""
+        """
+        Loads as transformers does, a folder with a LoRA adapter on the base that it names, and remembers from which
+        revision, for the processor.
+        """
+        folder = Path(str(pretrained_model_name_or_path))
+        is_adapter = (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
+        if is_adapter and not is_peft_available():
+            raise ImportError(f"{folder} holds an adapter, which needs peft: pip install -e .[train]")
         loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model._source_options = {name: kwargs[name] for name in SOURCE_OPTIONS if kwargs.get(name)}
@@ -81,7 +90,21 @@ class CompressionMixin:
         self._processor = processor
 
     def save_pretrained(self, save_directory, **kwargs):
-        """Saves the model as transformers does, with its processor beside it where it has one."""
+        """
+        Saves the model as transformers does, with its processor beside it where it has one.
+
+        Raises:
+            ValueError: the model is inside a `PeftModel`, which alone knows how to save its adapters.
+        """
+        if has_adapters(self) and not self._hf_peft_config_loaded:
+            raise ValueError(
+                "This model is inside a PeftModel: save that one for the adapter alone, or merge it first "
+                "(merge_and_unload) for a plain checkpoint."
+            )
+        if self.encoder.get_input_embeddings().weight is self.decoder.get_input_embeddings().weight:
+            # PEFT's merge_and_unload switches it off where the decoder's head is a matrix of its own; the one table of
+            # both parts would then be loaded into the decoder alone.
+            self.config.tie_word_embeddings = True
         super().save_pretrained(save_directory, **kwargs)
         if self._processor is not None and kwargs.get("is_main_process", True):
             self._processor.save_pretrained(save_directory)
@@ -341,18 +364,22 @@ class CompressionMixin:
     # ------------------------------------------------------------------------------------------------ provenance
 
     def latent_provenance(self):
-        """The [`LatentProvenance`] of latents that this model makes now."""
-        state = tuple((p.data_ptr(), p._version) for p in self.parameters())
+        """
+        The [`LatentProvenance`] of latents that this model makes now. Active adapters count as weights and are named.
+        Merged, they are part of the weights, which differ from base and adapter by rounding: another model's.
+        """
+        parameters = dict(effective_parameters(self))
+        state = tuple((name, p.data_ptr(), p._version) for name, p in parameters.items())
         if self._fingerprint_cache[0] != state:
             config = self.config.to_dict()
             fingerprints = (
                 fingerprint_config({name: config[name] for name in FINGERPRINTED_FIELDS}),
-                fingerprint_tensors({name: _rounded(p) for name, p in self.named_parameters()}),
+                fingerprint_tensors({name: _rounded(p) for name, p in parameters.items()}),
             )
             self._fingerprint_cache = (state, fingerprints)
         config_fingerprint, weights_fingerprint = self._fingerprint_cache[1]
         return LatentProvenance(
-            model_name=_public_name(self.name_or_path),
+            model_name=" + adapter ".join([_public_name(self.name_or_path), *active_adapters(self)]),
             config_fingerprint=config_fingerprint,
             weights_fingerprint=weights_fingerprint,
             dtype=str(self.dtype).removeprefix("torch."),

@@ -44,10 +44,12 @@ class C3Projector(nn.Module):
         self.linear_2 = nn.Linear(d_dec, d_dec) if config.projector == "mlp" else None
 
     def forward(self, hidden_states):
-        hidden_states = self.linear_1(hidden_states)
+        # Beside a frozen bfloat16 encoder it is trained in float32. The bias tells: a quantized weight is packed.
+        dtype = hidden_states.dtype
+        hidden_states = self.linear_1(hidden_states.to(self.linear_1.bias.dtype))
         if self.linear_2 is not None:
             hidden_states = self.linear_2(nn.functional.gelu(hidden_states))
-        return hidden_states
+        return hidden_states.to(dtype)
 
 
 class C3PreTrainedModel(PreTrainedModel):

@@ -10,7 +10,7 @@ from c3.training.collator import C3Collator
 from c3.training.curriculum import Draw, WindowSpec
 from c3.training.examples import WindowDataset, random_token_ids
 from c3.training.instructions import InstructionExamples
-from tiny_models import TEXTS
+from tiny_models import TEXTS, window_example
 
 IDS = np.arange(5000, dtype=np.int32) % 256
 
@@ -86,12 +86,6 @@ def test_two_tokenizers_see_the_same_text(make_model, tokenizer):
         assert (n, length) == (4, len(item["target"]))
 
 
-def example(ids, num_latents, hidden):
-    """One window to be given back."""
-    window = (ids, num_latents, len(ids))
-    return {"windows": [window], "prompt": None, "target": ids, "labels": ids, "hidden": hidden}
-
-
 @pytest.mark.parametrize("layout", ["appended", "uniform"])
 def test_collated_loss_equals_a_forward_by_hand(layout, make_model):
     """Two windows of different lengths, some inputs hidden: the loss over all text tokens, from unpadded rows."""
@@ -99,8 +93,8 @@ def test_collated_loss_equals_a_forward_by_hand(layout, make_model):
     mask_id, n = model.config.mask_token_id, model.config.latent_token_id
     first, second = model.processor.encode(TEXTS[0])[:12], model.processor.encode(TEXTS[2])[:7]
     examples = [
-        example(first, 3, np.arange(12) % 3 == 0),
-        example(second, 2, np.zeros(7, dtype=bool)),
+        window_example(first, 3, np.arange(12) % 3 == 0),
+        window_example(second, 2, np.zeros(7, dtype=bool)),
     ]
     batch = C3Collator(model.processor, mask_id)(examples)
     prompt = model.processor.encode(model.config.reconstruction_prompt)
@@ -141,7 +135,7 @@ def test_hiding_the_last_token_changes_nothing(make_model):
     for last in (False, True):
         hidden[-1] = last
         with torch.no_grad():
-            losses.append(model(**collate([example([5, 6, 7, 8, 9], 2, hidden)])).loss)
+            losses.append(model(**collate([window_example([5, 6, 7, 8, 9], 2, hidden)])).loss)
     assert torch.equal(*losses)
 
 

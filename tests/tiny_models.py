@@ -33,6 +33,12 @@ def tiny_backbone(model_type, vocab_size, hidden_size=32, **options):
     )
 
 
+def window_example(ids, num_latents, hidden):
+    """A training example: one window to be given back."""
+    window = (ids, num_latents, len(ids))
+    return {"windows": [window], "prompt": None, "target": ids, "labels": ids, "hidden": hidden}
+
+
 def history(output, key="loss"):
     """Values of one key of a finished run, by step."""
     entries = json.loads((output / "log_history.json").read_text())

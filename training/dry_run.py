@@ -14,6 +14,7 @@ from ..modeling_c3 import C3Model
 from ..processing_c3 import C3Processor
 from .build import make_tokenizer
 from .corpus import Corpus
+from .lora import add_lora
 from .memory import MemoryEstimate, estimate_activations, estimate_states
 from .parts import PARTS, count_parameters, set_trainable
 
@@ -34,7 +35,10 @@ def dry_run(recipe, num_devices=None):
     for stage in recipe.stage_recipes():
         model = _without_weights(stage)
         stage.check_model(model.config)
-        set_trainable(model, stage.trainable)
+        if stage.lora is not None:
+            model = add_lora(model, stage.lora)
+        else:
+            set_trainable(model, stage.trainable)
         pieces += [
             f"===== {stage.output_dir} =====",
             yaml.safe_dump(_plain(stage), sort_keys=False, allow_unicode=True).rstrip(),

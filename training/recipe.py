@@ -10,6 +10,7 @@ from ..configuration_c3 import INHERITED_FIELDS, OWN_FIELDS, C3Config
 from ..data_c3 import DataSource, check_source
 from .checks import RecipeError, check_integer, check_number, checked, reject_unknown
 from .curriculum import TEXT_OBJECTIVES, Phase, check_curriculum
+from .lora import LoraSettings
 from .optimizers import OPTIMIZERS
 from .parts import PARTS
 
@@ -75,7 +76,7 @@ class Recipe:
         max_target_length (`int`): tokens of a conversation over a compressed context, at most.
         trainable (`list[str]`): parts that are trained: encoder, queries, projector, decoder.
         learning_rates (`dict[str, float]`): of single parts, instead of `optimizer.lr`.
-        lora (`dict`, *optional*): adapters instead of whole backbones, see `training.lora.LoraSettings`.
+        lora ([`LoraSettings`], *optional*): adapters instead of whole backbones, see `training/lora.py`.
         stages (`list[dict]`): stages that follow one another, each with a `name` and its own values of `STAGE_KEYS`;
             `optimizer` and `training` are merged with the recipe's.
         curriculum (`list[Phase]`): window lengths and ratios over the run, see `training.curriculum.Phase`.
@@ -111,7 +112,7 @@ class Recipe:
     max_target_length: int = 1024
     trainable: list = field(default_factory=lambda: list(PARTS))
     learning_rates: dict = field(default_factory=dict)
-    lora: dict | None = None
+    lora: LoraSettings | None = None
     stages: list = field(default_factory=list)
     curriculum: list = field(default_factory=list)
     tokens_per_batch: int = 4096
@@ -279,6 +280,13 @@ class Recipe:
         reject_unknown("trainable", self.trainable, PARTS)
         if not self.trainable:
             raise RecipeError(f"trainable: name at least one of {', '.join(PARTS)}.")
+        if self.lora is not None:
+            if self.trainable != list(PARTS):
+                raise RecipeError("lora says itself what is trained: leave out trainable.")
+            try:
+                self.lora = checked(LoraSettings, "lora", self.lora)
+            except ValueError as error:
+                raise RecipeError(str(error)) from error
         reject_unknown("learning_rates", self.learning_rates, PARTS)
         for part, rate in self.learning_rates.items():
             if part not in self.trainable:
@@ -289,6 +297,8 @@ class Recipe:
         name = self.optimizer.get("name")
         if name not in OPTIMIZERS:
             raise RecipeError(f"optimizer.name must be one of {', '.join(OPTIMIZERS)}, not {name!r}.")
+        if name == "muon" and self.lora is not None:
+            raise RecipeError("optimizer.name: muon is for whole matrices, not for adapters; take adamw with lora.")
         if name == "muon" and not {"encoder", "decoder"} & set(self.trainable):
             raise RecipeError(f"optimizer.name: muon is for backbones, but trainable is {self.trainable}; take adamw.")
         known = {"name", *inspect.signature(OPTIMIZERS[name]).parameters} - {"model", "learning_rates"}

@@ -14,6 +14,7 @@ from .build import build
 from .checkpoints import COMPLETE, checkpoint_to_resume, write_atomically
 from .corpus import Corpus
 from .liger import apply_liger_kernel
+from .lora import add_lora, save_adapter, save_base
 from .parts import describe_parts, set_trainable
 from .trainer import C3Trainer, training_arguments
 from .validation import validation_windows
@@ -70,19 +71,27 @@ def train_stage(recipe, start_from=None):
     model = build(recipe, start_from)
     if recipe.liger_kernel:
         apply_liger_kernel(model)
-    set_trainable(model, recipe.trainable)
+    processor = model.processor
+    if recipe.lora is not None:
+        if not model.name_or_path:
+            # An adapter names what it is for, so a new pair is saved once.
+            with args.main_process_first(desc="base of the adapters"):
+                save_base(model, Path(recipe.output_dir) / "base")
+        model = add_lora(model, recipe.lora)
+    else:
+        set_trainable(model, recipe.trainable)
     say(describe_parts(model))
-    corpus = Corpus(recipe, model.processor, say)
+    corpus = Corpus(recipe, processor, say)
     if recipe.torch_compile:
         model.encoder.compile(dynamic=True)
         model.decoder.base_model.compile(dynamic=True)
     trainer = C3Trainer(
         recipe,
         corpus,
-        eval_dataset=validation_windows(recipe, model.processor) if recipe.evaluation else None,
+        eval_dataset=validation_windows(recipe, processor) if recipe.evaluation else None,
         model=model,
         args=args,
-        processing_class=model.processor,
+        processing_class=processor,
     )
     trainer.train(resume_from_checkpoint=checkpoint_to_resume(recipe.output_dir, say))
     return trainer
@@ -105,12 +114,20 @@ def write_log(trainer, path):
 
 
 def finish(recipe, trainer, history):
-    """Writes the model in bfloat16 with its processor, and beside it the log as JSON and the figure of the curves."""
+    """
+    Writes the model in bfloat16 with its processor (of a run with LoRA the adapter), and beside it the log as JSON and
+    the figure of the curves.
+    """
     output_dir = Path(recipe.output_dir)
     final = output_dir / "final"
-    save_model(trainer, final, torch.bfloat16)
+    if recipe.lora is not None:
+        model = trainer.accelerator.unwrap_model(trainer.model)
+        save_adapter(model, final, is_main_process=trainer.args.should_save)
+        say(f"To merge it: python -m c3.training.merge_lora {final} {output_dir / 'merged'}")
+    else:
+        save_model(trainer, final, torch.bfloat16)
     if trainer.args.should_save:
-        (final / COMPLETE).unlink()  # the mark is for us, not for those who get the folder
+        (final / COMPLETE).unlink(missing_ok=True)  # the mark is for us, not for those who get the folder
         write_atomically(output_dir / LOG, json.dumps(history, indent=1))
         plot_training_curves(history, output_dir / "training_curves.png")
         say(f"Finished: {final}")

@@ -86,7 +86,7 @@ class C3Trainer(Trainer):
         return metrics
 
     def _save_checkpoint(self, model, trial, **kwargs):
-        if not all(torch.isfinite(parameter).all() for parameter in self.model.parameters()):
+        if not all(torch.isfinite(each).all() for each in self.model.parameters() if each.requires_grad):
             self._give_up(f"The weights are no longer finite numbers after step {self.state.global_step}.")
         try:
             super()._save_checkpoint(model, trial, **kwargs)

@@ -1,0 +1,87 @@
+"""
+Merges a LoRA adapter into its base: a plain C3 checkpoint, which loads without PEFT.
+
+    python -m c3.training.merge_lora ADAPTER_FOLDER OUTPUT_FOLDER [--base PATH_OR_ID]
+
+The merged weights are in the base's dtype and differ from base and adapter by rounding; in float32 the tokens are the
+same. Latents that base and adapter made are another model's to the merged one: compress again, or read them with
+`allow_mismatch=True`.
+"""
+
+import argparse
+from pathlib import Path
+
+from ..modeling_c3 import C3Model
+from ..processing_c3 import C3Processor
+from .lora import NO_PEFT
+
+
+def merge_lora(adapter, folder, base=None):
+    """
+    Args:
+        adapter (`str`): folder or Hub id of an adapter, see `lora.save_adapter`.
+        folder (`str`): where the merged checkpoint goes, with its processor; must not exist, or be empty.
+        base (`str`, *optional*): the C3 checkpoint that the adapter goes on, by default the one that it names.
+
+    Returns:
+        `C3Model`: the merged model.
+
+    Raises:
+        ImportError: PEFT is not installed.
+        OSError, ValueError: no adapter, no base, one that does not fit the other, or a folder that holds files.
+    """
+    try:
+        from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+        from peft.utils import load_peft_weights
+    except ImportError as error:
+        raise ImportError(NO_PEFT) from error
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists already: choose another output folder, or delete it.")
+    config = PeftConfig.from_pretrained(str(adapter))
+    base = base or config.base_model_name_or_path
+    if not base:
+        raise ValueError(f"{adapter} does not name the model that it goes on: give it with --base.")
+    try:
+        model = C3Model.from_pretrained(base)
+    except OSError as error:
+        raise OSError(f"{error} It is the base of {adapter}; if it is elsewhere, say where with --base.") from error
+    try:
+        adapted = PeftModel.from_pretrained(model, str(adapter))
+    except KeyError as error:
+        raise ValueError(f"{adapter} does not fit {base}: {error.args[0]} is in one of them only.") from error
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{adapter} does not fit {base}: {str(error).splitlines()[-1].strip()}") from error
+    ours = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    # PEFT skips what has no counterpart.
+    if odd := sorted(set(ours) ^ set(load_peft_weights(str(adapter), device="cpu"))):
+        raise ValueError(f"{adapter} does not fit {base}: {odd[0]} is in one of them only.")
+    tied = model.config.tie_word_embeddings
+    merged = adapted.merge_and_unload(safe_merge=True)
+    # PEFT switches it off where the decoder's head is a matrix of its own, but the two parts still share one table.
+    merged.config.tie_word_embeddings = tied
+    try:
+        merged.processor = C3Processor.from_pretrained(str(adapter))
+    except (OSError, ValueError):
+        # None there, as PeftModel.save_pretrained leaves it: the base's, or the error that says what to do.
+        merged.processor = merged.processor
+    merged.save_pretrained(folder)
+    merged.name_or_path = str(folder)
+    return merged
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("adapter", metavar="ADAPTER_FOLDER", help="a folder with adapter_config.json, or a Hub id")
+    parser.add_argument("folder", metavar="OUTPUT_FOLDER", help="where the merged checkpoint goes")
+    parser.add_argument("--base", metavar="PATH_OR_ID", help="the C3 model that the adapter goes on")
+    arguments = parser.parse_args(argv)
+    try:
+        merge_lora(arguments.adapter, arguments.folder, arguments.base)
+    except (ImportError, OSError, ValueError) as error:
+        parser.exit(2, f"merge_lora: {' '.join(str(error).split())}\n")
+    print(f"Merged: {arguments.folder}")
+
+
+if __name__ == "__main__":
+    main()
