@@ -1,0 +1,1 @@
+"""Training: what `train_hf.py` is made of."""
