@@ -105,7 +105,7 @@ def measured_precision(log_history, step):
 
 
 def _metadata(model):
-    _, precision = measured_precision(model.log_history, model.step)
+    step, precision = measured_precision(model.log_history, model.step)
     datasets = hub_ids(model.validation_data)
     results = [
         EvalResult(
@@ -119,6 +119,8 @@ def _metadata(model):
             metric_value=value,
         )
         for (task, ratio), value in precision.items()
+        # There is no room here to say that other weights were measured; the text says it.
+        if step == model.step
     ]
     return ModelCardData(
         model_name=model.name,
