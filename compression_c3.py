@@ -6,13 +6,15 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 from transformers import StoppingCriteria, StoppingCriteriaList
-from transformers.utils import is_peft_available
+from transformers.utils import is_peft_available, logging
 
 from .adapters_c3 import active_adapters, effective_parameters, has_adapters
 from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .latents_c3 import C3Latents, LatentProvenance
-from .processing_c3 import C3Processor, check_text
+from .processing_c3 import C3Processor, check_text, except_context_tokenizer
 from .version_c3 import VERSION
+
+logger = logging.get_logger(__name__)
 
 DEFAULT_NEW_TOKENS = 256
 # Below this magnitude float16 rounds, so such weights do not count in a fingerprint.
@@ -91,7 +93,8 @@ class CompressionMixin:
 
     def save_pretrained(self, save_directory, **kwargs):
         """
-        Saves the model as transformers does, with its processor beside it where it has one.
+        Saves the model as transformers does, with its processor beside it where it has one, so that `push_to_hub` (the
+        method, and the argument of this one) pushes both.
 
         Raises:
             ValueError: the model is inside a `PeftModel`, which alone knows how to save its adapters.
@@ -106,8 +109,24 @@ class CompressionMixin:
             # both parts would then be loaded into the decoder alone.
             self.config.tie_word_embeddings = True
         super().save_pretrained(save_directory, **kwargs)
-        if self._processor is not None and kwargs.get("is_main_process", True):
-            self._processor.save_pretrained(save_directory)
+        if kwargs.get("is_main_process", True):
+            self._save_processor(save_directory)
+
+    def _upload_modified_files(self, working_dir, repo_id, files_timestamps, **kwargs):
+        # save_pretrained(push_to_hub=True) uploads before it comes back to us.
+        self._save_processor(working_dir)
+        known = except_context_tokenizer(files_timestamps)
+        return super()._upload_modified_files(working_dir, repo_id, known, **kwargs)
+
+    def _save_processor(self, folder):
+        if self._processor is None and self.name_or_path:
+            try:
+                # One that was not needed so far is part of the checkpoint all the same.
+                self.processor  # noqa: B018
+            except ValueError as error:
+                logger.warning(f"Saving the model without a processor. {error}")
+        if self._processor is not None:
+            self._processor.save_pretrained(folder)
 
     # -------------------------------------------------------------------------------------------------- compress
 

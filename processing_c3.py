@@ -115,6 +115,10 @@ class C3Processor(ProcessorMixin):
             self.context_tokenizer.save_pretrained(Path(save_directory) / CONTEXT_TOKENIZER_FOLDER)
         return super().save_pretrained(save_directory, **kwargs)
 
+    def _upload_modified_files(self, working_dir, repo_id, files_timestamps, **kwargs):
+        known = except_context_tokenizer(files_timestamps)
+        return super()._upload_modified_files(working_dir, repo_id, known, **kwargs)
+
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, **kwargs):
         """Loads a processor from a folder or the Hub, with its context tokenizer if it has one."""
@@ -368,6 +372,14 @@ SETTINGS = (
     "query_token_id",
     "latent_token_id",
 )
+
+
+def except_context_tokenizer(files_timestamps):
+    """
+    The times with which transformers finds out what to upload, less that of the context tokenizer's folder: a folder
+    keeps its time when a file in it is written anew, and would stay behind.
+    """
+    return {name: time for name, time in files_timestamps.items() if name != CONTEXT_TOKENIZER_FOLDER}
 
 
 def check_text(text, what="text"):

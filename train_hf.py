@@ -18,6 +18,7 @@ try:
     import yaml  # noqa: F401
 
     from c3.training.checks import RecipeError
+    from c3.training.publish import PublishError
     from c3.training.recipe_file import load_recipe
     from c3.training.run import train
     from c3.training.trainer import TrainingError
@@ -48,7 +49,7 @@ def main(argv=None):
         train(recipe)
     except RecipeError as error:
         parser.exit(2, f"train_hf.py: {error}\n")
-    except TrainingError as error:
+    except (PublishError, TrainingError) as error:
         parser.exit(1, f"train_hf.py: {error}\n")
 
 

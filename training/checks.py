@@ -19,6 +19,7 @@ def check_number(where, value, least, most):
 
 
 def reject_unknown(where, values, known):
+    """Raises `RecipeError` for the first of `values` that is not among `known`."""
     for name in values:
         if name not in known:
             close = difflib.get_close_matches(str(name), known, n=1)
@@ -30,6 +31,7 @@ def reject_unknown(where, values, known):
 
 
 def checked(cls, where, values):
+    """The dataclass `cls` of keys and values."""
     if isinstance(values, cls):
         return values
     if not isinstance(values, dict):
@@ -38,4 +40,9 @@ def checked(cls, where, values):
     for each in fields(cls):
         if each.default is MISSING and each.default_factory is MISSING and each.name not in values:
             raise RecipeError(f"{where}: the key {each.name} is missing.")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except RecipeError:
+        raise
+    except ValueError as error:
+        raise RecipeError(str(error)) from error

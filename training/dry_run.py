@@ -17,6 +17,7 @@ from .corpus import Corpus
 from .lora import add_lora
 from .memory import MemoryEstimate, estimate_activations, estimate_states
 from .parts import PARTS, count_parameters, set_trainable
+from .run import plain
 
 # Enough documents for an example; a whole corpus may take long to tokenize.
 DOCUMENTS = 100
@@ -41,7 +42,7 @@ def dry_run(recipe, num_devices=None):
             set_trainable(model, stage.trainable)
         pieces += [
             f"===== {stage.output_dir} =====",
-            yaml.safe_dump(_plain(stage), sort_keys=False, allow_unicode=True).rstrip(),
+            yaml.safe_dump(plain(stage), sort_keys=False, allow_unicode=True).rstrip(),
             "",
             _parameters(model),
             _steps(stage, num_devices),
@@ -50,10 +51,6 @@ def dry_run(recipe, num_devices=None):
             _example(stage, model),
         ]
     return "\n".join(pieces)
-
-
-def _plain(recipe):
-    return {key: value for key, value in asdict(recipe).items() if value not in (None, [], {})}
 
 
 def _without_weights(recipe):

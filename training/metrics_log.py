@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 
 from transformers import TrainerCallback
@@ -9,7 +10,8 @@ from transformers import TrainerCallback
 
 class MetricsLog(TrainerCallback):
     """
-    Writes what `Trainer` logs to `metrics.jsonl` in the output folder.
+    Writes what `Trainer` logs to `metrics.jsonl` in the output folder, and adds `num_input_tokens_seen`
+    (labels, of all processes) and `seconds`, both up to there and of all starts together.
 
     When a run is resumed the lines after the checkpoint are dropped first: those steps come again.
     """
@@ -17,6 +19,7 @@ class MetricsLog(TrainerCallback):
     name = "metrics.jsonl"
 
     def on_train_begin(self, args, state, control, **kwargs):
+        self.started = time.monotonic() - max((entry.get("seconds", 0) for entry in state.log_history), default=0)
         if state.is_world_process_zero:
             path = Path(args.output_dir) / self.name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -25,6 +28,8 @@ class MetricsLog(TrainerCallback):
             os.replace(temporary, path)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
+        state.log_history[-1]["num_input_tokens_seen"] = state.num_input_tokens_seen
+        state.log_history[-1]["seconds"] = round(time.monotonic() - self.started, 1)
         if state.is_world_process_zero:
             with (Path(args.output_dir) / self.name).open("a", encoding="utf-8") as file:
                 file.write(_line(state.log_history[-1]))

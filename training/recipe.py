@@ -10,6 +10,7 @@ from ..configuration_c3 import INHERITED_FIELDS, OWN_FIELDS, C3Config
 from ..data_c3 import DataSource, check_source
 from .checks import RecipeError, check_integer, check_number, checked, reject_unknown
 from .curriculum import TEXT_OBJECTIVES, Phase, check_curriculum
+from .hub_settings import HubSettings
 from .lora import LoraSettings
 from .optimizers import OPTIMIZERS
 from .parts import PARTS
@@ -35,6 +36,9 @@ ELSEWHERE = {
     "use_liger_kernel": "liger_kernel",
     "push_to_hub": "hub",
     "hub_model_id": "hub.repo_id",
+    "hub_private_repo": "hub.private",
+    "hub_revision": "hub.revision",
+    "hub_strategy": "hub",
 }
 # What a stage may set for itself.
 STAGE_KEYS = (
@@ -90,7 +94,7 @@ class Recipe:
         evaluation (`dict`): `ratios`, `windows` (how many) and `window` (tokens) for free-running precision on
             `validation_data`; `training.eval_strategy` and `training.eval_steps` say when.
         early_stopping_patience (`int`, *optional*): evaluations without a better mean precision before training stops.
-        hub (`dict`, *optional*): where to push the finished model, see `training.publish.HubSettings`.
+        hub ([`HubSettings`], *optional*): where to push the finished model, see `training/hub_settings.py`.
         training (`dict`): keywords of `transformers.TrainingArguments`; `max_steps` is required.
 
     Raises:
@@ -124,7 +128,7 @@ class Recipe:
     attn_implementation: str | None = None
     evaluation: dict = field(default_factory=dict)
     early_stopping_patience: int | None = None
-    hub: dict | None = None
+    hub: HubSettings | None = None
     training: dict = field(default_factory=dict)
 
     def __post_init__(self):
@@ -215,6 +219,8 @@ class Recipe:
             check_number(name, getattr(self, name), 0, 1)
         for name in ("continuation_length", "max_target_length"):
             check_integer(name, getattr(self, name))
+        if self.hub is not None:
+            self.hub = checked(HubSettings, "hub", self.hub)
         if self.early_stopping_patience is not None:
             check_integer("early_stopping_patience", self.early_stopping_patience)
         if self.dtype not in DTYPES:
@@ -283,10 +289,7 @@ class Recipe:
         if self.lora is not None:
             if self.trainable != list(PARTS):
                 raise RecipeError("lora says itself what is trained: leave out trainable.")
-            try:
-                self.lora = checked(LoraSettings, "lora", self.lora)
-            except ValueError as error:
-                raise RecipeError(str(error)) from error
+            self.lora = checked(LoraSettings, "lora", self.lora)
         reject_unknown("learning_rates", self.learning_rates, PARTS)
         for part, rate in self.learning_rates.items():
             if part not in self.trainable:

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -15,8 +16,11 @@ from .checkpoints import COMPLETE, checkpoint_to_resume, write_atomically
 from .corpus import Corpus
 from .liger import apply_liger_kernel
 from .lora import add_lora, save_adapter, save_base
-from .parts import describe_parts, set_trainable
-from .trainer import C3Trainer, training_arguments
+from .model_card import TrainedModel, write_model_card
+from .parts import count_parameters, describe_parts, set_trainable
+from .publish import PublishError, check_can_publish, publish
+from .run_environment import describe_hardware
+from .trainer import C3Trainer, TrainingError, training_arguments
 from .validation import validation_windows
 
 LOG = "log_history.json"
@@ -33,6 +37,9 @@ def train(recipe):
         TrainingError: a run that cannot go on; its checkpoints stay.
     """
     stages = recipe.stage_recipes()
+    if recipe.hub is not None and is_main_process():
+        # Now, so that hours of training do not end at a missing login.
+        say(f"The model will be pushed to {check_can_publish(recipe.hub)}.")
     history, start_from = [], None
     for number, stage in enumerate(stages, start=1):
         output_dir = Path(stage.output_dir)
@@ -130,8 +137,53 @@ def finish(recipe, trainer, history):
         (final / COMPLETE).unlink(missing_ok=True)  # the mark is for us, not for those who get the folder
         write_atomically(output_dir / LOG, json.dumps(history, indent=1))
         plot_training_curves(history, output_dir / "training_curves.png")
+        write_card(recipe, trainer, history, final)
         say(f"Finished: {final}")
+        if recipe.hub is not None:
+            try:
+                say(f"Pushed: {publish(final, recipe.hub)}")
+            except PublishError as error:
+                raise TrainingError(str(error)) from error
     return final
+
+
+def write_card(recipe, trainer, history, final):
+    """Fills the model card, README.md, and puts the figure and the log beside it."""
+    counts = {part: total for part, (total, _) in count_parameters(trainer.model).items()}
+    last = recipe.stage_recipes()[-1]
+    args = trainer.args
+    output_dir = Path(recipe.output_dir)
+    pair = recipe.init_from_pair or {}
+    bases = [name for name in (recipe.init_from, pair.get("encoder"), pair.get("decoder")) if name]
+    model = TrainedModel(
+        model_id=recipe.hub.repo_id if recipe.hub else str(final),
+        revision=recipe.hub.revision if recipe.hub else None,
+        recipe=plain(recipe),
+        # Steps are counted anew in every stage; the figures of the last one are those of the weights.
+        log_history=trainer.state.log_history,
+        parameters=counts | {"total": sum(counts.values())},
+        step=trainer.state.best_global_step if args.load_best_model_at_end else trainer.state.global_step,
+        train_data=[source.path for source in last.train_data + last.instruction_data],
+        validation_data=[source.path for source in last.validation_data],
+        tokens=sum(_last(history, "num_input_tokens_seen").values()),
+        seconds=sum(_last(history, "seconds").values()),
+        hardware=describe_hardware(args.device.type, args.world_size),
+        base_models=[name for name in bases if not Path(name).exists()],
+    )
+    write_model_card(final, model, [output_dir / "training_curves.png"], [output_dir / LOG])
+
+
+def plain(recipe):
+    """The recipe as keys and values, `dict`, without what it leaves at nothing."""
+    return {key: value for key, value in asdict(recipe).items() if value not in (None, [], {})}
+
+
+def _last(history, key):
+    """The highest value of a key in each stage, by stage."""
+    values = {}
+    for entry in history:
+        values[entry.get("stage")] = max(values.get(entry.get("stage"), 0), entry.get(key, 0))
+    return values
 
 
 def is_main_process():

@@ -65,9 +65,13 @@ class C3Trainer(Trainer):
             self.optimizer = make(self.model, learning_rates=self.recipe.learning_rates, **options)
         return self.optimizer
 
-    def training_step(self, *args, **kwargs):
-        """As in `Trainer`, but a loss that is not finite ends the run; `Trainer` would log it as 0 and go on."""
-        loss = super().training_step(*args, **kwargs)
+    def training_step(self, model, inputs, *args, **kwargs):
+        """
+        As in `Trainer`, but counts the tokens that were learned from, and a loss that is not finite ends the run;
+        `Trainer` would log it as 0 and go on.
+        """
+        self.state.num_input_tokens_seen += int((inputs["labels"] != -100).sum()) * self.args.world_size
+        loss = super().training_step(model, inputs, *args, **kwargs)
         if not torch.isfinite(loss):
             self._give_up(f"The loss is {loss.item()} at step {self.state.global_step + 1} of {self.args.max_steps}.")
         return loss
