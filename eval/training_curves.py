@@ -1,10 +1,10 @@
-"""The figure at the end of a training run: loss and free-running precision by step."""
+"""The figure at the end of a training run: loss, free-running precision and gradient norm by step."""
 
 
 def plot_training_curves(history, path):
     """
     Args:
-        history (`list[dict]`): `Trainer.state.log_history`.
+        history (`list[dict]`): `Trainer.state.log_history`, of several stages with their names as `stage`.
         path (`str` or `PathLike`): where the picture goes; its ending chooses the format.
     """
     import matplotlib
@@ -12,21 +12,34 @@ def plot_training_curves(history, path):
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4))
-    losses = [(entry["step"], entry["loss"]) for entry in history if "loss" in entry]
-    if losses:
-        left.plot(*zip(*losses, strict=True))
-    left.set(xlabel="step", ylabel="training loss (nats per token)", yscale="log")
+    figure, (left, right, last) = plt.subplots(1, 3, figsize=(16, 4))
+    history = _one_after_another(history)
+    for axes, key, label in ((left, "loss", "training loss (nats per token)"), (last, "grad_norm", "gradient norm")):
+        points = [(entry["step"], entry[key]) for entry in history if key in entry]
+        if points:
+            axes.plot(*zip(*points, strict=True))
+        axes.set(xlabel="step", ylabel=label, yscale="log")
     names = sorted({name for entry in history for name in entry if "_precision_" in name}, key=_ratio)
     for name in names:
         points = [(entry["step"], entry[name]) for entry in history if name in entry]
         right.plot(*zip(*points, strict=True), marker=".", label=f"{_ratio(name):g}x")
     right.set(xlabel="step", ylabel="free-running precision (validation)", ylim=(0, 1.01))
     if names:
-        right.legend(title="ratio, own tokens")
+        right.legend(title="own tokens per latent")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def _one_after_another(history):
+    """The entries with steps counted through all stages."""
+    counted, before, last, stage = [], 0, 0, None
+    for entry in history:
+        if entry.get("stage") != stage:
+            before, stage = before + last, entry.get("stage")
+        last = entry["step"]
+        counted.append(entry | {"step": before + last})
+    return counted
 
 
 def _ratio(name):

@@ -71,6 +71,13 @@ def train_stage(recipe, start_from=None):
 
     Returns: [`C3Trainer`].
     """
+    trainer = make_trainer(recipe, start_from)
+    trainer.train(resume_from_checkpoint=checkpoint_to_resume(recipe.output_dir, say))
+    return trainer
+
+
+def make_trainer(recipe, start_from=None, trainer_class=C3Trainer):
+    """As `train_stage`, the trainer before it trains."""
     args = training_arguments(recipe)
     if args.device.type == "cpu":
         keep_freed_memory()
@@ -92,7 +99,7 @@ def train_stage(recipe, start_from=None):
     if recipe.torch_compile:
         model.encoder.compile(dynamic=True)
         model.decoder.base_model.compile(dynamic=True)
-    trainer = C3Trainer(
+    return trainer_class(
         recipe,
         corpus,
         eval_dataset=validation_windows(recipe, processor) if recipe.evaluation else None,
@@ -100,8 +107,6 @@ def train_stage(recipe, start_from=None):
         args=args,
         processing_class=processor,
     )
-    trainer.train(resume_from_checkpoint=checkpoint_to_resume(recipe.output_dir, say))
-    return trainer
 
 
 def save_model(trainer, folder, dtype):
