@@ -421,7 +421,9 @@ class StopAtLengths(StoppingCriteria):
 
 def _rounded(parameter):
     """Weights as they are in any dtype that they may be loaded in: bfloat16 precision, float16 range."""
-    values = parameter.detach().to(torch.bfloat16)
+    # While FSDP trains, a process has only its share; such latents are for evaluation and are not kept.
+    values = parameter.to_local() if hasattr(parameter, "to_local") else parameter
+    values = values.detach().to(torch.bfloat16)
     return torch.where(values.abs() < SMALLEST_NORMAL_FLOAT16, torch.zeros_like(values), values)
 
 

@@ -181,7 +181,8 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             )
         inputs_embeds = self.encoder.get_input_embeddings()(context_input_ids.masked_fill(is_query, 0))
         if self.config.num_queries == 1:
-            queries = self.context_queries.weight[0].to(inputs_embeds.dtype)
+            # Looked up, not read from the weight, which ZeRO-3 and FSDP only gather when the module is called.
+            queries = self.context_queries(is_query.new_zeros((), dtype=torch.long)).to(inputs_embeds.dtype)
             inputs_embeds = torch.where(is_query.unsqueeze(-1), queries, inputs_embeds)
         else:
             index = (is_query.cumsum(-1) - 1)[is_query]
@@ -218,7 +219,7 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             is_placeholder = is_latent | is_mask
         inputs_embeds = self.decoder.get_input_embeddings()(input_ids.masked_fill(is_placeholder, 0))
         if self.mask_embedding is not None:
-            mask_embedding = self.mask_embedding.weight[0].to(inputs_embeds.dtype)
+            mask_embedding = self.mask_embedding(input_ids.new_zeros(())).to(inputs_embeds.dtype)
             inputs_embeds = torch.where(is_mask.unsqueeze(-1), mask_embedding, inputs_embeds)
         if latents is None:
             return inputs_embeds

@@ -18,6 +18,7 @@ try:
     import yaml  # noqa: F401
 
     from c3.training.checks import RecipeError
+    from c3.training.distributed import LaunchError, leave_distributed
     from c3.training.publish import PublishError
     from c3.training.recipe_file import load_recipe
     from c3.training.run import train
@@ -33,8 +34,8 @@ def main(argv=None):
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example training.max_steps=20")
     parser.add_argument("--dry-run", action="store_true", help="print what would be trained, and stop")
     parser.add_argument("--devices", type=int, metavar="N", help="for --dry-run: how many would train together")
-    # Launchers of DeepSpeed add it; torchrun and accelerate set an environment variable instead.
-    parser.add_argument("--local_rank", type=int, help=argparse.SUPPRESS)
+    # What the launcher `deepspeed` adds; the environment says the same.
+    parser.add_argument("--local_rank", help=argparse.SUPPRESS)
     arguments = parser.parse_intermixed_args(argv)  # options may stand between overrides
     try:
         recipe = load_recipe(arguments.recipe, arguments.overrides)
@@ -49,8 +50,9 @@ def main(argv=None):
         train(recipe)
     except RecipeError as error:
         parser.exit(2, f"train_hf.py: {error}\n")
-    except (PublishError, TrainingError) as error:
+    except (LaunchError, PublishError, TrainingError) as error:
         parser.exit(1, f"train_hf.py: {error}\n")
+    leave_distributed()
 
 
 if __name__ == "__main__":

@@ -321,6 +321,7 @@ def test_shipped_recipes(path, tmp_path, monkeypatch):
     """They are right but for data that may not be here."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data.txt").write_text("text")
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
     data = ["train_data=data.txt"]
     values = yaml.safe_load(path.read_text())
     if "validation_data" in values:

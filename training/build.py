@@ -12,6 +12,7 @@ from ..processing_c3 import C3Processor
 from ..tokenizer_c3 import train_tokenizer
 from .checkpoints import COMPLETE
 from .checks import RecipeError
+from .plain_model import without_zero3
 
 
 def build(recipe, start_from=None):
@@ -39,7 +40,10 @@ def build(recipe, start_from=None):
         tokenizer = make_tokenizer(recipe)
         names = ("pad_token_id", "eos_token_id", "bos_token_id")
         config = recipe.model_config(len(tokenizer), **{name: getattr(tokenizer, name) for name in names})
-        model = C3Model._from_config(config, dtype=dtype, **attention)
+        # Under ZeRO-3 only the backbones would be divided, and drawn from other random numbers; DeepSpeed divides it
+        # later.
+        with without_zero3():
+            model = C3Model._from_config(config, dtype=dtype, **attention)
         model.processor = C3Processor.from_config(config, tokenizer)
     recipe.check_model(model.config)
     return model.train()

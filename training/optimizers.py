@@ -41,14 +41,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         betas=(0.9, 0.95),
         weight_decay=0.0,
     ):
-        groups = parameter_groups(model, lr, learning_rates, weight_decay)
-        hidden = [_options(each) | {"lr": muon_lr * each["lr"] / lr} for each in groups if each["hidden"]]
-        rest = [_options(each) | {"weight_decay": 0.0} for each in groups if not each["hidden"]]
-        if not hidden or not rest:
-            raise ValueError(
-                f"Muon with AdamW needs trainable matrices inside `layers` (found {len(hidden)}) and other trainable "
-                f"parameters (found {len(rest)}); use another optimizer for this model."
-            )
+        hidden, rest, _ = muon_groups(model, lr, muon_lr, learning_rates, weight_decay)
         self.optimizers = [
             torch.optim.Muon(hidden, lr=muon_lr, momentum=momentum),
             torch.optim.AdamW(rest, lr=lr, betas=tuple(betas)),
@@ -86,6 +79,43 @@ class MuonWithAdamW(torch.optim.Optimizer):
         for each, state in zip(self.optimizers, state_dict["optimizers"], strict=True):
             each.load_state_dict(state)
         self._share()
+
+
+def make_optimizer(model, name, *, zero_stage=0, **options):
+    """
+    The optimizer of a recipe.
+
+    Args:
+        model (`C3Model`): the model, or a `PeftModel` of it.
+        name (`str`): one of `OPTIMIZERS`.
+        zero_stage (`int`): above 0, Muon is DeepSpeed's, see `training/zero_muon.py`.
+        **options: keywords of the optimizer.
+    """
+    if name == "muon" and zero_stage:
+        from .zero_muon import zero_muon
+
+        hidden, rest, others = muon_groups(model, **options)
+        return zero_muon(hidden, rest, **others)
+    return OPTIMIZERS[name](model, **options)
+
+
+def muon_groups(model, lr=3e-3, muon_lr=0.02, learning_rates=None, weight_decay=0.0, **others):
+    """
+    Groups of matrices for Muon, groups of the rest for AdamW, each with `lr` and `weight_decay`, and the keywords that
+    are left.
+
+    Raises:
+        ValueError: there is nothing for one of the two.
+    """
+    groups = parameter_groups(model, lr, learning_rates, weight_decay)
+    hidden = [_options(each) | {"lr": muon_lr * each["lr"] / lr} for each in groups if each["hidden"]]
+    rest = [_options(each) | {"weight_decay": 0.0} for each in groups if not each["hidden"]]
+    if not hidden or not rest:
+        raise ValueError(
+            f"Muon with AdamW needs trainable matrices inside `layers` (found {len(hidden)}) and other trainable "
+            f"parameters (found {len(rest)}); use another optimizer for this model."
+        )
+    return hidden, rest, others
 
 
 def _options(group):

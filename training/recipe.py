@@ -14,6 +14,7 @@ from .hub_settings import HubSettings
 from .lora import LoraSettings
 from .optimizers import OPTIMIZERS
 from .parts import PARTS
+from .sharding import check_sharding
 
 BACKBONES = ("encoder_config", "decoder_config")
 ORIGINS = ("model", "init_from", "init_from_pair")
@@ -320,6 +321,10 @@ class Recipe:
         known = [each.name for each in fields(TrainingArguments) if each.init and each.name != "remove_unused_columns"]
         reject_unknown("training", self.training, known)
         check_integer("training.max_steps", self.training.get("max_steps"))
+        try:
+            check_sharding(self.training, self.optimizer["name"])
+        except ValueError as error:
+            raise RecipeError(str(error)) from error
 
     def _check_evaluation(self):
         evaluates = self.training.get("eval_strategy", "no") not in ("no", False)

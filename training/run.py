@@ -11,15 +11,18 @@ from transformers import set_seed
 
 from ..allocator_c3 import keep_freed_memory
 from ..eval.training_curves import plot_training_curves
-from .build import build
+from .build import build, make_tokenizer
 from .checkpoints import COMPLETE, checkpoint_to_resume, write_atomically
 from .corpus import Corpus
+from .distributed import check_world_size, release_trainer
 from .liger import apply_liger_kernel
 from .lora import add_lora, save_adapter, save_base
 from .model_card import TrainedModel, write_model_card
 from .parts import count_parameters, describe_parts, set_trainable
+from .plain_model import full_state_dict, plain_model
 from .publish import PublishError, check_can_publish, publish
 from .run_environment import describe_hardware
+from .run_lock import run_lock
 from .trainer import C3Trainer, TrainingError, training_arguments
 from .validation import validation_windows
 
@@ -36,6 +39,12 @@ def train(recipe):
         RecipeError: a value that turns out not to work with the model or the data.
         TrainingError: a run that cannot go on; its checkpoints stay.
     """
+    with run_lock(recipe.output_dir, held=is_main_process()):
+        return train_locked(recipe)
+
+
+def train_locked(recipe):
+    """As `train`, with the output folder to ourselves."""
     stages = recipe.stage_recipes()
     if recipe.hub is not None and is_main_process():
         # Now, so that hours of training do not end at a missing login.
@@ -53,7 +62,8 @@ def train(recipe):
             trainer = train_stage(stage, start_from)
             write_log(trainer, output_dir / LOG)
             if number < len(stages):
-                save_model(trainer, done, trainer.model.dtype)
+                save_model(trainer, done, getattr(torch, stage.dtype))
+                release_trainer(trainer)
         start_from = str(done)
         if is_main_process():
             entries = json.loads((output_dir / LOG).read_text(encoding="utf-8"))
@@ -72,15 +82,24 @@ def train_stage(recipe, start_from=None):
     Returns: [`C3Trainer`].
     """
     trainer = make_trainer(recipe, start_from)
-    trainer.train(resume_from_checkpoint=checkpoint_to_resume(recipe.output_dir, say))
+    args = trainer.args
+    with args.main_process_first(local=args.save_on_each_node, desc="checkpoints"):
+        last = checkpoint_to_resume(recipe.output_dir, say)
+    trainer.train(resume_from_checkpoint=last)
     return trainer
 
 
 def make_trainer(recipe, start_from=None, trainer_class=C3Trainer):
     """As `train_stage`, the trainer before it trains."""
     args = training_arguments(recipe)
+    check_world_size(args, recipe)
     if args.device.type == "cpu":
         keep_freed_memory()
+    # save_on_each_node: the machines share no folders, and the first process of each prepares its own.
+    first = {"local": args.save_on_each_node}
+    with args.main_process_first(**first, desc="tokenizer"):
+        if isinstance(recipe.tokenizer, dict) and start_from is None:
+            make_tokenizer(recipe)
     set_seed(args.seed)
     model = build(recipe, start_from)
     if recipe.liger_kernel:
@@ -89,13 +108,14 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer):
     if recipe.lora is not None:
         if not model.name_or_path:
             # An adapter names what it is for, so a new pair is saved once.
-            with args.main_process_first(desc="base of the adapters"):
+            with args.main_process_first(**first, desc="base of the adapters"):
                 save_base(model, Path(recipe.output_dir) / "base")
         model = add_lora(model, recipe.lora)
     else:
         set_trainable(model, recipe.trainable)
     say(describe_parts(model))
-    corpus = Corpus(recipe, processor, say)
+    with args.main_process_first(**first, desc="data"):
+        corpus = Corpus(recipe, processor, say)
     if recipe.torch_compile:
         model.encoder.compile(dynamic=True)
         model.decoder.base_model.compile(dynamic=True)
@@ -110,13 +130,15 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer):
 
 
 def save_model(trainer, folder, dtype):
-    """Writes model and processor, and marks the folder as whole."""
-    model = trainer.accelerator.unwrap_model(trainer.model)
-    if trainer.args.should_save:
+    """Writes model and processor, and marks the folder as whole. Every process must call it."""
+    state = full_state_dict(trainer)
+    if state is not None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / COMPLETE).unlink(missing_ok=True)
-        model.to(dtype).save_pretrained(folder)
+        plain_model(trainer.accelerator.unwrap_model(trainer.model), state, dtype).save_pretrained(folder)
         (folder / COMPLETE).touch()
+    # Nobody goes on before the folder is whole.
+    trainer.accelerator.wait_for_everyone()
 
 
 def write_log(trainer, path):
@@ -133,8 +155,11 @@ def finish(recipe, trainer, history):
     output_dir = Path(recipe.output_dir)
     final = output_dir / "final"
     if recipe.lora is not None:
-        model = trainer.accelerator.unwrap_model(trainer.model)
-        save_adapter(model, final, is_main_process=trainer.args.should_save)
+        # All processes have to help gather the weights.
+        state = full_state_dict(trainer)
+        if state is not None:
+            save_adapter(trainer.accelerator.unwrap_model(trainer.model), final, state_dict=state)
+        trainer.accelerator.wait_for_everyone()
         say(f"To merge it: python -m c3.training.merge_lora {final} {output_dir / 'merged'}")
     else:
         save_model(trainer, final, torch.bfloat16)

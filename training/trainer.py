@@ -7,11 +7,13 @@ from pathlib import Path
 import torch
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
-from ..eval.free_running import free_running_precision
 from .checkpoints import checkpoints, last_whole_checkpoint, mark_complete, remove_checkpoint
 from .checks import RecipeError
+from .distributed import EngineCheck, all_agree, all_finite, prepare_distributed
+from .evaluation import shared_precision
 from .metrics_log import MetricsLog
-from .optimizers import OPTIMIZERS
+from .optimizers import make_optimizer
+from .sharding import check_deepspeed
 
 
 class TrainingError(RuntimeError):
@@ -21,11 +23,13 @@ class TrainingError(RuntimeError):
 def training_arguments(recipe):
     """The recipe's `TrainingArguments`; `RecipeError` for values that transformers refuses."""
     # Batches differ in size, so accelerate cannot make up a missing one for the last process; none is missing.
-    options = {"accelerator_config": {"even_batches": False}}
+    options = {"accelerator_config": {"even_batches": False}, "use_cpu": not torch.accelerator.is_available()}
     if recipe.evaluation:
         options |= {"metric_for_best_model": "precision", "greater_is_better": True}
+    options |= recipe.training
+    prepare_distributed(options)
     try:
-        return TrainingArguments(output_dir=recipe.output_dir, remove_unused_columns=False, **options | recipe.training)
+        return TrainingArguments(output_dir=recipe.output_dir, remove_unused_columns=False, **options)
     except (TypeError, ValueError, ImportError) as error:
         raise RecipeError(f"training: {error}") from error
 
@@ -44,6 +48,7 @@ class C3Trainer(Trainer):
             callbacks.append(EarlyStoppingCallback(recipe.early_stopping_patience))
         super().__init__(callbacks=callbacks, **kwargs)
         self.recipe, self.corpus = recipe, corpus
+        self.add_callback(EngineCheck(self))
         # Old checkpoints are deleted here, once the new one is marked as whole.
         self.checkpoints_to_keep, self.args.save_total_limit = self.args.save_total_limit, None
 
@@ -60,9 +65,14 @@ class C3Trainer(Trainer):
 
     def create_optimizer(self, model=None):
         if self.optimizer is None:
-            options = dict(self.recipe.optimizer)
-            make = OPTIMIZERS[options.pop("name")]
-            self.optimizer = make(self.model, learning_rates=self.recipe.learning_rates, **options)
+            zero_stage = 0
+            if self.is_deepspeed_enabled:
+                config = self.accelerator.state.deepspeed_plugin.deepspeed_config
+                # Once more, because accelerate launch may have made the settings from its own options.
+                check_deepspeed(config, self.recipe.optimizer["name"], self.args.max_grad_norm)
+                zero_stage = config.get("zero_optimization", {}).get("stage", 0)
+            options = self.recipe.optimizer | {"learning_rates": self.recipe.learning_rates}
+            self.optimizer = make_optimizer(self.model, zero_stage=zero_stage, **options)
         return self.optimizer
 
     def training_step(self, model, inputs, *args, **kwargs):
@@ -72,7 +82,7 @@ class C3Trainer(Trainer):
         """
         self.state.num_input_tokens_seen += int((inputs["labels"] != -100).sum()) * self.args.world_size
         loss = super().training_step(model, inputs, *args, **kwargs)
-        if not torch.isfinite(loss):
+        if not all_agree(torch.isfinite(loss), self.args.device):
             self._give_up(f"The loss is {loss.item()} at step {self.state.global_step + 1} of {self.args.max_steps}.")
         return loss
 
@@ -81,7 +91,7 @@ class C3Trainer(Trainer):
         self.model.eval()
         # Decoding has a new shape at every step: compiling it would take longer than running it.
         with torch.compiler.set_stance("force_eager"), self.compute_loss_context_manager():
-            precision = free_running_precision(self.model, self.eval_dataset, self.recipe.evaluation["ratios"])
+            precision = shared_precision(self.model, self.eval_dataset, self.recipe.evaluation["ratios"])
         self.model.train()
         metrics = {f"{metric_key_prefix}_precision_{ratio:g}x": value for ratio, value in precision.items()}
         metrics[f"{metric_key_prefix}_precision"] = sum(precision.values()) / len(precision)
@@ -90,10 +100,12 @@ class C3Trainer(Trainer):
         return metrics
 
     def _save_checkpoint(self, model, trial, **kwargs):
-        if not all(torch.isfinite(each).all() for each in self.model.parameters() if each.requires_grad):
+        if not all_finite(self.model, self.args.device):
             self._give_up(f"The weights are no longer finite numbers after step {self.state.global_step}.")
         try:
             super()._save_checkpoint(model, trial, **kwargs)
+            # Whole only once every process has written its share.
+            self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 *old, new = checkpoints(self.args.output_dir)
                 mark_complete(new)

@@ -1,0 +1,97 @@
+"""Which settings of DeepSpeed and FSDP a recipe may ask for, checked before anything is loaded."""
+
+import importlib.util
+import json
+import os
+from pathlib import Path
+
+
+def deepspeed_config(training):
+    """
+    The DeepSpeed settings of a run.
+
+    Args:
+        training (`dict`): keywords of `TrainingArguments`; `deepspeed` is a file or the settings themselves. Without
+            it, the file that `accelerate launch --deepspeed_config_file` names.
+
+    Returns:
+        `dict`, or None without DeepSpeed or where `accelerate launch` makes the settings from its own options.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file, or not settings of DeepSpeed.
+    """
+    where, source = "training.deepspeed", training.get("deepspeed")
+    if source is None and os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+        where, source = "--deepspeed_config_file", os.environ.get("ACCELERATE_DEEPSPEED_CONFIG_FILE")
+    if source is None or isinstance(source, dict):
+        return source
+    if not isinstance(source, str) or not Path(source).is_file():
+        raise FileNotFoundError(f"{where}: no such file: {source}. See configs/deepspeed/.")
+    try:
+        config = json.loads(Path(source).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{where}: {source} is not JSON: {error}") from None
+    if not isinstance(config, dict):
+        raise ValueError(f"{where}: {source} must hold keys and values.")
+    return config
+
+
+def check_sharding(training, optimizer):
+    """
+    Raises `FileNotFoundError` or `ValueError`, with the key's name, for settings that could not be trained with.
+
+    Args:
+        training (`dict`): keywords of `TrainingArguments`.
+        optimizer (`str`): `adamw` or `muon`.
+    """
+    config = deepspeed_config(training)
+    if training.get("fsdp"):
+        if training.get("deepspeed"):
+            raise ValueError("training.fsdp and training.deepspeed exclude each other: choose one.")
+        if optimizer == "muon":
+            raise ValueError(
+                "optimizer.name: muon needs whole matrices, which FSDP cuts up: use adamw, or ZeRO instead of FSDP."
+            )
+    if config is not None:
+        if importlib.util.find_spec("deepspeed") is None:
+            raise ValueError("training.deepspeed needs the package deepspeed: pip install -e .[deepspeed]")
+        check_deepspeed(config, optimizer, training.get("max_grad_norm", 1.0))
+
+
+def check_deepspeed(config, optimizer, max_grad_norm):
+    """
+    As `check_sharding`, for settings (`dict`) of DeepSpeed.
+
+    Args:
+        max_grad_norm (`float`): `training.max_grad_norm`.
+    """
+    for key, instead in (("optimizer", "the recipe's optimizer"), ("scheduler", "training.lr_scheduler_type")):
+        if key in config:
+            raise ValueError(f"training.deepspeed: leave out {key}: {instead} says it.")
+    zero = config.get("zero_optimization", {})
+    stage = zero.get("stage", 0)
+    if stage == 3 and not zero.get("stage3_gather_16bit_weights_on_model_save"):
+        raise ValueError(
+            "training.deepspeed: zero_optimization.stage3_gather_16bit_weights_on_model_save must be true, or "
+            "checkpoints would hold no weights."
+        )
+    offload = zero.get("offload_optimizer", {}).get("device", "none")
+    if offload != "none" and config.get("zero_force_ds_cpu_optimizer", True):
+        raise ValueError(
+            "training.deepspeed: with zero_optimization.offload_optimizer set zero_force_ds_cpu_optimizer: false; "
+            "the recipe's optimizer runs on the CPU then."
+        )
+    if optimizer != "muon" or not stage:
+        return
+    if max_grad_norm:
+        raise ValueError(
+            "optimizer.name: under ZeRO muon needs training.max_grad_norm: 0, because DeepSpeed would clip the "
+            "orthogonalised update instead of the gradient; or use adamw."
+        )
+    if offload != "none":
+        raise ValueError("optimizer.name: muon under ZeRO cannot be offloaded; use adamw, or zero2.json.")
+    if stage == 3 and zero.get("reduce_scatter", True):
+        raise ValueError(
+            "optimizer.name: under ZeRO-3 muon needs zero_optimization.reduce_scatter: false, as in "
+            "configs/deepspeed/zero3_muon.json; or use adamw."
+        )
