@@ -126,7 +126,7 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
         device, dtype = encoder_model.device, encoder_model.dtype
         table = encoder_model.get_input_embeddings().weight
         # At the scale of the embeddings that the encoder is used to.
-        nn.init.normal_(model.context_queries.weight, std=table.detach().float().std().item())
+        nn.init.normal_(model.context_queries.weight, std=_standard_deviation(table))
         for part in (model.context_queries, model.projector, model.mask_embedding):
             if part is not None:
                 part.to(device=device, dtype=dtype)
@@ -325,6 +325,17 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             attentions=outputs.attentions,
             latents=latents,
         )
+
+
+def _standard_deviation(weight):
+    """Of a parameter's values; under ZeRO-3, which leaves a process only its share, all processes must ask."""
+    is_divided = hasattr(weight, "ds_id")
+    if is_divided:
+        weight.all_gather()
+    deviation = weight.detach().float().std().item()
+    if is_divided:
+        weight.partition()
+    return deviation
 
 
 def context_positions(is_query, is_kept, layout):

@@ -154,6 +154,11 @@ def check_engine(trainer):
     if len(set(counts.values())) > 1:
         said = ", ".join(f"{name} counts {count}" for name, count in counts.items())
         raise LaunchError(f"These processes do not train together ({said}).")
+    if kind == "FSDP" and trainer.model.config.tie_word_embeddings:
+        raise LaunchError(
+            "training.fsdp: encoder and decoder share one embedding table (model.tie_word_embeddings), which "
+            "accelerate cannot shard: use training.deepspeed, or a model with two tables."
+        )
     if args.world_size > 1:
         _check_equal("weights", weights_digest(trainer.model))
 
