@@ -5,13 +5,17 @@ PYTHON ?= python3
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 ARGS ?=
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-distributed lint clean
 
 demo: .venv/.installed
 	.venv/bin/c3 demo $(ARGS)
 
 test: .venv/.installed
 	.venv/bin/python -m pytest $(ARGS)
+
+# DeepSpeed is only needed for training on several devices, so it is installed here and not before.
+test-distributed: .venv/.installed-deepspeed
+	.venv/bin/python -m pytest -m distributed $(ARGS)
 
 lint: .venv/.installed
 	.venv/bin/ruff check .
@@ -21,6 +25,10 @@ lint: .venv/.installed
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install $(TORCH)
 	.venv/bin/python -m pip install -c constraints.txt -e ".[dev]"
+	touch $@
+
+.venv/.installed-deepspeed: .venv/.installed
+	.venv/bin/python -m pip install -c constraints.txt -e ".[dev,deepspeed]"
 	touch $@
 
 clean:

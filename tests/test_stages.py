@@ -1,7 +1,10 @@
 """Stages, objectives and parts in real runs of seconds. Run: pytest tests/test_stages.py"""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,7 @@ from c3.training.recipe_file import load_recipe
 from c3.training.run import train
 from tiny_models import history
 
+ROOT = Path(__file__).parents[1]
 STAGES = [
     {
         "name": "align",
@@ -154,6 +158,46 @@ def test_metrics_are_written_as_they_come(load_training, training_folder):
     train(recipe)
     steps = [json.loads(line)["step"] for line in (output / "metrics.jsonl").read_text().splitlines() if "loss" in line]
     assert steps.count(4) <= 2 and steps == sorted(steps)
+
+
+def test_tensorboard(load_training):
+    recipe = load_training(
+        "board", "training.max_steps=2", "training.eval_strategy='no'", "training.report_to=tensorboard"
+    )
+    train(recipe)
+    assert list(Path(recipe.output_dir).rglob("events.out.tfevents.*"))
+
+
+DISK_FULL = """
+import resource, runpy, sys
+from c3.training import trainer
+
+save = trainer.Trainer._save_checkpoint
+
+def save_with_little_room(self, *args, **kwargs):
+    if self.state.global_step == 4:
+        # Files of more than 100 kB cannot be written, as on a full disk.
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+    save(self, *args, **kwargs)
+
+trainer.Trainer._save_checkpoint = save_with_little_room
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")
+def test_a_full_disk(training_folder):
+    output = training_folder / "full"
+    command = [sys.executable, "-c", DISK_FULL, ROOT / "train_hf.py", training_folder / "recipe.yaml"]
+    command += [f"output_dir={output}", "training.eval_strategy='no'"]
+    environment = os.environ | {"HF_DATASETS_CACHE": str(training_folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 1, run.stderr
+    message = run.stderr.splitlines()[-1]
+    assert message.startswith(f"train_hf.py: {output / 'checkpoint-4'} could not be written: ")
+    assert f"It was removed again. The last checkpoint is {output / 'checkpoint-2'}. Make room" in message
+    assert [each.name for each in checkpoints(output)] == ["checkpoint-2"]
 
 
 def test_a_damaged_checkpoint_is_set_aside(load_training, capsys):

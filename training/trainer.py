@@ -83,7 +83,8 @@ class C3Trainer(Trainer):
         self.state.num_input_tokens_seen += int((inputs["labels"] != -100).sum()) * self.args.world_size
         loss = super().training_step(model, inputs, *args, **kwargs)
         if not all_agree(torch.isfinite(loss), self.args.device):
-            self._give_up(f"The loss is {loss.item()} at step {self.state.global_step + 1} of {self.args.max_steps}.")
+            said = "not finite in another process" if torch.isfinite(loss) else loss.item()
+            self._give_up(f"The loss is {said} at step {self.state.global_step + 1} of {self.args.max_steps}.")
         return loss
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
