@@ -23,7 +23,7 @@ def text():
 
 
 # Floors with room for another machine's arithmetic; the measured figures are in the model card.
-@pytest.mark.parametrize("ratio,least", [(4, 0.99), (8, 0.95), (16, 0.75)])
+@pytest.mark.parametrize("ratio,least", [(4, 0.99), (8, 0.98), (16, 0.9), (20, 0.75)])
 def test_precision_on_the_example(ratio, least, model, text):
     latents = model.compress(text, ratio=ratio)
     assert latents.ratio >= ratio
@@ -36,7 +36,7 @@ def test_special_tokens_in_a_text_come_back(model):
 
 
 @pytest.mark.parametrize("nasty", ["Before the NUL byte \x00 and after it.", "Two lines\r\nof another system.\r\n"])
-@pytest.mark.xfail(reason="the training text has neither NUL bytes nor carriage returns: model card", strict=True)
+@pytest.mark.xfail(reason="NUL bytes and carriage returns are hardly trained: model card", strict=True)
 def test_rare_bytes_come_back(nasty, model):
     """Strict, so that weights which can do it have to say so here and in the card."""
     assert model.expand(model.compress(nasty, ratio=4)) == nasty
