@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from c3.tokenizer_c3 import train_tokenizer
+from c3.training.checkpoints import mark_complete
 from tiny_models import TEXTS, history, tiny_backbone, write_training_folder
 
 pytestmark = pytest.mark.distributed
@@ -160,6 +161,7 @@ def test_resumed_run_continues_the_trace(mode, start, reference, folder):
     state = json.loads((resumed / "checkpoint-5" / "trainer_state.json").read_text())
     state["log_history"].append({"step": 5, "resumed": True})
     (resumed / "checkpoint-5" / "trainer_state.json").write_text(json.dumps(state))
+    mark_complete(resumed / "checkpoint-5")
     assert start(f"{mode}-resumed", torchrun, script, ADAMW, *overrides) == resumed
     assert history(resumed, "resumed") == {5: True}
     assert_same_trace(resumed, reference)
@@ -171,7 +173,8 @@ def test_the_finished_model_holds_the_last_weights(mode, start, reference):
     output = start(mode, torchrun, script, ADAMW, *overrides)
     last, expected = (load_file(each / "checkpoint-10" / "model.safetensors") for each in (output, reference))
     final = load_file(output / "final" / "model.safetensors")
-    assert set(final) == set(last) == set(expected)
+    # Checkpoints under ZeRO and FSDP may write a tied table twice.
+    assert set(final) == set(expected) <= set(last)
     for name, weight in expected.items():
         assert torch.allclose(last[name], weight, atol=1e-5), name
         assert torch.equal(final[name], last[name].to(torch.bfloat16)), name

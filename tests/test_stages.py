@@ -124,7 +124,7 @@ def test_streamed_runs_resume_too(load_training, training_folder):
         path.write_text(yaml.safe_dump(values))
         return load_recipe(path, [f"output_dir={training_folder / name}", *overrides])
 
-    train(load_training("first", "training.max_steps=1", "training.eval_strategy='no'"))
+    train(load_training("first", "training.max_steps=1", "training.eval_strategy=no"))
     train(load("streamed"))
     straight = training_folder / "streamed"
     stopped = training_folder / "streamed and stopped"
@@ -162,7 +162,7 @@ def test_metrics_are_written_as_they_come(load_training, training_folder):
 
 def test_tensorboard(load_training):
     recipe = load_training(
-        "board", "training.max_steps=2", "training.eval_strategy='no'", "training.report_to=tensorboard"
+        "board", "training.max_steps=2", "training.eval_strategy=no", "training.report_to=tensorboard"
     )
     train(recipe)
     assert list(Path(recipe.output_dir).rglob("events.out.tfevents.*"))
@@ -190,7 +190,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def test_a_full_disk(training_folder):
     output = training_folder / "full"
     command = [sys.executable, "-c", DISK_FULL, ROOT / "train_hf.py", training_folder / "recipe.yaml"]
-    command += [f"output_dir={output}", "training.eval_strategy='no'"]
+    command += [f"output_dir={output}", "training.eval_strategy=no"]
     environment = os.environ | {"HF_DATASETS_CACHE": str(training_folder / "cache"), "HF_HUB_OFFLINE": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert run.returncode == 1, run.stderr

@@ -320,6 +320,10 @@ class Recipe:
                 raise RecipeError(f"training.{key} would have no effect: set {ELSEWHERE[key]}.")
         known = [each.name for each in fields(TrainingArguments) if each.init and each.name != "remove_unused_columns"]
         reject_unknown("training", self.training, known)
+        # YAML takes a bare `no` for false.
+        self.training = {
+            key: "no" if key.endswith("_strategy") and value is False else value for key, value in self.training.items()
+        }
         check_integer("training.max_steps", self.training.get("max_steps"))
         try:
             check_sharding(self.training, self.optimizer["name"])
@@ -327,7 +331,7 @@ class Recipe:
             raise RecipeError(str(error)) from error
 
     def _check_evaluation(self):
-        evaluates = self.training.get("eval_strategy", "no") not in ("no", False)
+        evaluates = self.training.get("eval_strategy", "no") != "no"
         if self.early_stopping_patience is not None and not evaluates:
             raise RecipeError("early_stopping_patience needs training.eval_strategy and evaluation.")
         if not self.evaluation:

@@ -1,0 +1,55 @@
+"""DeepSpeed's Muon against ours, on whole matrices; test_distributed.py has it under ZeRO."""
+
+import pytest
+import torch
+
+from c3.optim_c3 import MuonWithAdamW, split_parameters
+from c3.training.zero_muon import zero_muon
+from tiny_models import TEXTS
+
+
+def train(model, optimizer, steps=3):
+    for step in range(steps):
+        model.zero_grad()
+        batch = model.processor(TEXTS[step])
+        batch["input_ids"][0, -2] = model.config.mask_token_id  # so that the mask embedding has a gradient too
+        model(**batch).loss.backward()
+        optimizer.step()
+
+
+def test_equals_muon_with_adamw(make_model, monkeypatch):
+    """In fp32: both iterate in bfloat16, whose rounding Newton-Schulz magnifies in directions without gradient."""
+    from deepspeed.runtime.zero.muon import original_muon
+
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.float)
+    monkeypatch.setattr(original_muon, "ns_compute_dtype", lambda method: torch.float32)
+    ours, theirs, start = make_model(), make_model(), make_model()
+    train(ours, MuonWithAdamW(ours, lr=1e-2, muon_lr=0.05, momentum=0.9, betas=(0.8, 0.99), weight_decay=0.1))
+    hidden, rest = split_parameters(theirs)
+    optimizer = zero_muon(
+        [{"params": hidden, "lr": 0.05, "weight_decay": 0.1}],
+        [{"params": rest, "lr": 1e-2, "weight_decay": 0.0}],
+        momentum=0.9,
+        betas=(0.8, 0.99),
+    )
+    # DeepSpeed compiles the iteration; what is compared here is its result.
+    with torch.compiler.set_stance("force_eager"):
+        train(theirs, optimizer)
+    before = start.state_dict()
+    for name, expected in ours.state_dict().items():
+        change, difference = (expected - before[name]).norm(), (theirs.state_dict()[name] - expected).norm()
+        assert change > 0, name
+        assert difference < 1e-3 * change, (name, float(difference / change))
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05, 1e-2]
+
+
+def test_the_scheduler_reaches_both_halves(make_model):
+    hidden, rest = split_parameters(make_model())
+    groups = [{"params": hidden, "lr": 0.05, "weight_decay": 0.1}], [{"params": rest, "lr": 1e-2, "weight_decay": 0.0}]
+    optimizer = zero_muon(*groups)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5**step)
+    with torch.compiler.set_stance("force_eager"):
+        optimizer.step()
+    scheduler.step()
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.025, 0.005])
+    assert optimizer.aux_optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
