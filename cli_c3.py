@@ -303,7 +303,7 @@ def _parser():
 
     convert = add("convert", run_convert, "the authors' released checkpoint to this package's layout, or back", debug)
     convert.add_argument("source", metavar="SOURCE", help="folder or Hub id of the checkpoint")
-    convert.add_argument("output", metavar="OUTPUT", help="folder to make; it must not exist")
+    convert.add_argument("output", metavar="OUTPUT", help="folder to make; only an empty one may be there")
     convert.add_argument("--to-authors", action="store_true", help="from this package's layout to the authors'")
     return parser
 

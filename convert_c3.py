@@ -99,7 +99,7 @@ def convert_from_authors(source, output, max_shard_bytes=MAX_SHARD_BYTES):
 
     Args:
         source (`str` or `PathLike`): a folder, or a Hub id such as `liufanfanlff/C3-Context-Cascade-Compression`.
-        output (`str` or `PathLike`): the folder to make; it must not exist.
+        output (`str` or `PathLike`): the folder to make; only an empty one may be there.
         max_shard_bytes (`int`): of one file of weights.
 
     Returns: `list[str]`, what was written and what was not, a line each.
@@ -151,7 +151,7 @@ def convert_to_authors(source, output, max_shard_bytes=MAX_SHARD_BYTES):
     Args:
         source (`str` or `PathLike`): a folder or a Hub id of a C3 model of two Qwen2, with the appended layout, a
             linear projector and the authors' templates.
-        output (`str` or `PathLike`): the folder to make; it must not exist.
+        output (`str` or `PathLike`): the folder to make; only an empty one may be there.
         max_shard_bytes (`int`): of one file of weights.
 
     Returns: `list[str]`, what was written and what was not, a line each.
@@ -317,8 +317,9 @@ def _local(source):
 def _new(output):
     """`Path` of the folder to make, next to a folder that exists."""
     output = Path(output).absolute()
-    if output.exists() or output.is_symlink():
-        raise ValueError(f"{output} exists: name a new folder.")
+    is_empty = output.is_dir() and not output.is_symlink() and not any(output.iterdir())
+    if (output.exists() or output.is_symlink()) and not is_empty:
+        raise ValueError(f"{output} exists: name a new or an empty folder.")
     if not output.parent.is_dir():
         raise ValueError(f"There is no folder {output.parent} to make {output.name} in.")
     if _temporary(output).exists():
@@ -346,6 +347,8 @@ def _whole(output, tensors):
         # Only on a terminal.
         with tqdm(total=total, desc="Converting", unit="B", unit_scale=True, disable=None) as bar:
             yield temporary, bar.update
+        if output.exists():
+            output.rmdir()
         temporary.rename(output)
     except BaseException:
         shutil.rmtree(temporary)
