@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 from transformers import StoppingCriteria, StoppingCriteriaList
-from transformers.utils import is_peft_available, logging
+from transformers.utils import PROCESSOR_NAME, is_peft_available, logging
 
 from .adapters_c3 import active_adapters, effective_parameters, has_adapters
 from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
@@ -68,6 +68,10 @@ class CompressionMixin:
                     "assign model.processor = C3Processor.from_config(model.config, tokenizer)."
                 )
             try:
+                folder = Path(source, self._source_options.get("subfolder", ""))
+                if folder.is_dir() and not (folder / PROCESSOR_NAME).is_file():
+                    # Without one transformers would look for a tokenizer to make it of, and blame missing packages.
+                    raise ValueError(f"it holds no {PROCESSOR_NAME}.")
                 self.processor = C3Processor.from_pretrained(
                     # Whoever runs this file as remote code has already trusted the checkpoint.
                     source,

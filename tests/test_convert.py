@@ -33,9 +33,11 @@ AFTER = "</img>\nRepeat the text: <|im_end|><|im_start|>assistant\n"
 TRICKY = [*TEXTS, "Cafe\u0301 <imgpad><|im_end|> \n\n  </img>", "   \t\n x  = 12345;\r\n", "哈哈哈哈哈 😀😀"]
 
 
+BYTE = {character: value for value, character in bytes_to_unicode().items()}
+
+
 def to_bytes(token):
-    byte = {character: value for value, character in bytes_to_unicode().items()}
-    return bytes(byte[character] for character in token)
+    return bytes(BYTE[character] for character in token)
 
 
 def write_tiktoken(ranks, folder):
@@ -239,7 +241,9 @@ def test_official_there_and_back(tmp_path):
 
 @needs_official
 def test_without_tokenizer_ids_work_and_text_is_refused(official):
-    with pytest.raises(ValueError, match="No processor could be loaded from .*assign model.processor"):
+    with pytest.raises(
+        ValueError, match="No processor .*: it holds no processor_config.json. .*assign model.processor"
+    ):
         official[0].compress("text")
 
 
