@@ -1,4 +1,4 @@
-"""The command line: `c3 demo`, `c3 compress`, `c3 expand`, `c3 info` and `c3 generate`.
+"""The command line: `c3 demo`, `c3 compress`, `c3 expand`, `c3 info`, `c3 generate` and `c3 convert`.
 
 Results go to standard output, progress to standard error. Exit codes: 0; 2 with one line on standard error for what the
 caller can put right; 1 for anything unforeseen; 130 when interrupted; 141 when standard output was closed.
@@ -158,6 +158,12 @@ def run_generate(args):
         )
 
 
+def run_convert(args):
+    from .convert_c3 import run_convert
+
+    run_convert(args)
+
+
 def _facts(latents):
     return {
         "windows": latents.num_windows,
@@ -294,6 +300,11 @@ def _parser():
     generate = add("generate", run_generate, "answer a prompt about a compressed text", reading)
     generate.add_argument("--prompt", type=_utf8, required=True, help="what to ask, after the latents")
     generate.add_argument("--max-new-tokens", type=_whole(1), default=256, metavar="N", help="(default: 256)")
+
+    convert = add("convert", run_convert, "the authors' released checkpoint to this package's layout, or back", debug)
+    convert.add_argument("source", metavar="SOURCE", help="folder or Hub id of the checkpoint")
+    convert.add_argument("output", metavar="OUTPUT", help="folder to make; only an empty one may be there")
+    convert.add_argument("--to-authors", action="store_true", help="from this package's layout to the authors'")
     return parser
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 from transformers import StoppingCriteria, StoppingCriteriaList
-from transformers.utils import is_peft_available, logging
+from transformers.utils import PROCESSOR_NAME, is_peft_available, logging
 
 from .adapters_c3 import active_adapters, effective_parameters, has_adapters
 from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
@@ -17,6 +17,7 @@ from .version_c3 import VERSION
 logger = logging.get_logger(__name__)
 
 DEFAULT_NEW_TOKENS = 256
+CHAT_NEW_TOKENS = 4096
 # Below this magnitude float16 rounds, so such weights do not count in a fingerprint.
 SMALLEST_NORMAL_FLOAT16 = 2.0**-14
 SOURCE_OPTIONS = ("revision", "cache_dir", "token", "subfolder", "local_files_only")
@@ -67,6 +68,10 @@ class CompressionMixin:
                     "assign model.processor = C3Processor.from_config(model.config, tokenizer)."
                 )
             try:
+                folder = Path(source, self._source_options.get("subfolder", ""))
+                if folder.is_dir() and not (folder / PROCESSOR_NAME).is_file():
+                    # Without one transformers would look for a tokenizer to make it of, and blame missing packages.
+                    raise ValueError(f"it holds no {PROCESSOR_NAME}.")
                 self.processor = C3Processor.from_pretrained(
                     # Whoever runs this file as remote code has already trusted the checkpoint.
                     source,
@@ -341,6 +346,44 @@ class CompressionMixin:
             return output
         texts = [self.processor.decode(row) for row in output]
         return texts[0] if len(texts) == 1 else texts
+
+    @torch.no_grad()
+    def chat(self, context, prompt=None, **kwargs):
+        """
+        Answers a prompt about a text as the `chat` of the authors' code does: the whole text, however long, goes into
+        the encoder at once and becomes `config.num_latents` latents; greedy, at most 4096 new tokens, until the end of
+        the turn. Unlike theirs, special tokens written in a text or a prompt are text, and `no_repeat_ngram_size=20`,
+        with which no text that repeats itself can be given back, is off unless it is asked for. A model with the
+        uniform layout, which knows only windows, gets the text in windows.
+
+        Args:
+            context (`str`): the text.
+            prompt (`str`, *optional*): what to ask; by default for the text itself.
+            **kwargs: as for `GenerationMixin.generate`, in place of these settings.
+
+        Returns: `str`, the answer without surrounding whitespace.
+
+        Raises:
+            TypeError, ValueError: a bad text, or one that is longer than the encoder's positions.
+        """
+        check_text(context, "context")
+        if self.config.latent_position_layout == "uniform":
+            latents = self.compress(context, show_progress=False)
+            counts, lengths, values = latents.latent_lengths.tolist(), latents.text_lengths.tolist(), latents.values
+        else:
+            ids = self.processor.encode_context(context)
+            most = self.config.encoder_config.max_position_embeddings - self.config.num_latents
+            if len(ids) > most:
+                raise ValueError(
+                    f"context is {len(ids)} tokens long, and chat compresses it at once, but the encoder has room for "
+                    f"{most}; use compress and generate, which cut it into windows."
+                )
+            counts, lengths = [self.config.num_latents], [len(self.processor.encode(context))]
+            values = self._encode_windows([ids], counts, 1, show_progress=False)[0]
+        spans = [list(zip(counts, lengths, strict=True))]
+        inputs = self._prompt_embeds(spans, [values], None if prompt is None else [prompt])
+        settings = {"do_sample": False, "num_beams": 1, "max_new_tokens": CHAT_NEW_TOKENS} | kwargs
+        return self.processor.decode(super().generate(**inputs, **settings)[0]).strip()
 
     def _generate_from_ids(self, inputs, kwargs):
         """transformers' own `generate`; contexts and latents are put into the embeddings once, before it begins."""

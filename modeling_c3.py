@@ -213,6 +213,9 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             `torch.Tensor` of shape `(batch, length, D_dec)`.
         """
         is_latent = input_ids == self.config.latent_token_id
+        if latents is None and self.config.latent_token_id < self.config.decoder_config.vocab_size:
+            # A placeholder of the vocabulary, as the authors' <imgpad>, is then a token that was generated.
+            is_latent = torch.zeros_like(is_latent)
         is_placeholder = is_latent
         if self.mask_embedding is not None:
             is_mask = input_ids == self.config.mask_token_id
