@@ -10,7 +10,7 @@ import pytest
 
 from c3.training.distributed import LaunchError, launcher_world_size
 from c3.training.run_lock import run_lock
-from c3.training.sharding import check_sharding, deepspeed_config
+from c3.training.sharding import check_sharding, deepspeed_config, require_deepspeed
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "deepspeed"
 NO_CLIPPING = {"max_grad_norm": 0}
@@ -69,7 +69,8 @@ def test_deepspeed_is_not_installed(monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "deepspeed" else find(name))
     with pytest.raises(ValueError, match=r"needs the package deepspeed: pip install -e \.\[deepspeed\]"):
-        check_sharding({"deepspeed": config("zero2")}, "adamw")
+        require_deepspeed({"deepspeed": config("zero2")})
+    require_deepspeed({})
 
 
 def test_settings_from_accelerate_launch(monkeypatch):

@@ -53,9 +53,13 @@ def check_sharding(training, optimizer):
                 "optimizer.name: muon needs whole matrices, which FSDP cuts up: use adamw, or ZeRO instead of FSDP."
             )
     if config is not None:
-        if importlib.util.find_spec("deepspeed") is None:
-            raise ValueError("training.deepspeed needs the package deepspeed: pip install -e .[deepspeed]")
         check_deepspeed(config, optimizer, training.get("max_grad_norm", 1.0))
+
+
+def require_deepspeed(training):
+    """Raises `ValueError` where settings (`dict`) of `TrainingArguments` need DeepSpeed and it is not installed."""
+    if training.get("deepspeed") and importlib.util.find_spec("deepspeed") is None:
+        raise ValueError("training.deepspeed needs the package deepspeed: pip install -e .[deepspeed]")
 
 
 def check_deepspeed(config, optimizer, max_grad_norm):

@@ -13,7 +13,7 @@ from .distributed import EngineCheck, all_agree, all_finite, prepare_distributed
 from .evaluation import shared_precision
 from .metrics_log import MetricsLog
 from .optimizers import make_optimizer
-from .sharding import check_deepspeed
+from .sharding import check_deepspeed, require_deepspeed
 
 
 class TrainingError(RuntimeError):
@@ -27,8 +27,9 @@ def training_arguments(recipe):
     if recipe.evaluation:
         options |= {"metric_for_best_model": "precision", "greater_is_better": True}
     options |= recipe.training
-    prepare_distributed(options)
     try:
+        require_deepspeed(options)
+        prepare_distributed(options)
         return TrainingArguments(output_dir=recipe.output_dir, remove_unused_columns=False, **options)
     except (TypeError, ValueError, ImportError) as error:
         raise RecipeError(f"training: {error}") from error
