@@ -1,4 +1,4 @@
-"""The command line: `c3 demo`, `c3 compress`, `c3 expand`, `c3 info` and `c3 generate`.
+"""The command line: `c3 demo`, `c3 compress`, `c3 expand`, `c3 info`, `c3 generate` and `c3 eval`.
 
 Results go to standard output, progress to standard error. Exit codes: 0; 2 with one line on standard error for what the
 caller can put right; 1 for anything unforeseen; 130 when interrupted; 141 when standard output was closed.
@@ -29,9 +29,14 @@ def main(argv=None):
     debug = False
     try:
         try:
-            args = _parser().parse_args(argv)
-            debug = args.debug
-            code = args.run(args) or 0
+            argv = sys.argv[1:] if argv is None else list(argv)
+            if argv[:1] == ["eval"]:
+                # It has a parser of its own, with a command for each suite.
+                code = run_eval(argv[1:])
+            else:
+                args = _parser().parse_args(argv)
+                debug = args.debug
+                code = args.run(args) or 0
         except SystemExit as end:  # argparse: --help, --version, a command line it cannot read
             code = end.code
         sys.stdout.flush()
@@ -156,6 +161,13 @@ def run_generate(args):
         print(
             model.generate(latents, args.prompt, max_new_tokens=args.max_new_tokens, allow_mismatch=args.allow_mismatch)
         )
+
+
+def run_eval(argv):
+    from .eval.command import evaluate
+
+    evaluate(argv, "c3 eval")
+    return 0
 
 
 def _facts(latents):
@@ -294,6 +306,8 @@ def _parser():
     generate = add("generate", run_generate, "answer a prompt about a compressed text", reading)
     generate.add_argument("--prompt", type=_utf8, required=True, help="what to ask, after the latents")
     generate.add_argument("--max-new-tokens", type=_whole(1), default=256, metavar="N", help="(default: 256)")
+    # For the list of commands; see `main`.
+    commands.add_parser("eval", help="measure a checkpoint: fox, forgetting, robustness or all of them", add_help=False)
     return parser
 
 
