@@ -57,8 +57,8 @@ def _files(source):
 
         path = Path(hf_hub_download(FOX_REPOSITORY, FOX_ARCHIVE, repo_type="dataset"))
     if path.is_dir():
-        found = [(name, file) for name in FOX_FILES for file in sorted(path.rglob(name))[:1]]
-        contents = [(f"{path.name}/{name}", name, file.read_bytes) for name, file in found]
+        found = {name: [file for file in path.rglob(name) if _is_wanted(file)] for name in FOX_FILES}
+        contents = [(f"{path.name}/{name}", name, min(files).read_bytes) for name, files in found.items() if files]
     elif path.suffix == ".zip":
         contents = _in_archive(path)
     elif path.name in FOX_FILES and path.is_file():
@@ -78,11 +78,16 @@ def _in_archive(path):
         raise FileNotFoundError(f"no such data file: {path}")
     try:
         with zipfile.ZipFile(path) as archive:
-            members = {Path(member).name: member for member in archive.namelist() if "__MACOSX" not in member}
+            members = {Path(member).name: member for member in archive.namelist() if _is_wanted(Path(member))}
             held = {name: archive.read(members[name]) for name in FOX_FILES if name in members}
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} cannot be read as a zip archive: {error}") from None
     return [(f"{path.name}/{name}", name, lambda content=content: content) for name, content in held.items()]
+
+
+def _is_wanted(path):
+    # What macOS adds to archives has the same names.
+    return "__MACOSX" not in path.parts
 
 
 def _read_plain(path, limit):
