@@ -63,7 +63,7 @@ def test_fox_sets_by_hand():
 
 
 def test_chinese_words():
-    pytest.importorskip("jieba")
+    pytest.importorskip("jieba", reason="pip install 'c3-latent[chinese]'")
     text = "我来到北京清华大学"  # the example of jieba's own README
     assert is_chinese(text) and not is_chinese("Émigré カナ")
     assert split_words(text, chinese=True) == ["我", "来到", "北京", "清华大学"]

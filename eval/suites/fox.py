@@ -85,7 +85,7 @@ def report(result):
         for lang in ("en", "zh"):
             table = _bucket_rows(select(rows, setting=setting), latents, lang)
             if table:
-                header = ["Qwen-counted tokens", "pages", "ratio", "own ratio", *distinct(rows, "method")]
+                header = ["counted tokens", "pages", "ratio", "own ratio", *distinct(rows, "method")]
                 header += ["C3, published on Fox", "DeepSeek-OCR, published on Fox"] if lang == "en" else []
                 parts += [f"### {latents} latents a page, {lang}", markdown_table(header, table)]
     parts += [
