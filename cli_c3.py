@@ -1,4 +1,4 @@
-"""The command line: `c3 demo`, `c3 compress`, `c3 expand`, `c3 info`, `c3 generate` and `c3 convert`.
+"""The command line: `c3 demo`, `compress`, `expand`, `info`, `generate`, `convert` and `eval`.
 
 Results go to standard output, progress to standard error. Exit codes: 0; 2 with one line on standard error for what the
 caller can put right; 1 for anything unforeseen; 130 when interrupted; 141 when standard output was closed.
@@ -29,9 +29,14 @@ def main(argv=None):
     debug = False
     try:
         try:
-            args = _parser().parse_args(argv)
-            debug = args.debug
-            code = args.run(args) or 0
+            argv = sys.argv[1:] if argv is None else list(argv)
+            if argv[:1] == ["eval"]:
+                # It has a parser of its own, with a command for each suite.
+                code = run_eval(argv[1:])
+            else:
+                args = _parser().parse_args(argv)
+                debug = args.debug
+                code = args.run(args) or 0
         except SystemExit as end:  # argparse: --help, --version, a command line it cannot read
             code = end.code
         sys.stdout.flush()
@@ -162,6 +167,13 @@ def run_convert(args):
     from .convert_c3 import run_convert
 
     run_convert(args)
+
+
+def run_eval(argv):
+    from .eval.command import evaluate
+
+    evaluate(argv, "c3 eval")
+    return 0
 
 
 def _facts(latents):
@@ -305,6 +317,9 @@ def _parser():
     convert.add_argument("source", metavar="SOURCE", help="folder or Hub id of the checkpoint")
     convert.add_argument("output", metavar="OUTPUT", help="folder to make; only an empty one may be there")
     convert.add_argument("--to-authors", action="store_true", help="from this package's layout to the authors'")
+
+    # For the list of commands; see `main`.
+    commands.add_parser("eval", help="measure a checkpoint: fox, forgetting, robustness or all of them", add_help=False)
     return parser
 
 

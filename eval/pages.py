@@ -177,13 +177,13 @@ def run(args):
     return {**header, "ratios": dict(sorted(finished.items(), key=lambda item: float(item[0])))}
 
 
-def _ratio(value):
+def ratio_of_one_or_more(value):
     if not (math.isfinite(ratio := float(value)) and ratio >= 1):
         raise argparse.ArgumentTypeError(f"a ratio is a number of 1 or more, not {value}")
     return ratio
 
 
-def _positive(value):
+def positive(value):
     if (number := int(value)) < 1:
         raise argparse.ArgumentTypeError(f"must be 1 or more, not {value}")
     return number
@@ -194,12 +194,12 @@ def main(argv=None):
     parser.add_argument("--model", required=True, help="folder or Hub id of a C3 checkpoint")
     parser.add_argument("--data", required=True, type=Path, help=".parquet or .jsonl file with a column `text`")
     parser.add_argument("--count-with", help="folder or Hub id of the tokenizer of the ratios; default the model's own")
-    parser.add_argument("--ratios", nargs="+", type=_ratio, default=[4.0, 8.0, 16.0, 20.0, 40.0])
+    parser.add_argument("--ratios", nargs="+", type=ratio_of_one_or_more, default=[4.0, 8.0, 16.0, 20.0, 40.0])
     parser.add_argument("--output", type=Path, help="JSON file; ratios already in it are not measured again")
     parser.add_argument("--leave-out-texts", action="store_true", help="keep the pages' texts out of the JSON file")
-    parser.add_argument("--window", type=_positive, help="encoder tokens of a window; default the model's")
-    parser.add_argument("--limit", type=_positive, help="measure the first so many rows only")
-    parser.add_argument("--batch-size", type=_positive, default=64, help="windows at once (default 64)")
+    parser.add_argument("--window", type=positive, help="encoder tokens of a window; default the model's")
+    parser.add_argument("--limit", type=positive, help="measure the first so many rows only")
+    parser.add_argument("--batch-size", type=positive, default=64, help="windows at once (default 64)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="default float32 on a CPU")
     args = parser.parse_args(argv)

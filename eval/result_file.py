@@ -18,19 +18,26 @@ def read_finished(path, header):
 
     Raises: `ValueError` for a file of something else, or of a run with another header.
     """
+    found = _read_matching(path, header, ("ratios", "timing"))
+    return (dict(found["ratios"]), dict(found["timing"])) if found else ({}, {})
+
+
+def _read_matching(path, header, fields):
+    """The content of a result file, None if there is none; `fields` are those that must be there."""
     if path is None or not path.exists():
-        return {}, {}
+        return None
     try:
         found = json.loads(path.read_bytes())
         differing = [name for name in header if found.get(name) != header[name]]
-        finished, timing = dict(found["ratios"]), dict(found["timing"])
+        if not all(isinstance(found[name], dict | list) for name in fields):
+            raise ValueError
     except (AttributeError, KeyError, TypeError, ValueError):
         raise ValueError(f"{path} is not a result file: choose another --output") from None
     if differing:
         raise ValueError(
             f"{path} holds results of another run ({', '.join(differing)} differ): delete it or choose another --output"
         )
-    return finished, timing
+    return found
 
 
 def write_result(path, header, ratios, timing):
@@ -41,7 +48,21 @@ def write_result(path, header, ratios, timing):
         ratios, timing (`dict`): results and seconds by ratio, in any order.
     """
     ratios, timing = (dict(sorted(each.items(), key=lambda item: float(item[0]))) for each in (ratios, timing))
-    text = json.dumps({**header, "ratios": ratios, "timing": timing}, indent=1, ensure_ascii=False, allow_nan=False)
+    write_json(path, {**header, "ratios": ratios, "timing": timing})
+
+
+def read_examples(path, header):
+    """
+    The rows that a suite's run with the same header has already measured, and the seconds by method:
+    `tuple[list[dict], dict]`; arguments and errors as in `read_finished`.
+    """
+    found = _read_matching(path, header, ("examples", "timing"))
+    return (list(found["examples"]), dict(found["timing"])) if found else ([], {})
+
+
+def write_json(path, content):
+    """Writes a JSON file, complete or not at all."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:

@@ -1,0 +1,17 @@
+"""
+Ways of keeping a text, by name. Each is a function `(model, examples, options) -> list[Reconstruction]`, one for each
+`Example`; to add one, write its file and register it here.
+"""
+
+from .c3 import reconstruct_with_c3
+from .lossless import reconstruct_with_xz, reconstruct_with_zlib
+from .optimised_latents import reconstruct_with_optimised_latents
+from .truncation import reconstruct_with_truncation
+
+METHODS = {
+    "c3": reconstruct_with_c3,
+    "truncation": reconstruct_with_truncation,
+    "zlib": reconstruct_with_zlib,
+    "xz": reconstruct_with_xz,
+    "optimised-latents": reconstruct_with_optimised_latents,
+}

@@ -1,0 +1,41 @@
+"""The model itself: compress, and expand greedily from the latents alone; nothing is teacher forced."""
+
+from c3 import C3Latents
+
+from ..harness import Reconstruction
+from ..page_data import own_ratio
+
+BYTES_PER_NUMBER = 2  # bfloat16, whatever the model runs in
+
+
+def compress_examples(model, examples, options):
+    """`list[C3Latents]`, one for each example, with as many latents as it asks for."""
+    parts = []
+    for example in examples:
+        ratio = own_ratio(example.page, example.latents)
+        try:
+            part = model.compress(
+                example.page.text,
+                ratio=ratio,
+                window=options.window,
+                batch_size=options.batch_size,
+                show_progress=False,
+            )
+        except ValueError as error:
+            raise ValueError(f"{example.setting}, {example.page.id}: {error}") from error
+        parts.append(part)
+    return parts
+
+
+def expand_examples(model, parts, options):
+    """`list[Reconstruction]` of latents, `list[C3Latents]`, of one text each."""
+    outputs = model.expand(C3Latents.cat(parts), batch_size=options.batch_size, show_progress=False)
+    outputs = [outputs] if len(parts) == 1 else outputs
+    return [
+        Reconstruction(output, part.values.numel() * BYTES_PER_NUMBER, part.num_latents)
+        for part, output in zip(parts, outputs, strict=True)
+    ]
+
+
+def reconstruct_with_c3(model, examples, options):
+    return expand_examples(model, compress_examples(model, examples, options), options)

@@ -1,0 +1,107 @@
+"""
+What suites and methods have in common: an example goes through a method, its output is scored, and a row remembers it.
+
+A suite (`suites/`) makes examples from pages; a method (`baselines/`) turns a batch of them into reconstructions. Both
+are looked up by name, and neither knows of the other.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .metrics import all_scores
+from .page_data import Page
+
+
+@dataclass(frozen=True)
+class Example:
+    """A text that is to become `latents` latents: `group` and `setting` are the row and the column of a table."""
+
+    page: Page
+    group: str
+    setting: str
+    latents: int
+
+    def key(self, method):
+        return method, self.setting, self.group, self.page.id
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a method may depend on beside the model: encoder tokens of a window, windows at once, steps of a search."""
+
+    window: int
+    batch_size: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """
+    What came back, and what it took: bytes kept of the text, and the number of latents (or of tokens, where a method
+    keeps those), None where a method keeps neither.
+    """
+
+    output: str
+    num_bytes: int
+    latents: int | None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """
+    Args:
+        summary (`str`): one line for `--help`.
+        add_arguments: adds the suite's own options to an `argparse.ArgumentParser`.
+        prepare: `(args, pages, model, counter, window) -> (list[Example], list[str])`, the second one line for each
+            kind of thing that was left out. Raises `ValueError` where nothing is left.
+        report: `(result) -> str`, Markdown.
+        draw: `(result, path without ending) -> None`, writes the figure as PNG and SVG.
+        measure: `(text, output) -> dict`, further fields of a row.
+        default_count_with: Hub id of the tokenizer of the ratios; None for the model's own.
+        needs_data: whether there is nothing to measure without pages.
+    """
+
+    summary: str
+    add_arguments: Callable
+    prepare: Callable
+    report: Callable
+    draw: Callable
+    measure: Callable | None = None
+    default_count_with: str | None = None
+    needs_data: bool = True
+
+
+def chunks(examples, most_windows):
+    """Cuts a list of examples, in order, into lists of at most so many windows together, or of a single example."""
+    chunk, windows = [], 0
+    for example in examples:
+        if chunk and windows + example.page.windows > most_windows:
+            yield chunk
+            chunk, windows = [], 0
+        chunk.append(example)
+        windows += example.page.windows
+    if chunk:
+        yield chunk
+
+
+def result_row(method, example, reconstruction, measure=None):
+    """One example's entry in the result file."""
+    page, latents = example.page, reconstruction.latents
+    return {
+        "method": method,
+        "setting": example.setting,
+        "group": example.group,
+        "id": page.id,
+        **({"source": page.source} if page.source else {}),
+        "counted_tokens": page.counted_tokens,
+        "own_tokens": page.own_tokens,
+        "windows": page.windows,
+        "latents": latents,
+        "counted_ratio": latents and page.counted_tokens / latents,
+        "own_ratio": latents and page.own_tokens / latents,
+        "text_bytes": len(page.text.encode()),
+        "kept_bytes": reconstruction.num_bytes,
+        "scores": all_scores(page.text, reconstruction.output),
+        **(measure(page.text, reconstruction.output) if measure else {}),
+        "output": reconstruction.output,
+    }

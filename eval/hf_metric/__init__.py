@@ -1,0 +1,1 @@
+"""The metrics as a folder that `evaluate.load` reads."""

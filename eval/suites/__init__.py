@@ -1,0 +1,5 @@
+"""The suites by name; to add one, write its file with a `SUITE` and register it here."""
+
+from . import forgetting, fox, robustness
+
+SUITES = {"fox": fox.SUITE, "forgetting": forgetting.SUITE, "robustness": robustness.SUITE}

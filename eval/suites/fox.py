@@ -1,0 +1,145 @@
+"""
+The protocol of C3's paper (arXiv 2511.15244, section 4): pages of 600-1300 Qwen tokens in seven buckets, at 32, 64 and
+100 latents a page, greedy. A model with windows shares the latents of a page among its windows.
+"""
+
+from ..fox_data import FOX
+from ..harness import Example, Suite
+from ..page_data import count_page
+from ..pages import positive
+from ..published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED
+from ..report import (
+    describe,
+    distinct,
+    markdown_table,
+    mean,
+    method_table,
+    new_figure,
+    number,
+    percent,
+    precision_with_interval,
+    save_figure,
+    select,
+)
+from ..text_kinds import language
+
+EDGES = range(600, 1400, 100)
+
+
+def bucket(tokens):
+    """`"600-700"` … `"1200-1300"`; a bucket has its lower end, the last one both; None outside."""
+    for low, high in zip(EDGES, EDGES[1:], strict=False):
+        if low <= tokens < high or tokens == high == EDGES[-1]:
+            return f"{low}-{high}"
+    return None
+
+
+def add_arguments(parser):
+    parser.add_argument("--latents", nargs="+", type=positive, default=[32, 64, 100], help="of a page, in all")
+
+
+def prepare(args, pages, model, counter, window):
+    if counter is None:
+        raise ValueError("the suite fox counts the tokens of a page with --count-with, Qwen's tokenizer in the paper")
+    pages = [count_page(page, model, counter, window) for page in pages]
+    outside = [page.id for page in pages if bucket(page.counted_tokens) is None]
+    inside = [page for page in pages if bucket(page.counted_tokens)]
+    left_out = []
+    if outside:
+        left_out.append(f"{len(outside)} pages outside {EDGES[0]}-{EDGES[-1]} tokens ({', '.join(outside)})")
+    if not inside:
+        raise ValueError(
+            f"none of the {len(pages)} pages has {EDGES[0]}-{EDGES[-1]} tokens of the --count-with tokenizer"
+        )
+    examples = []
+    for latents in sorted(set(args.latents)):
+        raised = [page.id for page in inside if page.windows > latents]
+        if raised:
+            left_out.append(
+                f"nothing, but {len(raised)} pages have more windows than {latents} and so a latent for each"
+                f" ({', '.join(raised)})"
+            )
+        for page in inside:
+            group = f"{language(page.text)} {bucket(page.counted_tokens)}"
+            total = max(page.windows, min(page.own_tokens, latents))
+            examples.append(Example(page, group, f"{latents} latents", total))
+    return examples, left_out
+
+
+def is_fox(result):
+    """Whether every file of a result is a whole file of the Fox benchmark, and all of it was read."""
+    return result["options"]["limit"] is None and all(each["benchmark"] == FOX for each in result["data"])
+
+
+def report(result):
+    title = "Fox" if is_fox(result) else "The protocol of Fox on other pages: **not Fox**"
+    rows = result["examples"]
+    parts = [
+        f"## {title}",
+        describe(result),
+        f"A page's latents are shared among its windows ({mean(rows, 'windows'):.1f} of at most "
+        f"{result['options']['window']} own tokens, on average): the number is that of the whole page.",
+    ]
+    for setting in distinct(rows, "setting"):
+        latents = int(setting.split()[0])
+        for lang in ("en", "zh"):
+            table = _bucket_rows(select(rows, setting=setting), latents, lang)
+            if table:
+                header = ["counted tokens", "pages", "ratio", "own ratio", *distinct(rows, "method")]
+                header += ["C3, published on Fox", "DeepSeek-OCR, published on Fox"] if lang == "en" else []
+                parts += [f"### {latents} latents a page, {lang}", markdown_table(header, table)]
+    parts += [
+        "Published: C3's paper, arXiv 2511.15244, with Qwen2.5-1.5B and Qwen2.5-3B on the Fox benchmark; measured by "
+        "its authors, not here. Empty cells: not known to us.",
+        "### All metrics",
+        method_table([row | {"language": row["group"].split()[0]} for row in rows], by="language"),
+    ]
+    return "\n\n".join(parts)
+
+
+def _bucket_rows(rows, latents, lang):
+    table = []
+    for low, high in zip(EDGES, EDGES[1:], strict=False):
+        name = f"{low}-{high}"
+        found = select(rows, group=f"{lang} {name}")
+        if not found:
+            continue
+        first = select(found, method=found[0]["method"])
+        ratios = [_ratio(first, "counted_tokens", latents), _ratio(first, "own_tokens", latents)]
+        ours = [precision_with_interval(select(found, method=method)) for method in distinct(rows, "method")]
+        published = [percent(each.get((latents, name))) for each in (C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED)]
+        table.append([name, len(first), *ratios, *ours, *(published if lang == "en" else [])])
+    return table
+
+
+def _ratio(rows, name, latents):
+    return number(
+        mean([{"ratio": row[name] / max(row["windows"], min(row["own_tokens"], latents))} for row in rows], "ratio")
+    )
+
+
+def draw(result, path):
+    """Precision by ratio: a point for each page, one panel for each method."""
+    rows = result["examples"]
+    methods = distinct(rows, "method")
+    figure, panels = new_figure(1, len(methods), figsize=(5 * len(methods), 4), sharey=True, squeeze=False)
+    for axes, method in zip(panels[0], methods, strict=True):
+        for setting in distinct(rows, "setting"):
+            chosen = select(rows, method=method, setting=setting)
+            ratios = [row["counted_tokens"] / int(setting.split()[0]) for row in chosen]
+            axes.scatter(ratios, [row["scores"]["precision"] for row in chosen], s=12, label=setting)
+        axes.set(title=method, xlabel="counted tokens per latent", ylabel="precision", ylim=(0, 1.02))
+        axes.legend()
+    figure.suptitle("Fox" if is_fox(result) else "pages that are not Fox")
+    figure.tight_layout()
+    save_figure(figure, path)
+
+
+SUITE = Suite(
+    summary="the paper's protocol: pages of 600-1300 Qwen tokens at 32, 64 and 100 latents",
+    add_arguments=add_arguments,
+    prepare=prepare,
+    report=report,
+    draw=draw,
+    default_count_with="Qwen/Qwen2.5-1.5B",
+)
