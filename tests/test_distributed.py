@@ -20,7 +20,7 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from c3.tokenizer_c3 import train_tokenizer
-from c3.training.checkpoints import mark_complete
+from c3.training.checkpoints import layout_of, mark_complete
 from tiny_models import TEXTS, history, tiny_backbone, write_training_folder
 
 pytestmark = pytest.mark.distributed
@@ -161,7 +161,7 @@ def test_resumed_run_continues_the_trace(mode, start, reference, folder):
     state = json.loads((resumed / "checkpoint-5" / "trainer_state.json").read_text())
     state["log_history"].append({"step": 5, "resumed": True})
     (resumed / "checkpoint-5" / "trainer_state.json").write_text(json.dumps(state))
-    mark_complete(resumed / "checkpoint-5")
+    mark_complete(resumed / "checkpoint-5", layout_of(resumed / "checkpoint-5"))
     assert start(f"{mode}-resumed", torchrun, script, ADAMW, *overrides) == resumed
     assert history(resumed, "resumed") == {5: True}
     assert_same_trace(resumed, reference)

@@ -11,6 +11,7 @@ from pathlib import Path
 import huggingface_hub
 import pytest
 from huggingface_hub import constants
+from transformers.utils import hub as transformers_hub
 
 from c3 import C3Model, C3Processor
 from c3.tokenizer_c3 import train_tokenizer
@@ -71,8 +72,9 @@ def hub():
 def client(hub, monkeypatch, tmp_path):
     """The client in this process talks to the stand-in alone, with a token that may write and a cache of its own."""
     monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-    # The functions of huggingface_hub are methods of one object, which took its endpoint when it was imported.
-    monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", hub.endpoint)
+    # The functions of huggingface_hub are methods of an object that took its endpoint when it was imported.
+    for function in (huggingface_hub.create_repo, transformers_hub.create_repo):
+        monkeypatch.setattr(function.__self__, "endpoint", hub.endpoint)
     template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from c3 import C3Model
 from c3.training.checkpoints import COMPLETE, checkpoints
+from c3.training.distributed import LaunchError
 from c3.training.dry_run import dry_run
 from c3.training.parts import count_parameters, describe_parts, part_of, set_trainable
 from c3.training.recipe_file import load_recipe
@@ -216,6 +217,18 @@ def test_a_damaged_checkpoint_is_set_aside(load_training, capsys):
     assert (output / "damaged-checkpoint-4" / COMPLETE).is_file()
     assert [each.name for each in checkpoints(output)][-1] == "checkpoint-4"
     assert history(output) == before
+
+
+def test_a_checkpoint_of_other_batches_is_refused(load_training):
+    """Two micro-batches to a step instead of one: the data would be others from there on."""
+    recipe = load_training("layout", "training.max_steps=2", "training.eval_strategy=no")
+    train(recipe)
+    other = load_training(
+        "layout", "training.max_steps=4", "training.eval_strategy=no", "training.gradient_accumulation_steps=2"
+    )
+    message = "checkpoint-2 was written by 1 processes with gradient_accumulation_steps 1, but now there are 1 with 2"
+    with pytest.raises(LaunchError, match=message):
+        train(other)
 
 
 def test_parts(make_model):

@@ -16,21 +16,26 @@ def checkpoints(output_dir):
     return sorted((each for each in steps if steps[each].isdigit()), key=lambda each: int(steps[each]))
 
 
-def mark_complete(folder):
-    """Marks a checkpoint as wholly written, with size and hash of each of its files."""
+def mark_complete(folder, layout):
+    """Marks a checkpoint as wholly written, with size and hash of each of its files and `resuming.batch_layout`."""
     files = {
         str(each.relative_to(folder)): [each.stat().st_size, _hash(each)]
         for each in sorted(folder.rglob("*"))
         if each.is_file() and each.name != COMPLETE
     }
-    write_atomically(folder / COMPLETE, json.dumps(files, indent=1))
+    write_atomically(folder / COMPLETE, json.dumps({"layout": layout, "files": files}, indent=1))
+
+
+def layout_of(folder):
+    """The `resuming.batch_layout` with which a whole checkpoint was written."""
+    return json.loads((Path(folder) / COMPLETE).read_text(encoding="utf-8"))["layout"]
 
 
 def damage(folder):
     """What is wrong with a checkpoint that was wholly written once, `str`; None if nothing is."""
     try:
-        files = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
-    except ValueError:
+        files = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))["files"]
+    except (ValueError, KeyError):
         return f"{COMPLETE} is not readable"
     for name, (size, digest) in files.items():
         path = folder / name

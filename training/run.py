@@ -12,7 +12,7 @@ from transformers import set_seed
 from ..allocator_c3 import keep_freed_memory
 from ..eval.training_curves import plot_training_curves
 from .build import build, make_tokenizer
-from .checkpoints import COMPLETE, checkpoint_to_resume, write_atomically
+from .checkpoints import COMPLETE, checkpoint_to_resume, layout_of, write_atomically
 from .corpus import Corpus
 from .distributed import check_world_size, release_trainer
 from .liger import apply_liger_kernel
@@ -21,6 +21,7 @@ from .model_card import TrainedModel, write_model_card
 from .parts import count_parameters, describe_parts, set_trainable
 from .plain_model import full_state_dict, plain_model
 from .publish import PublishError, check_can_publish, publish
+from .resuming import check_batch_layout
 from .run_environment import describe_hardware
 from .run_lock import run_lock
 from .trainer import C3Trainer, TrainingError, training_arguments
@@ -85,6 +86,8 @@ def train_stage(recipe, start_from=None):
     args = trainer.args
     with args.main_process_first(local=args.save_on_each_node, desc="checkpoints"):
         last = checkpoint_to_resume(recipe.output_dir, say)
+    if last is not None:
+        check_batch_layout(last, layout_of(last), args)
     trainer.train(resume_from_checkpoint=last)
     return trainer
 

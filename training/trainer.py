@@ -13,6 +13,7 @@ from .distributed import EngineCheck, all_agree, all_finite, prepare_distributed
 from .evaluation import shared_precision
 from .metrics_log import MetricsLog
 from .optimizers import make_optimizer
+from .resuming import batch_layout
 from .sharding import check_deepspeed, require_deepspeed
 
 
@@ -110,7 +111,7 @@ class C3Trainer(Trainer):
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 *old, new = checkpoints(self.args.output_dir)
-                mark_complete(new)
+                mark_complete(new, batch_layout(self.args))
         except Exception as error:
             self._explain_failed_save(error)
             raise
