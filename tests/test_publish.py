@@ -72,9 +72,8 @@ def hub():
 def client(hub, monkeypatch, tmp_path):
     """The client in this process talks to the stand-in alone, with a token that may write and a cache of its own."""
     monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-    # The functions of huggingface_hub are methods of an object that took its endpoint when it was imported.
-    for function in (huggingface_hub.create_repo, transformers_hub.create_repo):
-        monkeypatch.setattr(function.__self__, "endpoint", hub.endpoint)
+    # What transformers made of the old endpoint; it makes another.
+    monkeypatch.setattr(transformers_hub, "_hf_api", None, raising=False)
     template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
