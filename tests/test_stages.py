@@ -254,3 +254,16 @@ def test_dry_run(load_staged, load_training, capsys):
     model_size = sum(p.numel() for p in C3Model(load_training("dry2").model_config(300)).parameters())
     assert f"total      {model_size:>14,} {model_size:>14,}" in one
     assert not list(Path(load_training("dry2").output_dir).glob("checkpoint-*"))
+
+
+def test_dry_run_of_a_checkpoint(load_training, checkpoint):
+    """Its classes are known: nobody is asked whether to trust remote code."""
+    options = ["model={}", "tokenizer=null", f"init_from={checkpoint}", "evaluation={}", "validation_data=[]"]
+    script = "from c3.training.dry_run import dry_run; from c3.training.recipe_file import load_recipe; import sys\n"
+    script += "print(dry_run(load_recipe(sys.argv[1], sys.argv[2:])))"
+    recipe = load_training("dry3").output_dir
+    command = [sys.executable, "-c", script, Path(recipe).parent / "recipe.yaml", *options]
+    command.append("training.eval_strategy=no")
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    assert result.returncode == 0, result.stderr
+    assert "custom code" not in result.stdout + result.stderr and "labels" in result.stdout
