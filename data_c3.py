@@ -88,10 +88,11 @@ def load_texts(source):
 
 @dataclass
 class UnusableDocuments:
-    """Counts documents that give no tokens and keeps the names of the first few for the log."""
+    """Counts documents that cannot be used, for one `reason`, and keeps the names of the first few for the log."""
 
     count: int = 0
     first: list[str] = field(default_factory=list)
+    reason: str = "without text"
 
     def add(self, name):
         self.count += 1
@@ -100,7 +101,7 @@ class UnusableDocuments:
 
     def __str__(self):
         more = ", …" if self.count > len(self.first) else ""
-        return f"{self.count} without text" + (f" ({', '.join(self.first)}{more})" if self.count else "")
+        return f"{self.count} {self.reason}" + (f" ({', '.join(self.first)}{more})" if self.count else "")
 
 
 class TokenStream:

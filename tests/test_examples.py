@@ -173,7 +173,10 @@ def test_conversations_are_laid_out_as_generate_does(layout, make_model):
     model = make_model(layout, prompt_template="<|endoftext|>user {latents}\n{prompt}\nassistant ")
     processor = model.processor
     examples = InstructionExamples(BAD_ROWS + ROWS, processor)
-    assert len(examples) == 2 and examples.unusable.count == len(BAD_ROWS)
+    assert len(examples) == 2
+    assert str(examples.unusable).startswith(
+        "6 left out: no context, no alternating messages, or too long (data, row 0,"
+    )
     draw = Draw(index=0, window=32, ratio=4, objective="instruction")
     items = [examples.example(draw, index) for index in range(2)]
     batch = C3Collator(processor, model.config.mask_token_id)(items)

@@ -47,10 +47,12 @@ def test_processes_share_the_batches(processor):
 
 def test_small_data_are_read_again_and_again(processor):
     """Every text comes back in every epoch; those without words are counted once."""
-    batches = make_batches(processor, ["", TEXTS[1], None], num_batches=100)
+    said = []
+    batches = make_batches(processor, ["", TEXTS[1], None], num_batches=100, say=said.append)
     seen = sum(len(batch) for batch in batches)
     assert seen > 100
     assert batches.unusable.count == 2
+    assert len(said) == 1 and said[0].startswith("Streamed documents: 1 without text (document ")
 
 
 def test_nothing_to_read(processor):

@@ -26,7 +26,7 @@ class Corpus:
     """
 
     def __init__(self, recipe, processor, say, max_documents=None):
-        self.recipe, self.processor = recipe, processor
+        self.recipe, self.processor, self.say = recipe, processor, say
         self.streams, self.instructions, self.streamed = [], None, None
         wanted = {name for name, weight in recipe.objectives.items() if weight}
         if recipe.streams:
@@ -73,6 +73,7 @@ class Corpus:
                 recipe.tokens_per_batch,
                 process_index=process_index,
                 num_processes=num_processes,
+                say=self.say,
                 **options,
             )
             return DataLoader(batches, batch_size=None, collate_fn=collator), True

@@ -35,7 +35,8 @@ class InstructionExamples:
         self.end = processor.tokenizer.eos_token_id
         if self.end is None:
             raise ValueError("Instruction tuning needs a tokenizer with an eos_token: it ends the answers.")
-        self.examples, lengths, self.unusable = [], [], UnusableDocuments()
+        self.examples, lengths = [], []
+        self.unusable = UnusableDocuments(reason="left out: no context, no alternating messages, or too long")
         for index, row in enumerate(rows):
             example = self._read(row["context"], row["messages"])
             if example is None or len(example[2]) > max_target_length:

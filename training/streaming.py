@@ -10,6 +10,7 @@ from .examples import WindowDataset
 # Documents that the shuffle chooses from, and batches that are made up at once.
 SHUFFLE_BUFFER = 1000
 BATCHES_AT_ONCE = 16
+POWERS_OF_TEN = {10**power for power in range(12)}
 
 
 class StreamedBatches(IterableDataset):
@@ -27,6 +28,8 @@ class StreamedBatches(IterableDataset):
         block_size, tokens_per_batch (`int`): as for `TokenStream` and `BatchPool`.
         dropout_windows, random_windows (`float`): as for `WindowDataset`.
         process_index, num_processes (`int`): of this process.
+        say (`Callable[[str], None]`, *optional*): is told of documents that cannot be used, the first, the tenth, the
+            hundredth and so on.
 
     Attributes:
         unusable ([`UnusableDocuments`]): seen so far.
@@ -43,13 +46,14 @@ class StreamedBatches(IterableDataset):
         random_windows=0.0,
         process_index=0,
         num_processes=1,
+        say=None,
     ):
         self.texts = texts.shuffle(seed=curriculum.seed, buffer_size=SHUFFLE_BUFFER)
         self.curriculum, self.processor = curriculum, processor
         self.block_size, self.tokens_per_batch = block_size, tokens_per_batch
         self.options = {"dropout_windows": dropout_windows, "random_windows": random_windows}
         self.process_index, self.num_processes = process_index, num_processes
-        self.unusable = UnusableDocuments()
+        self.unusable, self.say = UnusableDocuments(), say
 
     def __iter__(self):
         index = 0
@@ -88,7 +92,9 @@ class StreamedBatches(IterableDataset):
                     usable = True
                     yield ids
                 elif not epoch:
-                    self.unusable.add(f"streamed document {number}")
+                    self.unusable.add(f"document {number}")
+                    if self.say is not None and self.unusable.count in POWERS_OF_TEN:
+                        self.say(f"Streamed documents: {self.unusable}.")
             if not usable:
                 raise ValueError("There are no documents to train on: the streamed data hold no text.")
             epoch += 1
