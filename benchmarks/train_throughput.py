@@ -8,7 +8,8 @@ clipping, the optimizer, the log. Baseline: on the same padded batch the encoder
 backward passes with embeddings, head and cross entropy over the text's positions, in the same dtype, with the same
 attention and compiled the same way; nothing else. Both alternate, so that what else the machine does falls on both;
 each is the median over the steps after the warm-up. The ratio is the baseline's time by the step's; 0.85 is the floor
-for the mini recipe on a CPU.
+for the mini recipe on a CPU. `flops_ratio` is the same ratio in FLOPs of matrix products, counted eagerly: what it
+would be if nothing but arithmetic took time, so that the cost of an optimizer's own products shows.
 
 Weights and data are random: neither changes how long a step takes. On CUDA the same command takes the GPU.
 """
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import transformers
+from torch.utils.flop_counter import FlopCounterMode
 from transformers import TrainerCallback
 
 from c3.training.recipe_file import load_recipe
@@ -94,6 +96,24 @@ def forward_and_backward(model, batch, bf16):
     (loss + hidden.float().mean()).backward()
 
 
+def count_flops(trainer):
+    """FLOPs of the matrix products of the baseline, of our forward and backward passes, and of the optimizer's step."""
+    model, batch = trainer.model, trainer.last_batch
+    parts = {
+        "baseline": lambda: forward_and_backward(model, batch, trainer.args.bf16),
+        "passes": lambda: trainer.training_step(model, dict(batch)),
+        "optimizer": trainer.optimizer.step,
+    }
+    counts = {}
+    # The counter sees what is dispatched one by one, which compiled code is not.
+    with torch.compiler.set_stance("force_eager"):
+        for name, run in parts.items():
+            with FlopCounterMode(display=False) as counter:
+                run()
+            counts[name] = counter.get_total_flops()
+    return counts
+
+
 def measure(recipe_path, steps, overrides):
     """`dict` of the figures, as the command prints them."""
     with tempfile.TemporaryDirectory() as folder:
@@ -120,6 +140,7 @@ def measure(recipe_path, steps, overrides):
         clock.trainer = trainer
         trainer.add_callback(clock)
         trainer.train()
+        flops = count_flops(trainer)
     ratios = [ours / theirs for ours, theirs in zip(clock.baselines[WARM_UP:], clock.steps[WARM_UP:], strict=True)]
     step, baseline = (statistics.median(each[WARM_UP:]) for each in (clock.steps, clock.baselines))
     tokens = statistics.mean(clock.tokens[WARM_UP:])
@@ -127,6 +148,8 @@ def measure(recipe_path, steps, overrides):
         "benchmark": "train_throughput",
         "ratio": round(baseline / step, 4),
         "ratio_quartiles": [round(each, 4) for each in np.quantile(ratios, [0.25, 0.75]).tolist()],
+        "flops_ratio": round(flops["baseline"] / (flops["passes"] + flops["optimizer"]), 4),
+        "flops": flops,
         "step_seconds": round(step, 4),
         "baseline_seconds": round(baseline, 4),
         "text_tokens_per_second": round(tokens / step, 1),
