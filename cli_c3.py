@@ -18,6 +18,7 @@ from pathlib import Path
 from .cli_inputs_c3 import UserError, loaded_model, one_line, read_text
 from .demo_c3 import run_demo
 from .version_c3 import VERSION
+from .whole_files_c3 import write_whole
 
 USER_ERROR, UNFORESEEN, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
 INDEX = "{index}"
@@ -124,7 +125,7 @@ def run_expand(args):
     if not outputs:
         sys.stdout.write(texts[0])
     for output, text in zip(outputs, texts if outputs else [], strict=True):
-        Path(output).write_bytes(text.encode())
+        write_whole(output, text)
 
 
 def run_info(args):

@@ -5,13 +5,14 @@ Nothing is pickled: reading a file from elsewhere runs none of its code.
 
 import json
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+
+from .whole_files_c3 import whole_file
 
 FORMAT_VERSION = 1
 METADATA_KEY = "c3"
@@ -35,17 +36,8 @@ def write_latents_file(
     metadata = {METADATA_KEY: json.dumps({"format_version": FORMAT_VERSION, "provenance": dict(provenance)})}
     # Lengths are cloned: safetensors refuses tensors that share memory, as one tensor passed for two lengths does.
     tensors = {name: tensor.clone() if tensor.dim() == 1 else tensor.contiguous() for name, tensor in tensors.items()}
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            mode = os.fstat(file.fileno()).st_mode & 0o777
+    with whole_file(path) as temporary:
         save_file(tensors, temporary, metadata=metadata)
-        temporary.chmod(mode)  # safetensors leaves a file that only its owner can read, whatever the umask
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

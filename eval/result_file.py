@@ -1,9 +1,8 @@
 """The JSON file of an evaluation that can be interrupted: finished ratios are kept, and never mixed with others."""
 
 import json
-import os
-import secrets
-from pathlib import Path
+
+from c3.whole_files_c3 import write_whole
 
 
 def read_finished(path, header):
@@ -63,14 +62,5 @@ def read_examples(path, header):
 def write_json(path, content):
     """Writes a JSON file, complete or not at all."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            # A lone surrogate, in an id, becomes its JSON escape.
-            file.write(text.encode("utf-8", "backslashreplace") + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    # A lone surrogate, in an id, becomes its JSON escape.
+    write_whole(path, text.encode("utf-8", "backslashreplace") + b"\n")

@@ -1,11 +1,12 @@
 """Checkpoints of a run: which are whole, which is the last, and which may go."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 import xxhash
+
+from ..whole_files_c3 import write_whole
 
 COMPLETE = "complete"  # the file that marks a folder as wholly written; of a checkpoint it lists the files
 
@@ -23,7 +24,7 @@ def mark_complete(folder, layout):
         for each in sorted(folder.rglob("*"))
         if each.is_file() and each.name != COMPLETE
     }
-    write_atomically(folder / COMPLETE, json.dumps({"layout": layout, "files": files}, indent=1))
+    write_whole(folder / COMPLETE, json.dumps({"layout": layout, "files": files}, indent=1))
 
 
 def layout_of(folder):
@@ -84,13 +85,6 @@ def checkpoint_to_resume(output_dir, say):
         folder.rename(aside)
         say(f"{folder} is damaged ({reason}): set aside as {aside.name}; looking for an older one.")
     return None
-
-
-def write_atomically(path, text):
-    """Writes a small text file whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def _hash(path):

@@ -1,11 +1,12 @@
 """metrics.jsonl: every logged value of a run, one JSON object per line."""
 
 import json
-import os
 import time
 from pathlib import Path
 
 from transformers import TrainerCallback
+
+from ..whole_files_c3 import write_whole
 
 
 class MetricsLog(TrainerCallback):
@@ -23,9 +24,7 @@ class MetricsLog(TrainerCallback):
         if state.is_world_process_zero:
             path = Path(args.output_dir) / self.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_name(self.name + ".tmp")
-            temporary.write_text("".join(map(_line, state.log_history)), encoding="utf-8")
-            os.replace(temporary, path)
+            write_whole(path, "".join(map(_line, state.log_history)))
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         state.log_history[-1]["num_input_tokens_seen"] = state.num_input_tokens_seen

@@ -11,8 +11,9 @@ from transformers import set_seed
 
 from ..allocator_c3 import keep_freed_memory
 from ..eval.training_curves import plot_training_curves
+from ..whole_files_c3 import write_whole
 from .build import build, make_tokenizer
-from .checkpoints import COMPLETE, checkpoint_to_resume, layout_of, write_atomically
+from .checkpoints import COMPLETE, checkpoint_to_resume, layout_of
 from .corpus import Corpus
 from .distributed import check_world_size, release_trainer
 from .liger import apply_liger_kernel
@@ -147,7 +148,7 @@ def save_model(trainer, folder, dtype):
 def write_log(trainer, path):
     """Writes the log of a stage as JSON."""
     if trainer.args.should_save:
-        write_atomically(path, json.dumps(trainer.state.log_history, indent=1))
+        write_whole(path, json.dumps(trainer.state.log_history, indent=1))
 
 
 def finish(recipe, trainer, history):
@@ -168,7 +169,7 @@ def finish(recipe, trainer, history):
         save_model(trainer, final, torch.bfloat16)
     if trainer.args.should_save:
         (final / COMPLETE).unlink(missing_ok=True)  # the mark is for us, not for those who get the folder
-        write_atomically(output_dir / LOG, json.dumps(history, indent=1))
+        write_whole(output_dir / LOG, json.dumps(history, indent=1))
         plot_training_curves(history, output_dir / "training_curves.png")
         write_card(recipe, trainer, history, final)
         say(f"Finished: {final}")
