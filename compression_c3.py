@@ -435,7 +435,7 @@ class CompressionMixin:
         if self._fingerprint_cache[0] != state:
             config = self.config.to_dict()
             fingerprints = (
-                fingerprint_config({name: config[name] for name in FINGERPRINTED_FIELDS}),
+                fingerprint_config({name: config[name] for name in self._fingerprinted_fields()}),
                 fingerprint_tensors({name: _rounded(p) for name, p in parameters.items()}),
             )
             self._fingerprint_cache = (state, fingerprints)
@@ -449,6 +449,10 @@ class CompressionMixin:
             tokenizer_fingerprint=fingerprint_tokenizer(self.processor.tokenizer),
             library_version=VERSION,
         )
+
+    def _fingerprinted_fields(self):
+        # Left out where it is what it was before there was a choice, so that fingerprints of then still hold.
+        return FINGERPRINTED_FIELDS + (() if self.config.pooling == "queries" else ("pooling",))
 
 
 class StopAtLengths(StoppingCriteria):

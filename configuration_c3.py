@@ -4,6 +4,8 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 LATENT_POSITION_LAYOUTS = ("appended", "uniform")
 PROJECTORS = ("linear", "mlp")
+POOLINGS = ("queries", "mean")
+PLAIN_CONTEXT_TEMPLATE = "{context}{queries}"
 
 
 class C3Config(PreTrainedConfig):
@@ -24,11 +26,17 @@ class C3Config(PreTrainedConfig):
             `"appended"`, the paper's: query i follows the text, at position L + i, and the decoder's tokens are
             numbered consecutively. `"uniform"`: query i, and latent i in the decoder, sit at (i + 0.5) * L / N - 0.5
             among the text's own positions 0 … L-1, so that copying is local and any N can be asked for at run time.
+        pooling (`str`, defaults to `"queries"`):
+            `"queries"`, the paper's: the latents are the encoder's states at learned queries. `"mean"`: the encoder
+            reads the text alone, and latent i of N is the mean of its states over the i-th of N consecutive stretches
+            of the window (`pooling_c3.py`); there are no queries, and their placeholders only tell N. In the decoder
+            the latents sit where the layout says.
         projector (`str`, defaults to `"linear"`): `"linear"` (the paper's) or `"mlp"` (two layers with GELU).
         reconstruction_prompt (`str`): what the decoder is asked to give a text back.
         prompt_template (`str`): the decoder's input; holds `{latents}` once and, after it, `{prompt}` once.
             Special tokens written in it are special; those in a prompt or a text never are.
-        context_template (`str`): the encoder's input; holds `{context}` once and, after it, `{queries}` once.
+        context_template (`str`): the encoder's input; holds `{context}` once and, after it, `{queries}` once, and with
+            `pooling="mean"` nothing else.
         use_mask_embedding (`bool`, defaults to `False`):
             Whether the decoder has a learned embedding for hidden input tokens (decoder-input dropout in training).
         tie_word_embeddings (`bool`, defaults to `False`):
@@ -53,10 +61,11 @@ class C3Config(PreTrainedConfig):
         num_latents=32,
         window=1024,
         latent_position_layout="appended",
+        pooling="queries",
         projector="linear",
         reconstruction_prompt="repeat the text: ",
         prompt_template="{latents}{prompt}",
-        context_template="{context}{queries}",
+        context_template=PLAIN_CONTEXT_TEMPLATE,
         use_mask_embedding=False,
         tie_word_embeddings=False,
         query_token_id=None,
@@ -70,6 +79,7 @@ class C3Config(PreTrainedConfig):
         self.num_latents = num_latents
         self.window = window
         self.latent_position_layout = latent_position_layout
+        self.pooling = pooling
         self.projector = projector
         self.reconstruction_prompt = reconstruction_prompt
         self.prompt_template = prompt_template
@@ -94,7 +104,9 @@ class C3Config(PreTrainedConfig):
 
     @property
     def num_queries(self):
-        """Rows of the context query table: with the uniform layout one query serves every latent."""
+        """Rows of the context query table: none without queries; with the uniform layout one serves every latent."""
+        if self.pooling != "queries":
+            return 0
         return 1 if self.latent_position_layout == "uniform" else self.num_latents
 
     def get_text_config(self, decoder=None, encoder=None):
@@ -123,7 +135,11 @@ class C3Config(PreTrainedConfig):
                 raise ValueError(f"{name} must be an integer of 1 or more, not {value!r}.")
         if self.num_latents > self.window:
             raise ValueError(f"num_latents ({self.num_latents}) must not exceed window ({self.window}).")
-        for name, allowed in (("latent_position_layout", LATENT_POSITION_LAYOUTS), ("projector", PROJECTORS)):
+        for name, allowed in (
+            ("latent_position_layout", LATENT_POSITION_LAYOUTS),
+            ("pooling", POOLINGS),
+            ("projector", PROJECTORS),
+        ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
         for name in ("use_mask_embedding", "tie_word_embeddings"):
@@ -140,6 +156,11 @@ class C3Config(PreTrainedConfig):
                 raise ValueError(f"{name} must hold {' and '.join(fields)} once each, not {template!r}.")
             if template.index(fields[0]) > template.index(fields[1]):
                 raise ValueError(f"{name} must hold {fields[0]} before {fields[1]}, not {template!r}.")
+        if self.pooling == "mean" and self.context_template != PLAIN_CONTEXT_TEMPLATE:
+            raise ValueError(
+                f"pooling mean reads the text alone: context_template must be {PLAIN_CONTEXT_TEMPLATE}, "
+                f"not {self.context_template!r}."
+            )
         for name in ("query_token_id", "latent_token_id", "mask_token_id"):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 0:
@@ -164,6 +185,7 @@ OWN_FIELDS = (
     "num_latents",
     "window",
     "latent_position_layout",
+    "pooling",
     "projector",
     "reconstruction_prompt",
     "prompt_template",

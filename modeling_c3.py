@@ -10,7 +10,8 @@ from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.utils import ModelOutput, logging
 
 from .compression_c3 import CompressionMixin
-from .configuration_c3 import OWN_FIELDS, C3Config
+from .configuration_c3 import OWN_FIELDS, POOLINGS, C3Config
+from .pooling_c3 import mean_pool
 from .processing_c3 import C3Processor
 
 logger = logging.get_logger(__name__)
@@ -35,7 +36,7 @@ class C3Output(ModelOutput):
 
 
 class C3Projector(nn.Module):
-    """Maps the encoder's states at the queries, `[latents, D_enc]`, to the decoder's width, `[latents, D_dec]`."""
+    """Maps what the encoder made of the text, `[latents, D_enc]`, to the decoder's width, `[latents, D_dec]`."""
 
     def __init__(self, config):
         super().__init__()
@@ -82,7 +83,8 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
         self.encoder = AutoModel.from_config(config.encoder_config) if encoder is None else encoder
         self.decoder = AutoModelForCausalLM.from_config(config.decoder_config) if decoder is None else decoder
         # Embeddings, not bare parameters: ZeRO-3 hooks, default initialisation and PEFT's modules_to_save all apply.
-        self.context_queries = nn.Embedding(config.num_queries, config.encoder_config.hidden_size)
+        width = config.encoder_config.hidden_size
+        self.context_queries = nn.Embedding(config.num_queries, width) if config.num_queries else None
         self.projector = C3Projector(config)
         self.mask_embedding = nn.Embedding(1, config.decoder_config.hidden_size) if config.use_mask_embedding else None
         self.loss_function = ForCausalLMLoss
@@ -125,8 +127,9 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
         model.set_attn_implementation(attention)
         device, dtype = encoder_model.device, encoder_model.dtype
         table = encoder_model.get_input_embeddings().weight
-        # At the scale of the embeddings that the encoder is used to.
-        nn.init.normal_(model.context_queries.weight, std=_standard_deviation(table))
+        if model.context_queries is not None:
+            # At the scale of the embeddings that the encoder is used to.
+            nn.init.normal_(model.context_queries.weight, std=_standard_deviation(table))
         for part in (model.context_queries, model.projector, model.mask_embedding):
             if part is not None:
                 part.to(device=device, dtype=dtype)
@@ -158,7 +161,7 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
     def get_output_embeddings(self):
         return self.decoder.get_output_embeddings()
 
-    def encode_context(self, context_input_ids, context_attention_mask=None, context_position_ids=None):
+    def encode_context(self, context_input_ids, context_attention_mask=None, context_position_ids=None, pooling=None):
         """
         Runs the context encoder and the projector.
 
@@ -167,19 +170,29 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             context_attention_mask (`torch.Tensor` of shape `(windows, length)`, *optional*): 0 at padding.
             context_position_ids (`torch.Tensor` of shape `(windows, length)`, *optional*): may be fractional;
                 by default what `config.latent_position_layout` says.
+            pooling (`str`, *optional*): by default `config.pooling`. A decoder has not learned to read latents that
+                were made in another way.
 
         Returns:
             `torch.Tensor` of shape `(latents, D_dec)`: latents of all windows, in the placeholders' order.
+
+        Raises:
+            ValueError: a pooling that there is not or that this model has no queries for, more queries than it has, or
+                a window without text to take the mean of.
         """
         is_query = context_input_ids == self.config.query_token_id
         if context_attention_mask is None:
             # Without a mask transformers takes positions that do not rise by one for packed sequences.
             context_attention_mask = torch.ones_like(context_input_ids)
-        if context_position_ids is None:
-            context_position_ids = context_positions(
-                is_query, context_attention_mask.bool(), self.config.latent_position_layout
-            )
-        inputs_embeds = self.encoder.get_input_embeddings()(context_input_ids.masked_fill(is_query, 0))
+        pooling = self.config.pooling if pooling is None else pooling
+        if pooling not in POOLINGS or (pooling == "queries" and self.context_queries is None):
+            raise ValueError(f"This model has no pooling {pooling!r}; it was trained with {self.config.pooling!r}.")
+        encode = self._states_at_queries if pooling == "queries" else self._means_of_text
+        return self.projector(encode(context_input_ids, is_query, context_attention_mask, context_position_ids))
+
+    def _states_at_queries(self, ids, is_query, attention_mask, position_ids):
+        """The encoder's states, `[latents, D_enc]`, at queries in the place of their placeholders."""
+        inputs_embeds = self.encoder.get_input_embeddings()(ids.masked_fill(is_query, 0))
         if self.config.num_queries == 1:
             # Looked up, not read from the weight, which ZeRO-3 and FSDP only gather when the module is called.
             queries = self.context_queries(is_query.new_zeros((), dtype=torch.long)).to(inputs_embeds.dtype)
@@ -193,13 +206,26 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
                 )
             queries = self.context_queries(index).to(inputs_embeds.dtype)
             inputs_embeds = inputs_embeds.masked_scatter(is_query.unsqueeze(-1), queries)
-        hidden_states = self.encoder(
-            inputs_embeds=inputs_embeds,
-            attention_mask=context_attention_mask,
-            position_ids=context_position_ids,
-            use_cache=False,
+        return self._encoder_states(inputs_embeds, is_query, attention_mask, position_ids)[is_query]
+
+    def _means_of_text(self, ids, is_query, attention_mask, position_ids):
+        """The means, `[latents, D_enc]`, of the encoder's states over stretches of the text, which it reads alone."""
+        counts = is_query.sum(-1)
+        # Where windows have equally many latents, which is what is trained, no placeholder is left to be encoded.
+        columns = ~is_query.all(0)
+        ids, is_query, attention_mask = (each[:, columns] for each in (ids, is_query, attention_mask))
+        attention_mask = attention_mask.masked_fill(is_query, 0)
+        position_ids = None if position_ids is None else position_ids[:, columns]
+        inputs_embeds = self.encoder.get_input_embeddings()(ids.masked_fill(is_query, 0))
+        states = self._encoder_states(inputs_embeds, is_query, attention_mask, position_ids)
+        return mean_pool(states, attention_mask.bool(), counts)
+
+    def _encoder_states(self, inputs_embeds, is_query, attention_mask, position_ids):
+        if position_ids is None:
+            position_ids = context_positions(is_query, attention_mask.bool(), self.config.latent_position_layout)
+        return self.encoder(
+            inputs_embeds=inputs_embeds, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
         ).last_hidden_state
-        return self.projector(hidden_states[is_query])
 
     def embed_prompt(self, input_ids, latents=None):
         """

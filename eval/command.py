@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -53,7 +54,11 @@ def run(name, args):
     model = load_model(args.model, args.device, args.dtype)
     options = Options(model.config.window if args.window is None else args.window, args.batch_size, args.steps)
     examples, more = suite.prepare(args, pages, model, counter, options.window)
-    check_segmenter(example.page.text for example in examples)
+    if suite.methods:
+        methods, depends_on = suite.methods(args, model, examples)
+    else:
+        methods, depends_on = {each: METHODS[each] for each in args.methods}, {}
+        check_segmenter(example.page.text for example in examples)
     own = {key: value for key, value in vars(args).items() if key in suite_options(suite)}
     header = {
         "suite": name,
@@ -62,7 +67,8 @@ def run(name, args):
         "data": data,
         "left_out": left_out + more,
         "options": {**asdict(options), **own, "limit": args.limit, "device": args.device, "dtype": args.dtype},
-        "methods": list(dict.fromkeys(args.methods)),
+        **depends_on,
+        "methods": list(methods),
         "versions": {"c3": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
     }
     # As it comes back from the file.
@@ -71,12 +77,12 @@ def run(name, args):
     result = {**header, "n_examples": len(examples) * len(header["methods"]), "examples": rows, "timing": seconds}
     for line in header["left_out"]:
         print(f"{name}: left out: {line}", file=sys.stderr)
-    for method in header["methods"]:
-        _measure(suite, method, model, examples, options, result, path, args.leave_out_texts)
+    for method, function in methods.items():
+        _measure(suite, method, function, model, examples, options, result, path, args.leave_out_texts)
     return result
 
 
-def _measure(suite, method, model, examples, options, result, path, leave_out_texts):
+def _measure(suite, method, function, model, examples, options, result, path, leave_out_texts):
     rows = result["examples"]
     finished = {(row["method"], row["setting"], row["group"], row["id"]) for row in rows}
     with tqdm(total=len(examples), desc=method, unit="text") as bar:
@@ -84,12 +90,13 @@ def _measure(suite, method, model, examples, options, result, path, leave_out_te
         for chunk in chunks(examples, CHUNK_BATCHES * options.batch_size):
             if not all(example.key(method) in finished for example in chunk):
                 started = time.perf_counter()
-                outputs = METHODS[method](model, chunk, options)
+                outputs = function(model, chunk, options)
                 seconds = time.perf_counter() - started
                 for example, output in zip(chunk, outputs, strict=True):
-                    row = result_row(method, example, output, suite.measure)
+                    make_row = suite.row or partial(result_row, measure=suite.measure)
+                    row = make_row(method, example, output)
                     if leave_out_texts:
-                        del row["output"]
+                        row.pop("output", None)
                     rows.append(row)
                 result["timing"][method] = result["timing"].get(method, 0) + seconds
                 if path:
@@ -116,7 +123,6 @@ def _parser(prog):
         "en_page_ocr.json, or `fox` to fetch it from the Hub",
     )
     shared.add_argument("--output", type=Path, metavar="DIR", help="folder of the results; is made if need be")
-    shared.add_argument("--methods", nargs="+", choices=list(METHODS), default=["c3"], help="default c3, the model")
     shared.add_argument("--count-with", metavar="PATH_OR_ID", help="tokenizer of the ratios; default the model's own")
     shared.add_argument("--leave-out-texts", action="store_true", help="keep what came back out of the JSON file")
     shared.add_argument("--limit", type=positive, help="read the first so many pages of each file only")
@@ -125,11 +131,14 @@ def _parser(prog):
     shared.add_argument("--steps", type=positive, default=200, help="steps of optimised-latents (default 200)")
     shared.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     shared.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="default float32 on a CPU")
+    of_methods = argparse.ArgumentParser(add_help=False)
+    of_methods.add_argument("--methods", nargs="+", choices=list(METHODS), default=["c3"], help="default c3, the model")
     commands = parser.add_subparsers(dest="suite", metavar="SUITE", required=True)
     for name, suite in SUITES.items():
-        command = commands.add_parser(name, help=suite.summary, description=suite.summary, parents=[shared])
+        parents = [shared] if suite.methods else [shared, of_methods]
+        command = commands.add_parser(name, help=suite.summary, description=suite.summary, parents=parents)
         suite.add_arguments(command)
-    commands.add_parser("all", help="every suite with its own defaults", parents=[shared])
+    commands.add_parser("all", help="every suite with its own defaults", parents=[shared, of_methods])
     return parser
 
 

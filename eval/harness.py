@@ -57,6 +57,10 @@ class Suite:
         report: `(result) -> str`, Markdown.
         draw: `(result, path without ending) -> None`, writes the figure as PNG and SVG.
         measure: `(text, output) -> dict`, further fields of a row.
+        methods: `(args, model, examples) -> (dict, dict)`: the suite's own methods by name, in place of those of
+            `baselines/`, and what more the numbers depend on, for the head of the result file.
+        row: `(method, example, output) -> dict`, the row of what such a method makes of an example; by default
+            `result_row`.
         default_count_with: Hub id of the tokenizer of the ratios; None for the model's own.
         needs_data: whether there is nothing to measure without pages.
     """
@@ -67,6 +71,8 @@ class Suite:
     report: Callable
     draw: Callable
     measure: Callable | None = None
+    methods: Callable | None = None
+    row: Callable | None = None
     default_count_with: str | None = None
     needs_data: bool = True
 

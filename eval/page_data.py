@@ -84,9 +84,13 @@ def count_page(page, model, counter, window):
     except ValueError as error:
         raise ValueError(f"page {page.id}: {error}") from None
     own = sum(len(each.context_ids) for each in windows)
-    options = {"add_special_tokens": False, "split_special_tokens": True, "verbose": False}
-    counted = own if counter is None else len(counter(page.text, **options)["input_ids"])
+    counted = own if counter is None else len(plain_ids(counter, page.text))
     return replace(page, counted_tokens=counted, own_tokens=own, windows=len(windows))
+
+
+def plain_ids(tokenizer, text):
+    """Ids of a text, `list[int]`, all of it as text: special tokens are neither recognised nor added."""
+    return tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
 
 
 def wanted_latents(page, ratio):

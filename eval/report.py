@@ -46,15 +46,19 @@ def markdown_table(header, rows):
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def describe(result):
-    """The first lines of a report: model, data, tokenizer of the ratios, what was left out."""
+PRECISION = (
+    "Precision is 1 - normalised edit distance over characters; in brackets its 95 % bootstrap interval over texts."
+)
+
+
+def describe(result, manner="greedy and free-running", measured=PRECISION):
+    """The first lines of a report: model, data, tokenizer of the ratios, what was measured, what was left out."""
     counter = result["counted_with"]
     unit = f"tokens of {counter['name']}" if counter else "the model's own tokens"
     model, files = result["model"], ", ".join(each["name"] for each in result["data"]) or "none, all texts generated"
     lines = [
-        f"Suite `{result['suite']}`, model {model['model_name']} (weights {model['weights_fingerprint']}), greedy and "
-        f"free-running; pages: {files}; ratios count {unit}. Precision is 1 - normalised edit distance over "
-        "characters; in brackets its 95 % bootstrap interval over texts."
+        f"Suite `{result['suite']}`, model {model['model_name']} (weights {model['weights_fingerprint']}), {manner}; "
+        f"pages: {files}; ratios count {unit}. {measured}"
     ]
     lines += [f"Left out: {line}." for line in result["left_out"]]
     return "\n\n".join(lines)

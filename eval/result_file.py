@@ -59,6 +59,12 @@ def read_examples(path, header):
     return (list(found["examples"]), dict(found["timing"])) if found else ([], {})
 
 
+def read_runs(path, header):
+    """The training runs, `list[dict]`, that a comparison with the same header has finished; errors as above."""
+    found = _read_matching(path, header, ("runs",))
+    return list(found["runs"]) if found else []
+
+
 def write_json(path, content):
     """Writes a JSON file, complete or not at all."""
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)

@@ -6,6 +6,7 @@ that follow from a seed alone, and pages made over.
 import random
 import string
 
+from .page_data import plain_ids
 from .words import is_chinese
 
 _SYLLABLES = "ba ce di fo gu ka le mi no pu ra se ti vo zu".split()
@@ -143,7 +144,7 @@ def cut_tokens(tokenizer, text, length):
     The start of a text, of `length` of its tokens, or of the few more that a whole character takes. None if the text is
     shorter.
     """
-    ids = tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False)["input_ids"]
+    ids = plain_ids(tokenizer, text)
     for end in range(length, len(ids) + 1):
         start = tokenizer.decode(ids[:end], clean_up_tokenization_spaces=False)
         if start and not start.endswith("\ufffd"):

@@ -1,5 +1,10 @@
 """The suites by name; to add one, write its file with a `SUITE` and register it here."""
 
-from . import forgetting, fox, robustness
+from . import forgetting, fox, retention, robustness
 
-SUITES = {"fox": fox.SUITE, "forgetting": forgetting.SUITE, "robustness": robustness.SUITE}
+SUITES = {
+    "fox": fox.SUITE,
+    "forgetting": forgetting.SUITE,
+    "robustness": robustness.SUITE,
+    "retention": retention.SUITE,
+}

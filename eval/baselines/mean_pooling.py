@@ -1,0 +1,43 @@
+"""
+Mean pooling of the encoder's states, as Latent Context Language Models do (LCLM, arXiv 2606.09659): latent i of N is
+the mean of the states of the i-th of N stretches of a window's text, see `pooling_c3.py`.
+
+It does itself justice only with a model that was trained with it (`pooling: mean` in its recipe), where it is the same
+as `c3`. For a model that was trained with queries it is the untrained baseline: the encoder never learned to leave a
+stretch of text in the mean of its states, and the decoder never learned to read one.
+"""
+
+import copy
+
+import torch
+
+from c3 import C3Latents
+from c3.configuration_c3 import PLAIN_CONTEXT_TEMPLATE
+
+from ..page_data import own_ratio
+from .c3 import expand_examples
+
+
+def reconstruct_with_mean_pooling(model, examples, options):
+    # Whatever stands around a text in the encoder's input is left out: the means are of text alone.
+    processor = copy.copy(model.processor)
+    processor.context_template = PLAIN_CONTEXT_TEMPLATE
+    return expand_examples(model, [_compress(model, processor, each, options) for each in examples], options)
+
+
+@torch.no_grad()
+def _compress(model, processor, example, options):
+    """As `C3Model.compress`, but pooled: `C3Latents` of one text."""
+    plan = processor.plan(example.page.text, ratio=own_ratio(example.page, example.latents), window=options.window)
+    values = []
+    for start in range(0, len(plan), options.batch_size):
+        chosen = plan[start : start + options.batch_size]
+        batch = processor.context_inputs([window.context_ids for window, _ in chosen], [n for _, n in chosen])
+        values.append(model.encode_context(**batch.to(model.device), pooling="mean"))
+    return C3Latents(
+        values=torch.cat(values),
+        latent_lengths=torch.tensor([n for _, n in plan]),
+        text_lengths=torch.tensor([len(window.text_ids) for window, _ in plan]),
+        window_counts=torch.tensor([len(plan)]),
+        provenance=model.latent_provenance(),
+    )

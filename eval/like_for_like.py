@@ -1,0 +1,239 @@
+"""
+Ways to make latents, like for like: the same small model trained on the same batches, differing in one setting.
+
+    python -m c3.eval.like_for_like --data PAGES --output eval/results [key=value …]
+
+Appended queries (C3, arXiv 2511.15244), queries at uniform positions, and mean pooling (LCLM, arXiv 2606.09659), each
+trained by one recipe (configs/c3_like_for_like.yaml) from several seeds and measured free-running, on windows of the
+recipe's validation data and on whole pages. Writes like_for_like.json, .md, .png and .svg. Finished runs in the JSON
+are not trained again, and a run that was interrupted goes on from its last checkpoint.
+"""
+
+import argparse
+import hashlib
+import json
+import statistics
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import transformers
+from tqdm.auto import tqdm
+
+from c3 import __version__
+
+from ..training.build import make_tokenizer
+from ..training.parts import count_parameters
+from ..training.recipe_file import load_recipe
+from ..training.run import LOG, plain, train
+from ..training.validation import validation_windows
+from .free_running import free_running_scores
+from .page_data import read_pages
+from .pages import load_model, positive
+from .report import check_figures, distinct, markdown_table, new_figure, save_figure, select
+from .result_file import read_runs, write_json
+
+NAME = "like_for_like"
+RECIPE = Path(__file__).parents[1] / "configs" / "c3_like_for_like.yaml"
+# What differs from one to the next; everything else is the recipe's.
+LAYOUTS = {
+    "appended queries": {"latent_position_layout": "appended", "pooling": "queries"},
+    "uniform queries": {"latent_position_layout": "uniform", "pooling": "queries"},
+    "mean pooling": {"latent_position_layout": "uniform", "pooling": "mean"},
+}
+
+
+def run(args):
+    """
+    Trains and measures what is not yet in the output file.
+
+    Returns: `dict`, the result as it is in the file: `runs` holds a `dict` for each layout and seed.
+
+    Raises: `OSError`, `ValueError` saying in one line what is wrong.
+    """
+    recipe = load_recipe(args.recipe, args.overrides)
+    if not recipe.model or not recipe.evaluation or recipe.stages:
+        raise ValueError(f"{args.recipe}: a comparison needs `model`, `evaluation` and no stages")
+    pages, empty = read_pages(args.data, args.limit)
+    texts = {"validation": None, "pages": [page.text for page in pages]}
+    header = {
+        "comparison": LAYOUTS,
+        "recipe": _portable(plain(recipe)),
+        "seeds": args.seeds,
+        "ratios": recipe.evaluation["ratios"],
+        "validation_windows": args.windows,
+        "data": {
+            "file": args.data.name,
+            "sha256": hashlib.sha256(args.data.read_bytes()).hexdigest(),
+            "n_pages": len(pages),
+            "empty_pages": empty,
+        },
+        "versions": {"c3": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+    }
+    # As it comes back from the file.
+    header = json.loads(json.dumps(header))
+    path = args.output / f"{NAME}.json"
+    runs = read_runs(path, header)
+    finished = {(each["layout"], each["seed"]) for each in runs}
+    # One tokenizer for all, so that precision counts the same tokens.
+    make_tokenizer(recipe)
+    tokenizer = recipe.tokenizer if isinstance(recipe.tokenizer, str) else str(Path(recipe.output_dir) / "tokenizer")
+    # All layouts of a seed before the next seed: what is there after an interruption can be compared.
+    wanted = [(layout, seed) for seed in args.seeds for layout in LAYOUTS]
+    for layout, seed in tqdm(wanted, desc="Runs", unit="run"):
+        if (layout, seed) in finished:
+            continue
+        folder = Path(recipe.output_dir) / f"{layout.replace(' ', '_')}_{seed}"
+        each = replace(
+            recipe,
+            output_dir=str(folder),
+            tokenizer=tokenizer,
+            model=recipe.model | LAYOUTS[layout],
+            training=recipe.training | {"seed": seed},
+        )
+        final = train(each)
+        # The next model compiles anew; beside this one's code it would be taken for a change of shapes.
+        torch.compiler.reset()
+        model = load_model(str(final), args.device, "float32")
+        if texts["validation"] is None:
+            windows = recipe.evaluation | {"windows": args.windows}
+            texts["validation"] = validation_windows(replace(each, evaluation=windows), model.processor)
+        runs.append({"layout": layout, "seed": seed} | _measured(model, texts, folder, header["ratios"]))
+        write_json(path, {**header, "runs": runs})
+    return {**header, "runs": runs}
+
+
+def _portable(recipe):
+    """A recipe as keys and values, with the names of its data files instead of paths of this machine."""
+    for name in ("train_data", "validation_data"):
+        recipe[name] = [source | {"path": Path(source["path"]).name} for source in recipe[name]]
+    return {name: value for name, value in recipe.items() if name != "output_dir"}
+
+
+def _measured(model, texts, folder, ratios):
+    log = json.loads((folder / LOG).read_text(encoding="utf-8"))
+    found = {}
+    for name, each in texts.items():
+        scores = free_running_scores(model, each, ratios, batch_size=64)
+        found[name] = {
+            f"{ratio:g}": {
+                "texts": len(values),
+                "precision": statistics.fmean(values),
+                "exact_share": sum(value == 1 for value in values) / len(values),
+            }
+            for ratio, values in scores.items()
+        }
+    precisions = {f"{ratio:g}": f"eval_precision_{ratio:g}x" for ratio in ratios}
+    return {
+        "steps": max(entry["step"] for entry in log),
+        "tokens": max(entry["num_input_tokens_seen"] for entry in log),
+        "seconds": max(entry["seconds"] for entry in log),
+        "parameters": sum(total for total, _ in count_parameters(model).values()),
+        "weights_fingerprint": model.latent_provenance().weights_fingerprint,
+        **found,
+        "losses": [[entry["step"], entry["loss"]] for entry in log if "loss" in entry],
+        "curve": [
+            {"step": entry["step"], "precision": {ratio: entry[key] for ratio, key in precisions.items()}}
+            for entry in log
+            if precisions and all(key in entry for key in precisions.values())
+        ],
+    }
+
+
+def spread(values, digits=1):
+    """Mean of the seeds and, in brackets, the lowest and the highest, in per cent."""
+    low, high = min(values), max(values)
+    return f"{statistics.fmean(values):.{digits}%} ({low:.{digits}%} to {high:.{digits}%})"
+
+
+def report(result):
+    """The result as Markdown."""
+    runs, data = result["runs"], result["data"]
+    first = runs[0]
+    parts = [
+        "## Like for like",
+        f"{first['steps']} steps of about {first['tokens'] // first['steps']} tokens each, "
+        f"{len(result['seeds'])} seeds; free-running, ratios in the models' own tokens. Precision is 1 - normalised "
+        "edit distance over characters: the mean over the seeds, and in brackets the lowest and the highest.",
+    ]
+    for name, described in (
+        ("validation", f"{first['validation'][next(iter(first['validation']))]['texts']} windows of validation text"),
+        ("pages", f"{data['n_pages']} whole pages of {data['file']}"),
+    ):
+        header = ["latents", "seeds", *(f"{ratio:g}x" for ratio in result["ratios"])]
+        header += [f"exact at {ratio:g}x" for ratio in result["ratios"]]
+        table = []
+        for layout in distinct(runs, "layout"):
+            chosen = select(runs, layout=layout)
+            cells = [
+                spread([each[name][f"{ratio:g}"][score] for each in chosen])
+                for score in ("precision", "exact_share")
+                for ratio in result["ratios"]
+            ]
+            table.append([layout, len(chosen), *cells])
+        parts += [f"### {described}", markdown_table(header, table)]
+    header = ["latents", "seed", "parameters", "tokens", "seconds", "last training loss"]
+    table = [
+        [each["layout"], each["seed"], each["parameters"], each["tokens"], f"{each['seconds']:.0f}", _last_loss(each)]
+        for each in sorted(runs, key=lambda each: (list(LAYOUTS).index(each["layout"]), each["seed"]))
+    ]
+    parts += ["### Runs", markdown_table(header, table)]
+    parts.append("Seconds are of the clock, with the evaluations while training.")
+    return "\n\n".join(parts)
+
+
+def _last_loss(each):
+    return f"{each['losses'][-1][1]:.3f}" if each["losses"] else ""
+
+
+def draw(result, path):
+    """Free-running precision by step: a panel for each ratio, a colour for each layout, a thin line for each seed."""
+    figure, panels = new_figure(1, len(result["ratios"]), figsize=(6 * len(result["ratios"]), 4), sharey=True)
+    panels = [panels] if len(result["ratios"]) == 1 else panels
+    for axes, ratio in zip(panels, result["ratios"], strict=True):
+        for colour, layout in enumerate(LAYOUTS):
+            curves = [
+                {point["step"]: point["precision"][f"{ratio:g}"] for point in each["curve"]}
+                for each in select(result["runs"], layout=layout)
+            ]
+            if not curves:
+                continue
+            for curve in curves:
+                axes.plot(list(curve), list(curve.values()), color=f"C{colour}", linewidth=0.7, alpha=0.6)
+            steps = sorted(set.intersection(*map(set, curves)))
+            means = [statistics.fmean(curve[step] for curve in curves) for step in steps]
+            axes.plot(steps, means, color=f"C{colour}", linewidth=2, label=layout)
+        axes.set(title=f"{ratio:g}x", xlabel="step", ylim=(0, 1.02))
+    panels[0].set(ylabel="free-running precision (validation)")
+    panels[0].legend()
+    figure.tight_layout()
+    save_figure(figure, path)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m c3.eval.like_for_like", description=__doc__.strip().splitlines()[0]
+    )
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe, as for train_hf.py")
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="default configs/c3_like_for_like.yaml")
+    parser.add_argument("--data", required=True, type=Path, help="pages: .parquet or .jsonl with a column `text`")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the results")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--windows", type=positive, default=128, help="of validation text, at the end (default 128)")
+    parser.add_argument("--limit", type=positive, help="measure the first so many pages only")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    args = parser.parse_intermixed_args(argv)
+    try:
+        check_figures()
+        args.output.mkdir(parents=True, exist_ok=True)
+        result = run(args)
+        text = report(result)
+        (args.output / f"{NAME}.md").write_text(text + "\n", encoding="utf-8")
+        draw(result, args.output / NAME)
+        print(text)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"c3.eval.like_for_like: error: {' '.join(str(error).split())}") from error
+
+
+if __name__ == "__main__":
+    main()

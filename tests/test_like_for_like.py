@@ -1,0 +1,120 @@
+"""The comparison of ways to make latents, with runs of a few steps. Run: pytest tests/test_like_for_like.py"""
+
+import json
+import statistics
+
+import pytest
+import torch
+
+from c3 import C3Model
+from c3.eval import like_for_like
+from c3.eval.like_for_like import LAYOUTS, main, spread
+from c3.eval.metrics import precision
+from c3.training.recipe_file import load_recipe
+
+
+@pytest.fixture(scope="module")
+def arguments(training_folder):
+    pages = training_folder / "pages.jsonl"
+    pages.write_text('{"text": "It was the best of times."}\n{"text": "42 % of it"}', encoding="utf-8")
+    overrides = [f"output_dir={training_folder / 'comparison'}", "training.max_steps=4", "evaluation.ratios=[4, 6]"]
+    overrides += ["curriculum=[{until: 1.0, windows: [32], ratios: [4, 8]}]"]
+    options = ["--recipe", training_folder / "recipe.yaml", "--data", pages, "--seeds", "3", "4", "--windows", "3"]
+    return list(map(str, [*overrides, *options, "--device", "cpu"]))
+
+
+@pytest.fixture(scope="module")
+def finished(arguments, training_folder):
+    """Folder of the results; interrupted after two of the six runs, and gone on with."""
+    output = training_folder / "results"
+    trained, train = [], like_for_like.train
+
+    def interrupted(recipe):
+        trained.append(recipe)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return train(recipe)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(like_for_like, "train", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            main([*arguments, "--output", str(output)])
+        before = json.loads((output / "like_for_like.json").read_text(encoding="utf-8"))
+        main([*arguments, "--output", str(output)])
+    assert len(before["runs"]) == 2 and len(trained) == 3 + 4
+    return output, trained
+
+
+def test_all_runs_differ_in_one_setting(finished):
+    _, trained = finished
+    del trained[2]
+    assert [each.training["seed"] for each in trained] == [3, 3, 3, 4, 4, 4]
+    for each, layout in zip(trained, [*LAYOUTS] * 2, strict=True):
+        assert {key: each.model[key] for key in LAYOUTS[layout]} == LAYOUTS[layout]
+        for name in ("curriculum", "tokens_per_batch", "optimizer", "tokenizer", "objectives"):
+            assert getattr(each, name) == getattr(trained[0], name)
+        ours, theirs = ({k: v for k, v in run.model.items() if k not in LAYOUTS[layout]} for run in (each, trained[0]))
+        assert ours == theirs
+    assert len({each.output_dir for each in trained}) == 6
+
+
+def test_results(finished, arguments):
+    output, trained = finished
+    result = json.loads((output / "like_for_like.json").read_text(encoding="utf-8"))
+    assert [(run["layout"], run["seed"]) for run in result["runs"]] == [(n, s) for s in (3, 4) for n in LAYOUTS]
+    for run in result["runs"]:
+        assert run["steps"] == 4 and run["tokens"] > 0 and run["seconds"] > 0 and len(run["losses"]) == 4
+        assert [point["step"] for point in run["curve"]] == [4]
+        assert set(run["curve"][0]["precision"]) == set(run["pages"]) == set(run["validation"]) == {"4", "6"}
+        assert run["pages"]["4"]["texts"] == 2 and 0 <= run["pages"]["4"]["precision"] <= 1
+    queries = {run["layout"]: run["parameters"] for run in result["runs"]}
+    assert queries["appended queries"] - queries["mean pooling"] == 8 * 32
+    assert queries["uniform queries"] - queries["mean pooling"] == 32
+    # One of them again, from its folder.
+    model = C3Model.from_pretrained(f"{trained[-1].output_dir}/final", dtype=torch.float32)
+    texts = ["It was the best of times.", "42 % of it"]
+    back = model.expand(model.compress(texts, ratio=4))
+    wanted = result["runs"][-1]["pages"]["4"]
+    assert statistics.fmean(map(precision, texts, back)) == pytest.approx(wanted["precision"])
+    # No paths of this machine.
+    assert str(output.parent) not in (output / "like_for_like.json").read_text(encoding="utf-8")
+
+
+def test_report_figure_and_a_rerun(finished, arguments, monkeypatch, capsys):
+    output, _ = finished
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    assert set(before) == {f"like_for_like.{ending}" for ending in ("json", "md", "png", "svg")}
+    monkeypatch.setattr(like_for_like, "train", lambda recipe: pytest.fail("nothing is left to train"))
+    main([*arguments, "--output", str(output)])
+    assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+    report = capsys.readouterr().out
+    runs = json.loads(before["like_for_like.json"])["runs"]
+    chosen = [run["pages"]["6"]["precision"] for run in runs if run["layout"] == "mean pooling"]
+    assert spread(chosen) in report and report.count("| mean pooling |") == 4
+    with pytest.raises(SystemExit, match=r"another run \(.*seeds.* differ\): delete it or choose another --output"):
+        main([*arguments, "--seeds", "3", "--output", str(output)])
+
+
+def test_spread_by_hand():
+    assert spread([0.5, 0.75, 1.0]) == "75.0% (50.0% to 100.0%)"
+
+
+@pytest.mark.parametrize(
+    "changes, message",
+    [
+        (["training.max_steps=0"], "training.max_steps must be an integer of 1 or more"),
+        (["evaluation={}", "validation_data=[]", "training.eval_strategy=no"], "a comparison needs `model`, `eval"),
+        (["--data", "none.parquet"], "no such data file: none.parquet"),
+    ],
+)
+def test_errors(changes, message, arguments, tmp_path):
+    with pytest.raises(SystemExit, match=message):
+        main([*arguments, *changes, "--output", str(tmp_path / "out")])
+
+
+def test_the_shipped_recipe_takes_every_layout(monkeypatch):
+    monkeypatch.setattr("c3.training.recipe.check_source", lambda source: True)
+    for settings in LAYOUTS.values():
+        overrides = [f"model.{key}={value}" for key, value in settings.items()]
+        config = load_recipe(like_for_like.RECIPE, overrides).model_config(8192)
+        assert {key: getattr(config, key) for key in settings} == settings
