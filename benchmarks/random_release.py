@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from tqdm.auto import tqdm
 
-from c3 import C3Config, C3Model
+from c3 import C3Model
 from c3.authors_layout_c3 import (
     PARTS,
     WRAPPING_FIELDS,
@@ -90,7 +90,9 @@ def make_config(size):
     """The [`C3Config`] of one of `SIZES`, in the authors' terms."""
     encoder, decoder, num_latents = SIZES[size]
     first = decoder["vocab_size"] - len(SPECIAL_TOKENS)
-    wrapping = {name: first + SPECIAL_TOKENS.index(token) for name, token in zip(WRAPPING_FIELDS, WRAPPING, strict=True)}
+    wrapping = {
+        name: first + SPECIAL_TOKENS.index(token) for name, token in zip(WRAPPING_FIELDS, WRAPPING, strict=True)
+    }
     widths = {"latent_token_len": num_latents, "contexts_compression_llm_hidden_size": encoder["hidden_size"]}
     return config_from_authors(SHARED | decoder | widths | wrapping, SHARED | encoder)
 
