@@ -14,13 +14,17 @@ import operator
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 
 import torch
 
 from .models import make_model
 from .texts import make_text
+
+# Text tokens of the windows that are expanded: the default checkpoint's, and as many with any other.
+WINDOW_TOKENS = 64
 
 
 @dataclass(frozen=True)
@@ -78,8 +82,7 @@ class Setup:
     warm_up: int = 1
     smoke: bool = False
     long: bool = False
-    text_file: object = None
-    notes: list = field(default_factory=list)
+    text_file: Path | None = None
 
     @cached_property
     def model(self):
@@ -91,14 +94,25 @@ class Setup:
         return make_text(characters, self.text_file)
 
     def tokens(self, count):
-        """So many token ids of that prose, `list[int]`."""
-        return self.model.processor.encode(self.text(8 * count))[:count]
+        """So many token ids of that prose, `list[int]`, which are also the ids of their own text."""
+        processor = self.model.processor
+        ids = processor.encode(self.text(8 * count))
+        for start in range(len(ids) - count):
+            chosen = ids[start : start + count]
+            if processor.encode(processor.decode(chosen)) == chosen:
+                return chosen
+        raise ValueError(f"no {count} tokens of the text stand for themselves: give a longer one")
 
     def latents(self, tokens, ratio, window=None):
-        """Latents of a text of exactly so many tokens, in windows of as many as the model or `window` allows."""
+        """[`C3Latents`] of a text of so many tokens, in windows of the model's length or of `window` tokens."""
         text = self.model.processor.decode(self.tokens(tokens))
-        window = min(window or self.model.config.window, self.model.config.window)
         return self.model.compress(text, ratio=ratio, window=window, batch_size=64, show_progress=False)
+
+    def windows(self, count, ratio):
+        """[`C3Latents`] of so many texts of one window each."""
+        length = self.pick(WINDOW_TOKENS, 16)
+        latents = self.latents(count * length, ratio, length)
+        return replace(latents, window_counts=torch.ones(latents.num_windows, dtype=torch.long))
 
     def pick(self, full, smoke):
         """A size: the first, or the second in a smoke run."""

@@ -57,7 +57,7 @@ def _line(name, row, result):
 
 def _quantity(value, unit):
     if unit == "s":
-        return f"{value:.2f} s" if value >= 1 else f"{value * 1e3:.3g} ms"
+        return f"{value:.2f} s" if abs(value) >= 1 else f"{value * 1e3:.3g} ms"
     if unit == "B":
         return f"{value / 1e6:,.1f} MB"
     if unit == "equal":
