@@ -25,43 +25,15 @@ from c3.authors_layout_c3 import (
 from c3.qwen_tokenizer_c3 import RANKS_FILE, SPECIAL_TOKENS
 from c3.tensor_files_c3 import MAX_SHARD_BYTES, write_tensors
 
+from .models import QWEN_1_5B, QWEN_3B, TINY
+
 ROOT = Path(__file__).parents[1]
 WRAPPING = ("<img>", "</img>", "<imgpad>")
-SHARED = {
-    "rms_norm_eps": 1e-6,
-    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
-    "tie_word_embeddings": True,
-}
-# config.json of Qwen/Qwen2.5-1.5B and Qwen/Qwen2.5-3B, with the vocabularies of the authors' release.
-QWEN_1_5B = {
-    "hidden_size": 1536,
-    "intermediate_size": 8960,
-    "num_hidden_layers": 28,
-    "num_attention_heads": 12,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 32768,
-    "vocab_size": 151936,
-}
-QWEN_3B = QWEN_1_5B | {
-    "hidden_size": 2048,
-    "intermediate_size": 11008,
-    "num_hidden_layers": 36,
-    "num_attention_heads": 16,
-    "vocab_size": 151860,
-}
-TINY = {
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "max_position_embeddings": 2048,
-    "vocab_size": 1250,
-}
-# Encoder, decoder, latents.
+TIED = {"rms_norm_eps": 1e-6, "tie_word_embeddings": True}
+# Encoder, decoder, latents. The vocabularies are those of the authors' release.
 SIZES = {
-    "qwen2.5-1.5b+3b": (QWEN_1_5B, QWEN_3B, 32),
-    "tiny": (TINY, TINY | {"hidden_size": 96, "vocab_size": 1217}, 32),
+    "qwen2.5-1.5b+3b": (QWEN_1_5B, QWEN_3B | {"vocab_size": 151860}, 32),
+    "tiny": (TINY | {"vocab_size": 1250}, TINY | {"hidden_size": 48, "vocab_size": 1217}, 32),
 }
 
 
@@ -94,7 +66,7 @@ def make_config(size):
         name: first + SPECIAL_TOKENS.index(token) for name, token in zip(WRAPPING_FIELDS, WRAPPING, strict=True)
     }
     widths = {"latent_token_len": num_latents, "contexts_compression_llm_hidden_size": encoder["hidden_size"]}
-    return config_from_authors(SHARED | decoder | widths | wrapping, SHARED | encoder)
+    return config_from_authors(TIED | decoder | widths | wrapping, TIED | encoder)
 
 
 def tensor_shapes(config):
