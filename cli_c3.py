@@ -1,4 +1,4 @@
-"""The command line: `c3 demo`, `compress`, `expand`, `info`, `generate`, `convert` and `eval`.
+"""The command line: `c3 demo`, `compress`, `expand`, `info`, `generate`, `convert`, `eval` and `bench`.
 
 Results go to standard output, progress to standard error. Exit codes: 0; 2 with one line on standard error for what the
 caller can put right; 1 for anything unforeseen; 130 when interrupted; 141 when standard output was closed.
@@ -31,9 +31,8 @@ def main(argv=None):
     try:
         try:
             argv = sys.argv[1:] if argv is None else list(argv)
-            if argv[:1] == ["eval"]:
-                # It has a parser of its own, with a command for each suite.
-                code = run_eval(argv[1:])
+            if argv[:1] and argv[0] in OWN_PARSERS:
+                code = OWN_PARSERS[argv[0]](argv[1:])
             else:
                 args = _parser().parse_args(argv)
                 debug = args.debug
@@ -175,6 +174,16 @@ def run_eval(argv):
 
     evaluate(argv, "c3 eval")
     return 0
+
+
+def run_bench(argv):
+    from .benchmarks.command import bench
+
+    return bench(argv, "c3 bench")
+
+
+# Commands whose options are known only once torch is imported.
+OWN_PARSERS = {"eval": run_eval, "bench": run_bench}
 
 
 def _facts(latents):
@@ -319,8 +328,9 @@ def _parser():
     convert.add_argument("output", metavar="OUTPUT", help="folder to make; only an empty one may be there")
     convert.add_argument("--to-authors", action="store_true", help="from this package's layout to the authors'")
 
-    # For the list of commands; see `main`.
+    # For the list of commands; see `OWN_PARSERS`.
     commands.add_parser("eval", help="measure a checkpoint: fox, forgetting, robustness or all of them", add_help=False)
+    commands.add_parser("bench", help="measure speed and memory against stated baselines", add_help=False)
     return parser
 
 

@@ -436,7 +436,7 @@ class CompressionMixin:
             config = self.config.to_dict()
             fingerprints = (
                 fingerprint_config({name: config[name] for name in self._fingerprinted_fields()}),
-                fingerprint_tensors({name: _rounded(p) for name, p in parameters.items()}),
+                fingerprint_tensors({name: _local(p) for name, p in parameters.items()}, _rounded),
             )
             self._fingerprint_cache = (state, fingerprints)
         config_fingerprint, weights_fingerprint = self._fingerprint_cache[1]
@@ -466,11 +466,14 @@ class StopAtLengths(StoppingCriteria):
         return (self.lengths <= input_ids.shape[1]).to(input_ids.device)
 
 
-def _rounded(parameter):
+def _local(parameter):
+    """What this process has of a parameter: while FSDP trains only its share, whose latents are not kept."""
+    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
+
+
+def _rounded(weights):
     """Weights as they are in any dtype that they may be loaded in: bfloat16 precision, float16 range."""
-    # While FSDP trains, a process has only its share; such latents are for evaluation and are not kept.
-    values = parameter.to_local() if hasattr(parameter, "to_local") else parameter
-    values = values.detach().to(torch.bfloat16)
+    values = weights.to(torch.bfloat16)
     return torch.where(values.abs() < SMALLEST_NORMAL_FLOAT16, torch.zeros_like(values), values)
 
 

@@ -6,7 +6,8 @@ A latent context is only readable by the decoder that it was made for, so latent
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -19,6 +20,9 @@ VOLATILE_CONFIG_KEYS = frozenset(
     "_attn_implementation _commit_hash _name_or_path architectures attn_implementation auto_map dtype torch_dtype "
     "transformers_version use_cache".split()
 )
+
+# What was found for a tokenizer, as long as it lives: a vocabulary of 150 000 tokens takes most of a second.
+_TOKENIZERS = WeakKeyDictionary()
 
 
 def fingerprint_config(config: Mapping) -> str:
@@ -37,35 +41,51 @@ def fingerprint_config(config: Mapping) -> str:
     return _digest(_canonical_json(canonical(config)))
 
 
-def fingerprint_tensors(tensors: Mapping[str, torch.Tensor]) -> str:
+def fingerprint_tensors(
+    tensors: Mapping[str, torch.Tensor], prepare: Callable[[torch.Tensor], torch.Tensor] = torch.Tensor.detach
+) -> str:
     """Fingerprint of named tensors (`model.state_dict()`): SHA-256 over names, dtypes, shapes and raw bytes.
 
     It depends neither on the device nor on the order of names. A tensor over `FULL_HASH_BYTES` (1 MiB) counts with a
     fixed sample: every k-th row of its first dimension and the last row, k chosen for about `SAMPLE_BYTES` (256 KiB).
     A training step that moves every row is noticed; an edit of a few rows of a large table may not be.
+
+    `prepare` changes a tensor value by value, for example to another dtype: the fingerprint is that of the tensors that
+    it would make, but it is given the samples only.
     """
     sha = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach()
-        sha.update(_canonical_json([name, str(tensor.dtype), list(tensor.shape)]))
-        size = tensor.numel() * tensor.element_size()
+        dtype = prepare(tensor.new_empty(0)).dtype
+        sha.update(_canonical_json([name, str(dtype), list(tensor.shape)]))
+        size = tensor.numel() * dtype.itemsize
         if size > FULL_HASH_BYTES:
             tensor = torch.cat([tensor[:: -(-size // SAMPLE_BYTES)], tensor[-1:]])
         # As bytes, because NumPy has no bfloat16.
-        sha.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        sha.update(prepare(tensor).cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return sha.hexdigest()[:FINGERPRINT_DIGITS]
 
 
 def fingerprint_tokenizer(tokenizer) -> str:
     """Fingerprint of a tokenizer: of its `tokenizers` backend where there is one, else of its vocabulary.
 
-    Truncation and padding are left out of the backend: every call of a tokenizer may set them.
+    Truncation and padding are left out of the backend: every call of a tokenizer may set them. Asked again about the
+    same tokenizer it notices added tokens and other components, but not another model of as many tokens.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    if hasattr(backend, "to_str"):
+    if not hasattr(backend, "to_str"):
+        return _digest(_canonical_json(sorted(tokenizer.get_vocab().items())))
+    components = (backend.normalizer, backend.pre_tokenizer, backend.post_processor, backend.decoder)
+    known_by = (
+        backend.get_vocab_size(),
+        sorted((i, repr(token)) for i, token in backend.get_added_tokens_decoder().items()),
+        [component and component.__getstate__() for component in components],
+    )
+    if _TOKENIZERS.get(tokenizer, (None,))[0] != known_by:
         state = json.loads(backend.to_str())
-        return _digest(_canonical_json({k: v for k, v in state.items() if k not in ("truncation", "padding")}))
-    return _digest(_canonical_json(sorted(tokenizer.get_vocab().items())))
+        digest = _digest(_canonical_json({k: v for k, v in state.items() if k not in ("truncation", "padding")}))
+        _TOKENIZERS[tokenizer] = known_by, digest
+    return _TOKENIZERS[tokenizer][1]
 
 
 def _canonical_json(value) -> bytes:

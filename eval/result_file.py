@@ -17,12 +17,20 @@ def read_finished(path, header):
 
     Raises: `ValueError` for a file of something else, or of a run with another header.
     """
-    found = _read_matching(path, header, ("ratios", "timing"))
+    found = read_matching(path, header, ("ratios", "timing"))
     return (dict(found["ratios"]), dict(found["timing"])) if found else ({}, {})
 
 
-def _read_matching(path, header, fields):
-    """The content of a result file, None if there is none; `fields` are those that must be there."""
+def read_matching(path, header, fields):
+    """
+    The content of a result file, `dict`, or None if there is none.
+
+    Args:
+        path, header: as for `read_finished`.
+        fields: names of the objects and lists that must be there.
+
+    Raises: `ValueError`, as `read_finished`.
+    """
     if path is None or not path.exists():
         return None
     try:
@@ -55,7 +63,7 @@ def read_examples(path, header):
     The rows that a suite's run with the same header has already measured, and the seconds by method:
     `tuple[list[dict], dict]`; arguments and errors as in `read_finished`.
     """
-    found = _read_matching(path, header, ("examples", "timing"))
+    found = read_matching(path, header, ("examples", "timing"))
     return (list(found["examples"]), dict(found["timing"])) if found else ([], {})
 
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from c3 import fingerprints_c3
@@ -99,6 +99,20 @@ def test_sample_is_small(monkeypatch):
     assert sum(hashed) < fingerprints_c3.SAMPLE_BYTES + 4096
 
 
+def test_preparing_samples_is_sampling_what_was_prepared():
+    tensors = {"large": torch.randn(2000, 600), "small": torch.randn(7, 3), "scalar": torch.tensor(1.5)}
+    seen = []
+
+    def prepare(tensor):
+        seen.append(tensor.numel())
+        return tensor.to(torch.bfloat16).abs()
+
+    print_ = fingerprint_tensors(tensors, prepare)
+    assert print_ == fingerprint_tensors({name: tensor.to(torch.bfloat16).abs() for name, tensor in tensors.items()})
+    assert print_ != fingerprint_tensors(tensors)
+    assert max(seen) * 2 < 2 * fingerprints_c3.SAMPLE_BYTES
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_tensors_on_a_gpu():
     tensors = {"w": torch.randn(3000, 200), "b": torch.randn(7).bfloat16()}
@@ -124,6 +138,20 @@ def test_tokenizer(tmp_path):
     assert fingerprint_tokenizer(make_tokenizer(c=4)) != print_
     tokenizer.add_tokens(["<latent>"], special_tokens=True)
     assert fingerprint_tokenizer(tokenizer) != print_
+
+
+def test_a_tokenizer_is_read_once_until_it_changes(monkeypatch):
+    tokenizer, read = make_tokenizer(), []
+    loads = json.loads
+    monkeypatch.setattr(fingerprints_c3.json, "loads", lambda text: read.append(1) or loads(text))
+    prints = [fingerprint_tokenizer(tokenizer), fingerprint_tokenizer(tokenizer)]
+    assert len(read) == 1 and len(set(prints)) == 1
+    for attribute, value in (("pre_tokenizer", pre_tokenizers.WhitespaceSplit()), ("normalizer", normalizers.NFC())):
+        setattr(tokenizer.backend_tokenizer, attribute, value)
+        prints.append(fingerprint_tokenizer(tokenizer))
+    tokenizer.add_tokens(["a"], special_tokens=True)  # known to the vocabulary already
+    prints.append(fingerprint_tokenizer(tokenizer))
+    assert len(set(prints)) == 4
 
 
 def test_tokenizer_without_a_backend():

@@ -1,0 +1,166 @@
+"""
+Speed and memory of a C3 model, each as a ratio to a stated baseline within one run.
+
+    python -m benchmarks [--only NAME…] [--size mini|tiny|large] [--device DEVICE] [--output DIR]
+
+Measures the default checkpoint on the CPU in under ten minutes; `--device cuda --size large` measures random weights in
+the shapes of Qwen2.5-1.5B and Qwen2.5-3B. Writes DIR/results.json after each benchmark, and from it DIR/results.md (the
+table) and the figures. A run that was interrupted goes on where it stopped. `--list` says what there is.
+
+Exit code 1 where outputs that have to be equal are not; a ratio that is missed is reported, not an error.
+"""
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from c3.eval.pages import positive
+from c3.eval.report import check_figures
+from c3.eval.result_file import read_matching, write_json
+from c3.training.run_environment import describe_hardware, library_versions
+
+from .harness import Setup
+from .models import PACKAGE, SIZES
+from .registry import BENCHMARKS
+from .report import draw, insert_into, render
+
+DISAGREEING = 1
+RESULT_FILE = "results.json"
+
+
+def run(setup, names, path=None):
+    """
+    Runs what is not yet in the result file.
+
+    Args:
+        setup (`Setup`): sizes, device, runs.
+        names (`list[str]`): of `BENCHMARKS`.
+        path (`Path`, *optional*): the result file.
+
+    Returns: `dict`, the result as it is in the file.
+
+    Raises: `ValueError` for a result file of something else, or of a run with another header.
+    """
+    header = describe(setup)
+    result = read_matching(path, header, ("benchmarks",)) or {**header, "benchmarks": {}}
+    finished = result["benchmarks"]
+    with tqdm(total=len(names), unit="benchmark", disable=None) as bar:
+        for name in names:
+            bar.set_description(name)
+            if name not in finished:
+                started = time.perf_counter()
+                rows = BENCHMARKS[name].measure(setup)
+                finished[name] = {"rows": rows, "seconds": time.perf_counter() - started}
+                result["benchmarks"] = {each: finished[each] for each in BENCHMARKS if each in finished}
+                if path:
+                    write_json(path, result)
+            bar.update()
+    return result
+
+
+def describe(setup):
+    """Everything that the numbers depend on, `dict`; results of other machines, versions or code do not mix."""
+    import torch
+
+    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(PACKAGE.glob("*_c3.py"))))
+    text = setup.text_file and hashlib.sha256(Path(setup.text_file).read_bytes()).hexdigest()[:16]
+    return {
+        "size": setup.size,
+        "device": setup.device,
+        "dtype": setup.dtype,
+        "machine": {
+            "hardware": describe_hardware(setup.device.split(":")[0]),
+            "cores": os.cpu_count(),
+            "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        },
+        "threads": torch.get_num_threads(),
+        "versions": library_versions(),
+        "code": code.hexdigest()[:16],
+        "text": text,
+        "runs": setup.runs,
+        "warm_up": setup.warm_up,
+        "smoke": setup.smoke,
+        "long": setup.long,
+    }
+
+
+def checks_failed(result):
+    """Names of benchmarks whose outputs disagree, `list[str]`."""
+    return [
+        name
+        for name, each in result["benchmarks"].items()
+        if any(row.get("is_check") and not row["met"] for row in each["rows"])
+    ]
+
+
+def _parser(prog):
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--list", action="store_true", help="what there is, and stop")
+    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), metavar="NAME", help="these only")
+    parser.add_argument("--smoke", action="store_true", help="tiny, one run each: does all of it run, and agree?")
+    parser.add_argument("--size", choices=list(SIZES), help="default mini, the default checkpoint")
+    parser.add_argument("--device", default="cpu", help="default cpu")
+    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="default float32 on a CPU")
+    parser.add_argument("--threads", type=positive, help="of the CPU; default all cores")
+    parser.add_argument("--runs", type=positive, help="timed runs of each side, default 5")
+    parser.add_argument("--long", action="store_true", help="also what takes more than some minutes on a CPU")
+    parser.add_argument("--text", type=Path, metavar="FILE", help="prose to measure with; default the package's own")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results; is made if need be")
+    parser.add_argument(
+        "--write-into", type=Path, metavar="FILE", help="put the table between the markers of a Markdown file"
+    )
+    return parser
+
+
+def bench(argv, prog):
+    """Runs the command; returns its exit code. Raises `OSError`, `ValueError` saying in one line what is wrong."""
+    import torch
+
+    args = _parser(prog).parse_args(argv)
+    if args.list:
+        width = max(map(len, BENCHMARKS))
+        print("\n".join(f"{name:<{width}}  {each.summary}" for name, each in BENCHMARKS.items()))
+        return 0
+    if args.device.startswith("cuda") and not torch.cuda.is_available():
+        raise ValueError(f"--device {args.device}: there is no CUDA GPU here")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    setup = Setup(
+        size=args.size or ("tiny" if args.smoke else "mini"),
+        device=args.device,
+        dtype=args.dtype or ("float32" if args.device == "cpu" else "bfloat16"),
+        runs=args.runs or (1 if args.smoke else 5),
+        warm_up=0 if args.smoke else 1,
+        smoke=args.smoke,
+        long=args.long,
+        text_file=args.text,
+    )
+    if args.output:
+        check_figures()
+        args.output.mkdir(parents=True, exist_ok=True)
+    result = run(setup, args.only or list(BENCHMARKS), args.output and args.output / RESULT_FILE)
+    table = render(result)
+    print(table, flush=True)
+    if args.output:
+        (args.output / RESULT_FILE).with_suffix(".md").write_text(table + "\n", encoding="utf-8")
+        draw(result, args.output)
+    if args.write_into:
+        insert_into(args.write_into, table)
+    failed = checks_failed(result)
+    if failed:
+        print(f"outputs that have to be equal are not: {', '.join(failed)}", file=sys.stderr)
+    return DISAGREEING if failed else 0
+
+
+def main(argv=None):
+    try:
+        raise SystemExit(bench(sys.argv[1:] if argv is None else list(argv), "python -m benchmarks"))
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"benchmarks: error: {' '.join(str(error).split())}") from error

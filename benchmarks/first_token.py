@@ -1,0 +1,73 @@
+"""
+Time to the first token of `generate` from saved latents, reading the file included.
+
+Baseline: the same decoder's `generate` on the raw text, with the same prompt. Floor: what the FLOP count
+(`prefill_flops.py`) says of the two prefills, given for each length; at 16k tokens and 16x compression 10x is to be
+reached. The default checkpoint's decoder was made for 4096 positions: beyond them the raw text can be read for the
+time that it takes, not for the answer.
+"""
+
+import tempfile
+from pathlib import Path
+
+from c3 import C3Latents
+
+from .contexts import PROMPT, RATIO, context, context_lengths, generate_raw
+from .harness import Benchmark, at_least, check_row, ratio_row
+from .prefill_flops import prefill_flops
+
+JUDGED = 16384
+
+
+def measure(setup):
+    with tempfile.TemporaryDirectory() as folder:
+        return [row for length in context_lengths(setup) for row in _rows(setup, length, Path(folder) / "context.c3")]
+
+
+def _rows(setup, length, path):
+    model = setup.model
+    latents, ids = context(setup, length)
+    latents.save(path)
+    prompt = ids.shape[1] - length
+    outputs = []
+
+    def from_latents():
+        loaded = C3Latents.load(path, device=model.device)
+        outputs.append(model.generate(loaded, PROMPT, max_new_tokens=1, do_sample=False))
+
+    seconds = setup.alternate(from_latents, lambda: generate_raw(model, ids, max_new_tokens=1))
+    config = model.config.decoder_config
+    predicted = prefill_flops(config, ids.shape[1]) / prefill_flops(config, latents.num_latents + prompt)
+    row = ratio_row(
+        f"{length} tokens as {latents.num_latents} latents; the FLOP count says {predicted:.3g}x",
+        seconds,
+        "speed",
+        at_least(10) if length == JUDGED else None,
+        length=length,
+        predicted=predicted,
+    )
+    expected = model.generate(latents, PROMPT, max_new_tokens=1, do_sample=False)
+    equal = sum(each == expected for each in outputs) / len(outputs)
+    return [row, check_row(f"first token of {length} as from latents in memory", equal)]
+
+
+def draw(rows, path):
+    """Ratio by length, measured and predicted."""
+    from c3.eval.report import new_figure, save_figure
+
+    rows = [row for row in rows if "predicted" in row]
+    lengths = [row["length"] for row in rows]
+    figure, axes = new_figure(figsize=(6, 4))
+    values = [row["value"] for row in rows]
+    errors = [[abs(row["quartiles"][side] - row["value"]) for row in rows] for side in (0, 1)]
+    axes.errorbar(lengths, values, yerr=errors, marker="o", capsize=3, label="measured (median, quartiles)")
+    axes.plot(lengths, [row["predicted"] for row in rows], "--", label="FLOP count")
+    axes.set(xscale="log", yscale="log", xlabel="tokens of the context", ylabel=f"times faster than raw, at {RATIO}x")
+    axes.set_xticks(lengths, lengths)
+    axes.minorticks_off()
+    axes.legend()
+    figure.tight_layout()
+    save_figure(figure, path)
+
+
+BENCHMARK = Benchmark("generate: time to the first token from saved latents against the raw text", measure, draw)

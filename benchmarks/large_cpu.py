@@ -1,0 +1,143 @@
+"""
+A C3 of 1.5B + 3B on a CPU: converting, loading, compressing and reconstructing at true sizes, and what they cost.
+
+    python -m benchmarks.large_cpu [--size tiny] [--folder DIR [--stages write convert …]] [--output FILE]
+
+It writes a checkpoint of random weights in the layout of the authors' release (bfloat16, 9.3 GB), runs `c3 convert` on
+it and measures the model that comes out. What the weights and the words of the text are changes no time.
+
+Baselines:
+
+* Compressing against a bare forward pass of the encoder, a `Qwen2Model` without a cache, over as many positions: the
+  text's tokens, the queries and the two tokens around them. The limit is 1.05 times its time. The pass over the text's
+  tokens alone stands beside it.
+* The encoder as the authors' code runs it, a `Qwen2ForCausalLM` with logits at all positions, the hidden states of all
+  layers kept and a cache, against the part of our model that compresses.
+* Reconstruction against a loop of the bare decoder, a `Qwen2ForCausalLM` with its cache, over the same prompt.
+
+Times are taken in turn on the same weights in one process, and ratios are medians of the rounds'. Peak memory is the
+largest resident set of a process of its own with no more loaded than it needs; what is mapped of weights files counts.
+With --folder the weights and what each stage found stay there, and a later call goes on from it; without it they are
+deleted at the end.
+"""
+
+import argparse
+import shutil
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+from tqdm.auto import tqdm
+
+from c3.eval.pages import positive
+from c3.eval.result_file import read_matching, write_json
+
+from .command import describe
+from .harness import Setup
+from .large_stages import AUTHORS, CONVERTED, STAGES, Options
+from .random_release import SIZES, checkpoint_bytes
+from .report import render
+
+RESULT_FILE = "large_cpu.json"
+# Python with its libraries, activations, logits and a shard, beside the weights.
+SPARE_MEMORY = 2 << 30
+SPARE_DISK = 1 << 30
+
+
+def run(options, names=tuple(STAGES), path=None):
+    """
+    Runs the stages that are not yet in the result file.
+
+    Args:
+        options (`Options`): what to measure.
+        names (`list[str]`): of `STAGES`.
+        path (`Path`, *optional*): the result file.
+
+    Returns: `dict`, the result as it is in the file.
+
+    Raises: `ValueError` for too little disk or memory, or a result file of another run.
+    """
+    header = describe(Setup(size=options.size, dtype="bfloat16", runs=options.rounds, smoke=options.size == "tiny"))
+    header |= {"text_tokens": options.text_tokens, "new_tokens": options.new_tokens}
+    result = read_matching(path, header, ("benchmarks",)) or {**header, "benchmarks": {}}
+    finished = result["benchmarks"]
+    todo = [name for name in names if name not in finished]
+    if todo:
+        check_room(options, todo)
+    with tqdm(total=len(todo), unit="stage", disable=None) as bar:
+        for name in todo:
+            bar.set_description(name)
+            started = time.perf_counter()
+            rows = STAGES[name](options)
+            finished[name] = {"rows": rows, "seconds": time.perf_counter() - started}
+            result["benchmarks"] = finished = {each: finished[each] for each in STAGES if each in finished}
+            if path:
+                write_json(path, result)
+            bar.update()
+    return result
+
+
+def check_room(options, names):
+    """Raises `ValueError` unless the disk and the memory have room for the checkpoints and a model."""
+    weights = checkpoint_bytes(options.size)
+    copies = [folder for name, folder in (("write", AUTHORS), ("convert", CONVERTED)) if name in names]
+    held = sum(each.stat().st_size for copy in copies for each in (options.folder / copy).rglob("*.safetensors"))
+    for what, needed, free in (
+        (
+            f"disk in {options.folder}",
+            len(copies) * weights + SPARE_DISK - held,
+            shutil.disk_usage(options.folder).free,
+        ),
+        ("memory", weights + SPARE_MEMORY, psutil.virtual_memory().available),
+    ):
+        if needed > free:
+            raise ValueError(
+                f"too little {what}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; --size tiny "
+                "tries it all with little"
+            )
+    for name, folder in (("write", AUTHORS), ("convert", CONVERTED)):
+        if name not in names and not (options.folder / folder / "config.json").is_file():
+            raise ValueError(f"{options.folder} lacks {folder}: run the stage {name} first")
+
+
+@contextmanager
+def workplace(folder):
+    """The folder, made if need be, or one that is deleted at the end."""
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    with tempfile.TemporaryDirectory() as temporary:
+        yield Path(temporary)
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.large_cpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--size", choices=list(SIZES), default=next(iter(SIZES)))
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="keeps the weights and the results there")
+    parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES), metavar="NAME")
+    parser.add_argument(
+        "--tokenizer", type=Path, metavar="DIR", help="default: the repository's, filled up to Qwen's vocabulary"
+    )
+    parser.add_argument("--text-tokens", type=positive, default=1000)
+    parser.add_argument("--new-tokens", type=positive, default=32, help="reconstructed of them")
+    parser.add_argument("--runs", type=positive, default=3, help="timed rounds")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the JSON, too")
+    args = parser.parse_args(argv)
+    try:
+        with workplace(args.folder) as folder:
+            options = Options(folder, args.size, args.tokenizer, args.text_tokens, args.new_tokens, args.runs)
+            result = run(options, args.stages, folder / RESULT_FILE)
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"large_cpu: error: {' '.join(str(error).split())}") from error
+    print(render(result))
+    if args.output:
+        write_json(args.output, result)
+
+
+if __name__ == "__main__":
+    main()

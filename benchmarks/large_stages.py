@@ -1,0 +1,249 @@
+"""What `large_cpu` does and measures, stage by stage; what needs a process of its own gets one."""
+
+import os
+import shutil
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+import torch
+from transformers import AutoModel, DynamicCache
+
+from c3 import C3Latents
+from c3.authors_layout_c3 import ENCODER_FOLDER
+from c3.cli_c3 import main as run_command
+from c3.tensor_files_c3 import MAX_SHARD_BYTES
+
+from .encoder_variants import VARIANTS, as_the_authors, encoder_memory, plain_ids, with_head
+from .fresh_process import in_fresh_process, peak_memory
+from .harness import Setup, at_most, check_row, ratio_row, value_row
+from .random_release import checkpoint_bytes, make_config, write_random_release
+
+AUTHORS, CONVERTED = "authors", "converted"
+COMPRESS_LIMIT = 1.05
+# Windows that are reconstructed side by side.
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Options:
+    """
+    Args:
+        folder (`Path`): of the checkpoints.
+        size (`str`): of `random_release.SIZES`.
+        tokenizer (`Path`, *optional*): a folder with a tokenizer in place of the repository's.
+        text_tokens (`int`): of the text that is compressed.
+        new_tokens (`int`): that are reconstructed of it.
+        rounds (`int`): timed runs of each side.
+    """
+
+    folder: Path
+    size: str
+    tokenizer: Path | None = None
+    text_tokens: int = 1000
+    new_tokens: int = 32
+    rounds: int = 3
+
+
+# --------------------------------------------------------------------------------------------------------- the stages
+
+
+def write(options):
+    """The random checkpoint in the authors' layout."""
+    folder = options.folder / AUTHORS
+    shutil.rmtree(folder, ignore_errors=True)
+    seconds = in_fresh_process(_timed, write_random_release, folder, options.size, options.tokenizer)[0]
+    return [value_row("Writing random weights", seconds, "s", bytes=checkpoint_bytes(options.size))]
+
+
+def convert(options):
+    """`c3 convert` on it."""
+    target = options.folder / CONVERTED
+    shutil.rmtree(target, ignore_errors=True)
+    seconds, peak = in_fresh_process(_timed, run_convert, str(options.folder / AUTHORS), str(target))
+    baseline = in_fresh_process(peak_memory)
+    return [
+        value_row("`c3 convert`", seconds, "s", bytes=checkpoint_bytes(options.size)),
+        value_row("`c3 convert`: peak memory", peak, "B", shard_bytes=MAX_SHARD_BYTES),
+        value_row("The same libraries with no work: peak memory", baseline, "B"),
+    ]
+
+
+def load(options):
+    """`AutoModel.from_pretrained` with the weights on the disk only, and in the system's cache of files."""
+    rows = []
+    for where in ("on the disk", "in the file cache"):
+        if where == "on the disk":
+            forget_files(options.folder / CONVERTED)
+        seconds, peak = in_fresh_process(_timed, load_model, options)
+        rows.append(value_row(f"Loading, weights {where}", seconds, "s", peak_memory=peak))
+        if where == "on the disk":
+            forget_files(options.folder / CONVERTED)
+        seconds, peak = in_fresh_process(_timed, load_and_read, options)
+        rows.append(value_row(f"Loading and reading each weight once, weights {where}", seconds, "s", peak_memory=peak))
+    return rows
+
+
+def compress(options):
+    """Times of compressing, beside its baselines."""
+    return in_fresh_process(compress_rows, options)
+
+
+def memory(options):
+    """Peak memory of the encoder's variants, and of the whole model."""
+    context = (options.folder / AUTHORS / ENCODER_FOLDER, make_config(options.size), options.text_tokens)
+    peaks = {name: in_fresh_process(encoder_memory, name, *context) for name in VARIANTS}
+    whole = in_fresh_process(compress_memory, options)
+    return [
+        value_row("Whole model, loading and compressing: peak memory", whole, "B"),
+        value_row("Bare encoder: peak memory", peaks["bare"], "B"),
+        value_row("Our encoder: peak memory", peaks["ours"], "B"),
+        value_row("Encoder as in the authors' code: peak memory", peaks["authors"], "B"),
+        value_row("Peak memory, authors' encoder by ours", peaks["authors"] / peaks["ours"], "x"),
+    ]
+
+
+def expand(options):
+    """Reconstruction, one window and several side by side."""
+    return in_fresh_process(expand_rows, options)
+
+
+STAGES = {stage.__name__: stage for stage in (write, convert, load, compress, memory, expand)}
+
+
+# -------------------------------------------------------------------------------------------- what the processes do
+
+
+def run_convert(source, target):
+    """`c3 convert SOURCE TARGET`; raises `RuntimeError` where the command fails."""
+    if run_command(["convert", source, target]):
+        raise RuntimeError(f"c3 convert {source} {target} failed.")
+
+
+def load_model(options):
+    """[`C3Model`] of the converted checkpoint."""
+    return AutoModel.from_pretrained(options.folder / CONVERTED, dtype="auto").eval()
+
+
+@torch.no_grad()
+def load_and_read(options):
+    """Loads it, and reads what loading only maps into memory."""
+    for weights in load_model(options).parameters():
+        weights.sum()
+
+
+@torch.no_grad()
+def compress_rows(options):
+    """Rows of compressing a text, of a bare pass and of the authors' way, in turn."""
+    model = load_model(options)
+    text = make_text(model.processor, options.text_tokens)
+    first_provenance = _timed(model.latent_provenance)[0]
+    later_provenance = _timed(model.latent_provenance)[0]
+    first = _timed(model.compress, text, show_progress=False)[0]
+    context = context_of(model, text)
+    padded, text_alone = plain_ids(model, context), torch.tensor([model.processor.encode_context(text)])
+    causal_lm = with_head(model.encoder)
+    ours = model.compress(text, show_progress=False).values
+    states = as_the_authors(causal_lm, model, context).hidden_states[-1]
+    theirs = model.projector(states[context == model.config.query_token_id])
+    compressing, bare, bare_text, authors, encoding = Setup(runs=options.rounds).alternate(
+        lambda: model.compress(text, show_progress=False),
+        lambda: model.encoder(input_ids=padded, use_cache=False),
+        lambda: model.encoder(input_ids=text_alone, use_cache=False),
+        lambda: as_the_authors(causal_lm, model, context),
+        lambda: model.encode_context(context),
+    )
+    count, length = text_alone.shape[1], padded.shape[1]
+    return [
+        ratio_row(
+            f"Compressing {count} tokens by a bare pass over {length} positions",
+            (compressing, bare),
+            "time",
+            at_most(COMPRESS_LIMIT),
+        ),
+        ratio_row(f"The same by a bare pass over the {count} tokens alone", (compressing, bare_text), "time"),
+        ratio_row("Encoder as in the authors' code by ours", (authors, encoding), "time"),
+        check_row("Latents of the two", torch.isclose(ours, theirs, rtol=0.02, atol=0.02).float().mean().item()),
+        value_row("First compression after loading", first + first_provenance, "s"),
+        value_row("Of that the fingerprint of all weights", first_provenance - later_provenance, "s"),
+        value_row("Provenance of the latents, each later time", later_provenance, "s"),
+    ]
+
+
+@torch.no_grad()
+def expand_rows(options):
+    """Rows of reconstructing the first tokens of a window, and of a bare loop."""
+    model = load_model(options)
+    latents = model.compress(make_text(model.processor, options.text_tokens), show_progress=False)
+    count = options.new_tokens
+    window = replace(latents, text_lengths=torch.tensor([count]))
+    batch = C3Latents(
+        values=window.values.repeat(BATCH, 1),
+        latent_lengths=window.latent_lengths.repeat(BATCH),
+        text_lengths=window.text_lengths.repeat(BATCH),
+        window_counts=torch.ones(BATCH, dtype=torch.long),
+        provenance=window.provenance,
+    )
+    seconds = Setup(runs=options.rounds).alternate(
+        lambda: model.expand(window, show_progress=False), lambda: bare_loop(model, window, count)
+    )
+    together = Setup(runs=1, warm_up=0).alternate(lambda: model.expand(batch, show_progress=False))[0][0]
+    row = ratio_row(f"Reconstructing {count} tokens by a bare loop", seconds, "time")
+    speed = count / row["ours"]["median"]
+    return [
+        row,
+        value_row("Reconstruction, one window", speed, "tokens/s"),
+        value_row(f"Reconstruction, {BATCH} windows side by side", BATCH * count / together, "tokens/s", runs=1),
+    ]
+
+
+def compress_memory(options):
+    """Peak memory of loading the whole model and compressing a text."""
+    model = load_model(options)
+    model.compress(make_text(model.processor, options.text_tokens), show_progress=False)
+    return peak_memory()
+
+
+def bare_loop(model, latents, count):
+    """Greedy ids, one by one, of the bare decoder with its cache."""
+    inputs = model.processor.prompt_inputs([list(zip(latents.latent_lengths, latents.text_lengths, strict=True))])
+    step, cache, ids = model.embed_prompt(inputs["input_ids"], latents.values), DynamicCache(), []
+    for _ in range(count):
+        logits = model.decoder(inputs_embeds=step, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+        ids.append(logits[:, -1].argmax(-1, keepdim=True))
+        step = model.decoder.get_input_embeddings()(ids[-1])
+    return torch.cat(ids, dim=1)
+
+
+def context_of(model, text):
+    """The encoder's ids of one window, with its queries."""
+    ids = model.processor.encode_context(text)
+    return model.processor.context_inputs([ids], [model.config.num_latents])["context_input_ids"]
+
+
+def make_text(processor, tokens):
+    """A text of exactly so many tokens: words that are one token each, in random order."""
+    tokenizer = processor.tokenizer
+    words = [tokenizer.decode([i]) for i in range(min(8000, len(tokenizer)))]
+    words = [word for word in words if word[:1] == " " and word[1:].isalpha() and len(processor.encode(word)) == 1]
+    text = "".join(Random(0).choices(words, k=tokens))
+    if len(processor.encode(text)) != tokens:
+        raise RuntimeError(f"The text has {len(processor.encode(text))} tokens, not {tokens}.")
+    return text
+
+
+def _timed(function, *arguments, **keywords):
+    """Seconds that a call takes, and this process's peak memory after it."""
+    started = time.perf_counter()
+    function(*arguments, **keywords)
+    return time.perf_counter() - started, peak_memory()
+
+
+def forget_files(folder):
+    """Takes a folder's files out of the system's cache, so that they are read from the disk again (Linux)."""
+    os.sync()
+    for path in folder.iterdir():
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,0 +1,27 @@
+"""The benchmarks by name, in the order in which they run; to add one, write its file with a `BENCHMARK` and list it."""
+
+from . import (
+    allocator,
+    cache_bytes,
+    compress_batch,
+    compress_text,
+    decode_step,
+    expand_windows,
+    first_token,
+    import_time,
+    load_latents,
+    long_text,
+)
+
+BENCHMARKS = {
+    "compress-batch": compress_batch.BENCHMARK,
+    "compress-text": compress_text.BENCHMARK,
+    "expand-windows": expand_windows.BENCHMARK,
+    "decode-step": decode_step.BENCHMARK,
+    "first-token": first_token.BENCHMARK,
+    "cache-bytes": cache_bytes.BENCHMARK,
+    "long-text": long_text.BENCHMARK,
+    "load-latents": load_latents.BENCHMARK,
+    "import-time": import_time.BENCHMARK,
+    "allocator": allocator.BENCHMARK,
+}
