@@ -69,7 +69,7 @@ def read_examples(path, header):
 
 def read_runs(path, header):
     """The training runs, `list[dict]`, that a comparison with the same header has finished; errors as above."""
-    found = _read_matching(path, header, ("runs",))
+    found = read_matching(path, header, ("runs",))
     return list(found["runs"]) if found else []
 
 
