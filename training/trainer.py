@@ -71,10 +71,13 @@ class C3Trainer(Trainer):
             if self.is_deepspeed_enabled:
                 config = self.accelerator.state.deepspeed_plugin.deepspeed_config
                 # Once more, because accelerate launch may have made the settings from its own options.
-                check_deepspeed(config, self.recipe.optimizer["name"], self.args.max_grad_norm)
+                check_deepspeed(config, self.recipe.optimizer, self.args.max_grad_norm)
                 zero_stage = config.get("zero_optimization", {}).get("stage", 0)
             options = self.recipe.optimizer | {"learning_rates": self.recipe.learning_rates}
-            self.optimizer = make_optimizer(self.model, zero_stage=zero_stage, **options)
+            try:
+                self.optimizer = make_optimizer(self.model, zero_stage=zero_stage, **options)
+            except ValueError as error:
+                raise RecipeError(str(error)) from error
         return self.optimizer
 
     def training_step(self, model, inputs, *args, **kwargs):
