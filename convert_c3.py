@@ -108,7 +108,7 @@ def convert_from_authors(source, output, max_shard_bytes=MAX_SHARD_BYTES):
         ValueError: not the authors' layout, tensors that are missing, unknown or of another shape, a tokenizer that
             does not fit, an output folder that exists, or too little disk.
     """
-    folder, output = _local(source), _new(output)
+    output, folder = _new(output), _local(source)
     root = _read_json(folder / "config.json")
     if root.get("model_type") != MODEL_TYPE:
         hint = "; --to-authors converts the other way" if root.get("model_type") == C3Config.model_type else ""
@@ -159,7 +159,7 @@ def convert_to_authors(source, output, max_shard_bytes=MAX_SHARD_BYTES):
     Raises:
         ValueError: a model that this layout cannot hold, or as `convert_from_authors`.
     """
-    folder, output = _local(source), _new(output)
+    output, folder = _new(output), _local(source)
     fields = _read_json(folder / "config.json")
     if fields.get("model_type") != C3Config.model_type:
         hint = "; leave out --to-authors" if fields.get("model_type") == MODEL_TYPE else ""

@@ -77,9 +77,10 @@ def tensor_shapes(config):
     return {name: tuple(each.shape) for name, each in model.state_dict().items() if name not in tied}
 
 
-def checkpoint_bytes(size):
-    """Size of the weights in bfloat16."""
-    return sum(prod(shape) for shape in tensor_shapes(make_config(size)).values()) * torch.bfloat16.itemsize
+def checkpoint_bytes(size, part="", dtype=torch.bfloat16):
+    """Size of the weights, of all or of one part of the model."""
+    shapes = tensor_shapes(make_config(size))
+    return sum(prod(shape) for name, shape in shapes.items() if name.startswith(part)) * dtype.itemsize
 
 
 def write_random_release(folder, size, tokenizer=None, max_shard_bytes=MAX_SHARD_BYTES):
