@@ -220,8 +220,11 @@ def _check_complete(tensors, config, source_name=str):
     Raises `ValueError` unless `dict[str, StoredTensor]` are exactly the tensors, and shapes, of the C3 model; the
     message calls a missing tensor what `source_name` makes of its name.
     """
-    with torch.device("meta"):
-        model = C3Model(config)
+    try:
+        with torch.device("meta"):
+            model = C3Model(config)
+    except Exception as error:  # an activation, a kind of RoPE or sizes that transformers cannot make a model of
+        raise ValueError(f"No model can be made of config.json: {type(error).__name__} {error}") from error
     tied = model.all_tied_weights_keys
     shapes = {name: tuple(each.shape) for name, each in model.state_dict().items() if name not in tied}
     missing = sorted(source_name(name) for name in shapes.keys() - tensors)

@@ -1,9 +1,13 @@
 """Checkpoints in the authors' layout with other sizes and settings than the official ones, against plain Qwen2."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import AutoModel
 
 from authors_release import read_weights, run_as_the_authors, write_release
@@ -112,3 +116,47 @@ def test_there_and_back(release):
     *before, _, _ = run_as_the_authors(release / "theirs", [1, 2, 3], [4], [5], 3)
     *after, _, _ = run_as_the_authors(release / "back", [1, 2, 3], [4], [5], 3)
     assert torch.equal(before[0], after[0]) and torch.equal(before[1], after[1]) and before[2] == after[2]
+
+
+SCRIPT = """
+import json, sys
+import torch
+from safetensors.torch import save_file
+from transformers import AutoModel
+
+
+class NoC3:  # as where only transformers is installed
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == "c3":
+            raise ModuleNotFoundError(name)
+
+
+sys.meta_path.insert(0, NoC3())
+source, inputs, output = sys.argv[1:]
+model = AutoModel.from_pretrained(source, trust_remote_code=True)
+inputs = {name: torch.tensor([ids]) for name, ids in json.loads(inputs).items()}
+with torch.no_grad():
+    found = model(**inputs)
+greedy = model.generate(**inputs, max_new_tokens=12, do_sample=False)
+save_file({"latents": found.latents, "logits": found.logits[0, -1], "greedy": greedy[0]}, output)
+"""
+
+
+def test_with_nothing_but_transformers(tmp_path):
+    write_release(tmp_path / "theirs", num_shards=2)
+    convert_from_authors(tmp_path / "theirs", tmp_path / "ours")
+    latents, logits, new, context_ids, input_ids = run_as_the_authors(
+        tmp_path / "theirs", list(range(30)), [7], [3], STEPS
+    )
+    inputs = json.dumps({"input_ids": input_ids, "context_input_ids": context_ids})
+    subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "ours"), inputs, str(tmp_path / "found")],
+        env=os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"},
+        cwd=tmp_path,
+        check=True,
+        timeout=300,
+    )
+    found = load_file(tmp_path / "found")
+    close(found["latents"], latents)
+    close(found["logits"], logits)
+    assert found["greedy"].tolist() == new
