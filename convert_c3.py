@@ -30,9 +30,9 @@ from .authors_layout_c3 import (
     their_name,
     wrapping_tokens,
 )
-from .configuration_c3 import C3Config
-from .modeling_c3 import C3Model
-from .processing_c3 import C3Processor
+
+# Registered, so that the tokenizer of a C3 checkpoint is loaded without a question about its code.
+from .auto_c3 import C3Config, C3Model, C3Processor
 from .qwen_tokenizer_c3 import RANKS_FILE, load_authors_tokenizer, write_ranks
 from .tensor_files_c3 import MAX_SHARD_BYTES, list_tensors, write_tensors
 

@@ -4,6 +4,8 @@ import base64
 import json
 import shutil
 import stat
+import subprocess
+import sys
 import unicodedata
 import weakref
 from pathlib import Path
@@ -498,6 +500,22 @@ def test_command(run, theirs, converted, tmp_path):
         assert equal(tensors(tmp_path / "theirs" / part), tensors(theirs / part))
     assert (tmp_path / "theirs/qwen.tiktoken").read_bytes() == (theirs / "qwen.tiktoken").read_bytes()
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_command_asks_nothing(converted, tmp_path):
+    """In a process of its own, in which nothing else has made transformers know C3."""
+    result = subprocess.run(
+        [sys.executable, "-m", "c3", "convert", str(converted), str(tmp_path / "theirs"), "--to-authors"],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [line.split(":")[0] for line in result.stdout.splitlines()] == [
+        str(tmp_path / "theirs"),
+        "The authors' code is not part of it",
+    ]
 
 
 def rewrite(folder, change):
