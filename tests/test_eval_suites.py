@@ -197,16 +197,16 @@ def test_forgetting(arguments, tmp_path, capsys):
     main(["forgetting", *arguments, *options, "--output", str(tmp_path)])
     rows = load(tmp_path / "forgetting.json")["examples"]
     assert [(row["setting"], row["group"]) for row in rows[::2]] == [
-        ("2x", "1 window"),
-        ("4x", "1 window"),
-        ("2x", "4 windows"),
-        ("4x", "4 windows"),
+        ("2x", "en, 1 window"),
+        ("4x", "en, 1 window"),
+        ("2x", "en, 4 windows"),
+        ("4x", "en, 4 windows"),
     ]
     for row in rows:
-        assert row["windows"] == int(row["group"].split()[0])
+        assert row["windows"] == int(row["group"].split()[1])
         assert len(row["accuracy_by_position"]) == 20
     out = capsys.readouterr().out
-    assert "| c3 | 4 windows | 2x | 2 |" in out
+    assert "| c3 | en, 4 windows | 2x | 2 |" in out
     assert (tmp_path / "forgetting.png").is_file() and (tmp_path / "forgetting.svg").is_file()
     with pytest.raises(SystemExit, match="the pages hold no text of 900 windows"):
         main(["forgetting", *arguments, "--lengths", "900"])
