@@ -21,11 +21,11 @@ from tqdm.auto import tqdm
 from transformers import AutoTokenizer
 
 from c3 import __version__
-from c3.fingerprints_c3 import fingerprint_tokenizer
 
 from .baselines import METHODS
 from .fox_data import read_data
 from .harness import Options, chunks, result_row
+from .page_data import describe_counter
 from .pages import load_model, positive
 from .report import check_figures
 from .result_file import read_examples, write_json
@@ -63,7 +63,7 @@ def run(name, args):
     header = {
         "suite": name,
         "model": asdict(model.latent_provenance()),
-        "counted_with": counter and {"name": count_with, "fingerprint": fingerprint_tokenizer(counter)},
+        "counted_with": describe_counter(count_with, counter),
         "data": data,
         "left_out": left_out + more,
         "options": {**asdict(options), **own, "limit": args.limit, "device": args.device, "dtype": args.dtype},

@@ -73,6 +73,13 @@ def curve(rows):
 
 def report(result):
     rows = result["examples"]
+    parts = ["## Forgetting", describe(result)]
+    parts.append("Share of characters kept, aligned by edit operations, by relative position in the text.")
+    return "\n\n".join([*parts, position_table(rows), "### All metrics", method_table(rows)])
+
+
+def position_table(rows):
+    """Share of characters kept in tenths of the text, as Markdown."""
     header = [
         "method",
         "text",
@@ -90,9 +97,7 @@ def report(result):
         points = curve(chosen)
         cells = [_percent(points[i : i + 2]) for i in (0, 2, BINS // 2 - 1, BINS - 4, BINS - 2)]
         table.append([method, group, setting, len(chosen), precision_with_interval(chosen), *cells])
-    parts = ["## Forgetting", describe(result)]
-    parts.append("Share of characters kept, aligned by edit operations, by relative position in the text.")
-    return "\n\n".join([*parts, markdown_table(header, table), "### All metrics", method_table(rows)])
+    return markdown_table(header, table)
 
 
 def _percent(points):
