@@ -240,10 +240,10 @@ def _about_the_base(result):
 
 
 def _with_interval(values):
-    return f"{_short(values[0])} [{_short(values[1])}, {_short(values[2])}]"
+    return f"{short(values[0])} [{short(values[1])}, {short(values[2])}]"
 
 
-def _short(value):
+def short(value):
     return f"{value:.1f}" if value < 1000 else f"{value:.3g}"
 
 
