@@ -3,6 +3,7 @@
 import json
 import re
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,7 @@ from c3.eval.text_kinds import (
     whole_tokens,
 )
 
+ROOT = Path(__file__).parents[1]
 PAGES = [
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness. ",
     "We, the undersigned, have found no evidence of this; a second look, at 5 pm on 3 May 1912, found the same. ",
@@ -72,6 +74,21 @@ def write_fox(path, english, chinese=()):
                 archive.writestr(f"focus_benchmark_test/{name}", entries)
                 archive.writestr(f"__MACOSX/focus_benchmark_test/{name}", "nothing")
     return str(path)
+
+
+# Registries
+
+
+@pytest.mark.parametrize(
+    "registry, heading",
+    [([*SUITES, "all"], "# Evaluation"), (METHODS, "## Methods"), (METRICS, "## Metrics")],
+    ids=["suites", "methods", "metrics"],
+)
+def test_the_documentation_describes_what_is_registered(registry, heading):
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    section = text[text.index(f"{heading}\n") :].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", section, flags=re.MULTILINE)
+    assert sorted(sum((re.findall(r"`(.*?)`", row) for row in rows), [])) == sorted(registry)
 
 
 # Alignment
