@@ -116,6 +116,7 @@ def run_expand(args):
     with _model(args) as model:
         texts = model.expand(
             latents,
+            method=args.method,
             batch_size=args.batch_size,
             show_progress=_progress(args),
             allow_mismatch=args.allow_mismatch,
@@ -313,6 +314,11 @@ def _parser():
         default="-",
         metavar="OUT",
         help=f"file to write; {INDEX} becomes 0, 1, … (default: - for standard output)",
+    )
+    expand.add_argument(
+        "--method",
+        choices=["greedy", "parallel"],
+        help="one token a pass, or windows drafted in one and corrected: the same text (default: what the model can)",
     )
 
     info = add("info", run_info, "what is in a file of latents; no model is loaded", debug)

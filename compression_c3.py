@@ -1,16 +1,16 @@
-"""What people call on a C3 model, with text on one side and latents on the other: `compress`, `expand`, `generate`."""
+"""What people call on a C3 model, with text on one side and latents on the other: `compress`, `generate`, `chat`."""
 
 import math
 from pathlib import Path
 
 import torch
-from tqdm.auto import tqdm
-from transformers import StoppingCriteria, StoppingCriteriaList
 from transformers.utils import PROCESSOR_NAME, is_peft_available, logging
 
 from .adapters_c3 import active_adapters, effective_parameters, has_adapters
+from .expansion_c3 import ExpansionMixin
 from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .latents_c3 import C3Latents, LatentProvenance
+from .options_c3 import check_positive, progress_bar
 from .processing_c3 import C3Processor, check_text, except_context_tokenizer
 from .version_c3 import VERSION
 
@@ -33,7 +33,7 @@ FINGERPRINTED_FIELDS = (
 )
 
 
-class CompressionMixin:
+class CompressionMixin(ExpansionMixin):
     """Text in, latents out, and back; mixed into [`C3Model`]."""
 
     _processor = None
@@ -164,7 +164,7 @@ class CompressionMixin:
             check_text(each, "text" if isinstance(text, str) else f"text {index}")
         window = self._checked_window(window)
         self._check_amount(num_latents, ratio, window)
-        _check_positive("batch_size", batch_size)
+        check_positive("batch_size", batch_size)
         plans = [self.processor.plan(each, num_latents=num_latents, ratio=ratio, window=window) for each in texts]
         windows = [each for plan in plans for each, _ in plan]
         counts = [n for plan in plans for _, n in plan]
@@ -181,7 +181,7 @@ class CompressionMixin:
         device = self.encoder.get_input_embeddings().weight.device
         order = sorted(range(len(contexts)), key=lambda i: len(contexts[i]) + counts[i], reverse=True)
         values = [None] * len(contexts)
-        with _progress(len(order), batch_size, show_progress, "Compressing", "window") as bar:
+        with progress_bar(len(order), batch_size, show_progress, "Compressing", "window") as bar:
             for start in range(0, len(order), batch_size):
                 chosen = order[start : start + batch_size]
                 batch = self.processor.context_inputs([contexts[i] for i in chosen], [counts[i] for i in chosen])
@@ -194,7 +194,7 @@ class CompressionMixin:
     def _checked_window(self, window):
         if window is None:
             return self.config.window
-        _check_positive("window", window)
+        check_positive("window", window)
         if window > self.config.window:
             raise ValueError(f"window={window} is above this model's window of {self.config.window} tokens.")
         return window
@@ -206,7 +206,7 @@ class CompressionMixin:
             raise ValueError(f"ratio must be a number of 1 or more (text tokens per latent), not {ratio!r}.")
         if num_latents is None:
             return
-        _check_positive("num_latents", num_latents)
+        check_positive("num_latents", num_latents)
         if num_latents > window:
             raise ValueError(f"num_latents={num_latents} is above the window of {window} tokens.")
         if self.config.latent_position_layout == "appended" and num_latents > self.config.num_latents:
@@ -214,88 +214,6 @@ class CompressionMixin:
                 f"num_latents={num_latents} is above the {self.config.num_latents} that this model was trained with; "
                 "only the uniform layout takes any number."
             )
-
-    # ---------------------------------------------------------------------------------------------------- expand
-
-    def expand(self, latents, *, batch_size=8, show_progress=None, stream=False, allow_mismatch=False):
-        """
-        Reconstructs the texts, greedily: the windows of all texts are decoded side by side and joined. Each window
-        stops after exactly the number of text tokens that it stands for.
-
-        Args:
-            latents ([`C3Latents`]): what `compress` returned.
-            batch_size (`int`): windows decoded at once.
-            show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
-            stream (`bool`): return an iterator over pieces of text, in order, as they come; for several texts over
-                `(text index, piece)`.
-            allow_mismatch (`bool`): read latents that another model made.
-
-        Returns:
-            `str` for one text, else `list[str]`; an iterator with `stream`.
-
-        Raises:
-            LatentMismatchError: the latents are another model's.
-            ValueError: wrong width or options.
-        """
-        self._check_latents(latents, allow_mismatch)
-        _check_positive("batch_size", batch_size)
-        pieces = self._stream_text(latents, batch_size, show_progress, in_order=stream)
-        if stream:
-            return (piece for _, piece in pieces) if len(latents) == 1 else pieces
-        texts = [""] * len(latents)
-        for index, piece in pieces:
-            texts[index] += piece
-        return texts[0] if len(texts) == 1 else texts
-
-    def _stream_text(self, latents, batch_size, show_progress, in_order):
-        """Yields (text index, piece of text): the pieces of a text in order, one window each."""
-        owners = [i for i, count in enumerate(latents.window_counts.tolist()) for _ in range(count)]
-        finished, following, before, held = {}, 0, [], []
-        for window, ids in self._expand_windows(latents, batch_size, show_progress, in_order):
-            finished[window] = ids
-            while following in finished:
-                index = owners[following]
-                held += finished.pop(following)
-                following += 1
-                last = following == len(owners) or owners[following] != index
-                # Decoded together with the window before, as some tokenizers treat the start of a text differently;
-                # held back while a character's bytes are still incomplete.
-                known = self.processor.decode(before) if before else ""
-                piece = self.processor.decode(before + held)[len(known) :]
-                if last or not piece.endswith("\ufffd"):
-                    yield index, piece
-                    before, held = ([], []) if last else (held, [])
-
-    def _expand_windows(self, latents, batch_size, show_progress, in_order):
-        """Yields (window, its token ids); longest windows first unless `in_order`."""
-        windows = latents.windows()
-        lengths = latents.text_lengths.tolist()
-        order = list(range(len(windows)))
-        if not in_order:
-            order.sort(key=lambda i: lengths[i], reverse=True)
-        with _progress(len(order), batch_size, show_progress, "Expanding", "window") as bar:
-            for start in range(0, len(order), batch_size):
-                chosen = order[start : start + batch_size]
-                ids = self._greedy([windows[i] for i in chosen], [lengths[i] for i in chosen])
-                bar.update(len(chosen))
-                yield from zip(chosen, ids, strict=True)
-
-    @torch.no_grad()
-    def _greedy(self, windows, lengths):
-        """Token ids, `list[list[int]]`, that the decoder reads from each window's latents, `(N, D_dec)`."""
-        inputs = self._prompt_embeds([[(len(w), n)] for w, n in zip(windows, lengths, strict=True)], windows, None)
-        special = sorted(set(self.processor.tokenizer.all_special_ids))
-        ids = super().generate(
-            **inputs,
-            do_sample=False,
-            num_beams=1,
-            max_new_tokens=max(lengths),
-            # Text never holds special tokens: they are encoded as the characters they are written with.
-            suppress_tokens=special or None,
-            stopping_criteria=StoppingCriteriaList([StopAtLengths(lengths)]),
-            pad_token_id=0,
-        )
-        return [row[:length] for row, length in zip(ids.tolist(), lengths, strict=True)]
 
     # -------------------------------------------------------------------------------------------------- generate
 
@@ -455,17 +373,6 @@ class CompressionMixin:
         return FINGERPRINTED_FIELDS + (() if self.config.pooling == "queries" else ("pooling",))
 
 
-class StopAtLengths(StoppingCriteria):
-    """Stops row i after `lengths[i]` new tokens."""
-
-    def __init__(self, lengths):
-        self.lengths = torch.tensor(lengths)
-
-    def __call__(self, input_ids, scores, **kwargs):
-        # Generation from embeddings starts with no ids, so all ids are new.
-        return (self.lengths <= input_ids.shape[1]).to(input_ids.device)
-
-
 def _local(parameter):
     """What this process has of a parameter: while FSDP trains only its share, whose latents are not kept."""
     return parameter.to_local() if hasattr(parameter, "to_local") else parameter
@@ -481,13 +388,3 @@ def _public_name(name_or_path):
     """A Hub id as it is; of a folder only its own name, since latents travel and paths are private."""
     path = Path(name_or_path or "")
     return path.resolve().name if name_or_path and path.is_dir() else str(name_or_path or "")
-
-
-def _check_positive(name, value):
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer of 1 or more, not {value!r}.")
-
-
-def _progress(total, batch_size, show, description, unit):
-    show = total > batch_size if show is None else show
-    return tqdm(total=total, desc=description, unit=unit, disable=not show)

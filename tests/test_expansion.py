@@ -1,0 +1,121 @@
+"""expand: drafting whole windows and correcting them gives the text of greedy decoding, in fewer passes."""
+
+import pytest
+import torch
+
+from c3 import C3Latents
+from c3.window_decoding_c3 import decode_greedily, decode_in_parallel
+from tiny_models import TEXTS
+
+LONG = " ".join(TEXTS) * 3
+NASTY = ["x", " \n\t ", "a\x00b", "<|endoftext|>", "👩‍👩‍👧‍👦é", "ÿ" * 50]
+
+
+def windows_of(model, latents, decode, batch_size=8):
+    """The ids of all windows, in order, and the number of tokens in each of the decoder's passes."""
+    passes = []
+    hook = model.decoder.register_forward_pre_hook(
+        lambda _, __, kwargs: passes.append(kwargs["attention_mask"].shape), with_kwargs=True
+    )
+    try:
+        found = dict(model._expand_windows(latents, decode, batch_size, False, in_order=False))
+    finally:
+        hook.remove()
+    return [found[i] for i in range(len(found))], len(passes)
+
+
+@pytest.mark.parametrize("layout", ["uniform", "appended"])
+@pytest.mark.parametrize("decoder", ["qwen2", "qwen3", "llama"])
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_parallel_equals_greedy(layout, decoder, batch_size, make_model):
+    model = make_model(layout, decoder=decoder)
+    latents = model.compress([LONG, *TEXTS, *NASTY])
+    greedy, passes = windows_of(model, latents, decode_greedily, 100)
+    drafted, most = windows_of(model, latents, decode_in_parallel, batch_size)
+    assert drafted == greedy
+    assert [len(ids) for ids in drafted] == latents.text_lengths.tolist()
+    assert len({tuple(ids) for ids in greedy}) > 5, "the model says the same of every window"
+    if batch_size == 100:
+        # At least one token is certain after each pass.
+        assert passes == max(latents.text_lengths) and most <= passes + 1
+
+
+def test_a_draft_without_errors_takes_two_passes(make_model):
+    model = make_model()
+    with torch.no_grad():
+        # A decoder whose choice does not depend on what it reads.
+        model.decoder.lm_head.weight.zero_()
+        model.decoder.lm_head.weight[7] = 1
+        model.decoder.model.norm.weight.zero_()
+    latents = model.compress(LONG)
+    ids, passes = windows_of(model, latents, decode_in_parallel, 100)
+    assert passes == 2 and ids == windows_of(model, latents, decode_greedily, 100)[0]
+
+
+def test_windows_of_one_token(make_model):
+    model = make_model()
+    latents = model.compress(["x"] * 3)
+    assert set(latents.text_lengths.tolist()) == {1}
+    drafted, passes = windows_of(model, latents, decode_in_parallel)
+    assert passes == 1 and drafted == windows_of(model, latents, decode_greedily)[0]
+
+
+def test_finished_windows_leave_the_batch(make_model):
+    """Short windows beside long ones are not computed on, and none is lost or swapped."""
+    model = make_model()
+    latents = model.compress([LONG, "x", TEXTS[1], "yz"])
+    rows = []
+    hook = model.decoder.register_forward_pre_hook(
+        lambda _, __, kwargs: rows.append(len(kwargs["attention_mask"])), with_kwargs=True
+    )
+    expanded = model.expand(latents, method="greedy", batch_size=100)
+    hook.remove()
+    assert rows[0] == latents.num_windows and sum(rows) == latents.text_tokens
+    assert expanded == [model.expand(each, method="greedy") for each in latents]
+
+
+def test_method_by_default_and_by_name(make_model):
+    trained, untrained = make_model(), make_model(use_mask_embedding=False)
+    latents = trained.compress(LONG)
+    calls = []
+    hook = trained.decoder.register_forward_pre_hook(lambda *_: calls.append(1))
+    texts = {}
+    for method in (None, "parallel", "greedy"):
+        calls.clear()
+        texts[method] = trained.expand(latents, method=method, batch_size=100), len(calls)
+    hook.remove()
+    assert texts[None] == texts["parallel"] and texts["parallel"][0] == texts["greedy"][0]
+    assert texts["greedy"][1] == max(latents.text_lengths)
+    assert untrained.expand(untrained.compress(LONG)) == untrained.expand(untrained.compress(LONG), method="greedy")
+    with pytest.raises(ValueError, match="needs a decoder that was trained with a mask embedding"):
+        untrained.expand(untrained.compress(LONG), method="parallel")
+    with pytest.raises(ValueError, match="method must be one of greedy, parallel, not 'beam'"):
+        trained.expand(latents, method="beam")
+
+
+def test_stream_with_either_method(make_model):
+    model = make_model()
+    latents = C3Latents.cat([model.compress(each) for each in (LONG, TEXTS[2])])
+    for method in ("greedy", "parallel"):
+        texts = [""] * 2
+        for index, piece in model.expand(latents, method=method, batch_size=2, stream=True):
+            texts[index] += piece
+        assert texts == model.expand(latents, method=method)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_parallel_runs(dtype, make_model):
+    model = make_model().to(dtype)
+    latents = model.compress([LONG, *TEXTS])
+    windows, _ = windows_of(model, latents, decode_in_parallel)
+    assert [len(ids) for ids in windows] == latents.text_lengths.tolist()
+
+
+def test_expand_leaves_no_gradients(make_model):
+    """Parameters that require gradients, as in evaluation while training, do not make the passes build graphs."""
+    model = make_model()
+    seen = []
+    hook = model.decoder.register_forward_hook(lambda _, __, output: seen.append(output.logits.requires_grad))
+    model.expand(model.compress(TEXTS[0]))
+    hook.remove()
+    assert seen and not any(seen)
