@@ -4,9 +4,12 @@ Its root folder is a Qwen2 decoder of `model_type` C3 that also holds the querie
 `llm1` is the encoder, a plain `Qwen2ForCausalLM`.
 """
 
+from transformers import Qwen2Config
+
 from .configuration_c3 import C3Config
 
 MODEL_TYPE = "C3"
+BACKBONE_TYPE = Qwen2Config.model_type
 ENCODER_FOLDER = "llm1"
 PARTS = ("", ENCODER_FOLDER)
 # Of Qwen2ForCausalLM; compression reads hidden states only, so our encoder has none.
@@ -81,17 +84,20 @@ def config_from_authors(root, encoder, wrapping=("<img>", "</img>")):
     missing = [name for name in REQUIRED_FIELDS if not isinstance(root.get(name), int)]
     if missing:
         raise ValueError(f"config.json of the authors' layout must hold the whole number(s) {', '.join(missing)}.")
+    if encoder.get("model_type") != BACKBONE_TYPE:
+        raise ValueError(f"The encoder in {ENCODER_FOLDER} is a {encoder.get('model_type')!r} model, not a Qwen2.")
     num_latents, width = root["latent_token_len"], root["contexts_compression_llm_hidden_size"]
     if width != encoder.get("hidden_size"):
         raise ValueError(
             f"config.json says contexts_compression_llm_hidden_size {width}, but the encoder in llm1 is "
             f"{encoder.get('hidden_size')} wide: the two do not belong together."
         )
+    encoder_config, decoder_config = _backbone(encoder, ENCODER_FOLDER), _backbone(root, "the root folder")
     # Room for the queries and the two tokens around them.
-    most = encoder["max_position_embeddings"] - num_latents - 2
+    most = encoder_config.max_position_embeddings - num_latents - 2
     config = C3Config(
-        encoder_config=_backbone(encoder),
-        decoder_config=_backbone(root),
+        encoder_config=encoder_config,
+        decoder_config=decoder_config,
         num_latents=num_latents,
         window=min(TOKENS_PER_LATENT * num_latents, most),
         latent_position_layout="appended",
@@ -102,7 +108,7 @@ def config_from_authors(root, encoder, wrapping=("<img>", "</img>")):
         query_token_id=root["im_patch_token"],
         latent_token_id=root["im_patch_token"],
     )
-    for part, vocabulary in (("encoder", encoder["vocab_size"]), ("decoder", root["vocab_size"])):
+    for part, vocabulary in (("encoder", encoder_config.vocab_size), ("decoder", decoder_config.vocab_size)):
         for name in WRAPPING_FIELDS:
             if not 0 <= root[name] < vocabulary:
                 raise ValueError(f"{name} is {root[name]}, outside the {part}'s vocabulary of {vocabulary} tokens.")
@@ -130,7 +136,7 @@ def configs_for_authors(config, wrapping_ids, dtype):
     }
     encoder = _qwen2_fields(config.encoder_config) | {
         "architectures": ["Qwen2ForCausalLM"],
-        "model_type": "qwen2",
+        "model_type": BACKBONE_TYPE,
         # Their class has a head, which they never use: tied, it needs no weights of its own.
         "tie_word_embeddings": True,
         "torch_dtype": dtype,
@@ -150,7 +156,7 @@ def check_writable(config):
             raise ValueError(f"The authors' layout needs {name} {needed!r}; this model's is {getattr(config, name)!r}.")
     for name in ("encoder_config", "decoder_config"):
         backbone = getattr(config, name)
-        if backbone.model_type != "qwen2":
+        if backbone.model_type != BACKBONE_TYPE:
             raise ValueError(f"The authors' layout needs Qwen2 models; {name} is a {backbone.model_type}.")
         if config.latent_token_id >= backbone.vocab_size:
             raise ValueError(
@@ -177,9 +183,12 @@ def wrapping_tokens(config):
     return config.context_template.removeprefix("{context}").split("{queries}")
 
 
-def _backbone(fields):
+def _backbone(fields, folder):
     kept = {name: value for name, value in fields.items() if name not in NOT_BACKBONE_FIELDS}
-    return {"model_type": "qwen2", **kept}
+    try:
+        return Qwen2Config(**kept)
+    except Exception as error:  # transformers raises what each check of it happens to meet
+        raise ValueError(f"config.json of {folder} is not that of a Qwen2: {error}") from error
 
 
 def _qwen2_fields(backbone):

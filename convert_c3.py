@@ -30,9 +30,9 @@ from .authors_layout_c3 import (
     their_name,
     wrapping_tokens,
 )
-from .configuration_c3 import C3Config
-from .modeling_c3 import C3Model
-from .processing_c3 import C3Processor
+
+# Registered, so that the tokenizer of a C3 checkpoint is loaded without a question about its code.
+from .auto_c3 import C3Config, C3Model, C3Processor
 from .qwen_tokenizer_c3 import RANKS_FILE, load_authors_tokenizer, write_ranks
 from .tensor_files_c3 import MAX_SHARD_BYTES, list_tensors, write_tensors
 
@@ -108,7 +108,7 @@ def convert_from_authors(source, output, max_shard_bytes=MAX_SHARD_BYTES):
         ValueError: not the authors' layout, tensors that are missing, unknown or of another shape, a tokenizer that
             does not fit, an output folder that exists, or too little disk.
     """
-    folder, output = _local(source), _new(output)
+    output, folder = _new(output), _local(source)
     root = _read_json(folder / "config.json")
     if root.get("model_type") != MODEL_TYPE:
         hint = "; --to-authors converts the other way" if root.get("model_type") == C3Config.model_type else ""
@@ -159,7 +159,7 @@ def convert_to_authors(source, output, max_shard_bytes=MAX_SHARD_BYTES):
     Raises:
         ValueError: a model that this layout cannot hold, or as `convert_from_authors`.
     """
-    folder, output = _local(source), _new(output)
+    output, folder = _new(output), _local(source)
     fields = _read_json(folder / "config.json")
     if fields.get("model_type") != C3Config.model_type:
         hint = "; leave out --to-authors" if fields.get("model_type") == MODEL_TYPE else ""
@@ -220,8 +220,11 @@ def _check_complete(tensors, config, source_name=str):
     Raises `ValueError` unless `dict[str, StoredTensor]` are exactly the tensors, and shapes, of the C3 model; the
     message calls a missing tensor what `source_name` makes of its name.
     """
-    with torch.device("meta"):
-        model = C3Model(config)
+    try:
+        with torch.device("meta"):
+            model = C3Model(config)
+    except Exception as error:  # an activation, a kind of RoPE or sizes that transformers cannot make a model of
+        raise ValueError(f"No model can be made of config.json: {type(error).__name__} {error}") from error
     tied = model.all_tied_weights_keys
     shapes = {name: tuple(each.shape) for name, each in model.state_dict().items() if name not in tied}
     missing = sorted(source_name(name) for name in shapes.keys() - tensors)

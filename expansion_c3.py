@@ -3,7 +3,7 @@
 import torch
 
 from .options_c3 import check_positive, progress_bar
-from .window_decoding_c3 import DECODING_METHODS, decode_greedily, decode_in_parallel
+from .window_decoding_c3 import DECODING_METHODS, decode_windows
 
 
 class ExpansionMixin:
@@ -19,7 +19,7 @@ class ExpansionMixin:
             method (`str`, *optional*): `"greedy"`, one token a pass, or `"parallel"`, which drafts a window in one pass
                 and corrects it until it is the same text, in far fewer passes the fewer the errors of the draft are. By
                 default parallel where the decoder was trained for it, with a mask embedding
-                (`config.use_mask_embedding`).
+                (`config.use_mask_embedding`), unless so many windows go at once that greedy passes are the cheaper.
             batch_size (`int`): windows decoded at once.
             show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
             stream (`bool`): return an iterator over pieces of text, in order, as they come; for several texts over
@@ -35,8 +35,8 @@ class ExpansionMixin:
         """
         self._check_latents(latents, allow_mismatch)
         check_positive("batch_size", batch_size)
-        decode = self._decoder_of_windows(method)
-        pieces = self._stream_text(latents, decode, batch_size, show_progress, in_order=stream)
+        self._check_method(method)
+        pieces = self._stream_text(latents, method, batch_size, show_progress, in_order=stream)
         if stream:
             return (piece for _, piece in pieces) if len(latents) == 1 else pieces
         texts = [""] * len(latents)
@@ -44,24 +44,20 @@ class ExpansionMixin:
             texts[index] += piece
         return texts[0] if len(texts) == 1 else texts
 
-    def _decoder_of_windows(self, method):
-        is_trained = self.mask_embedding is not None
-        if method is None:
-            method = "parallel" if is_trained else "greedy"
-        if method not in DECODING_METHODS:
+    def _check_method(self, method):
+        if method not in (None, *DECODING_METHODS):
             raise ValueError(f"method must be one of {', '.join(DECODING_METHODS)}, not {method!r}.")
-        if method == "parallel" and not is_trained:
+        if method == "parallel" and self.mask_embedding is None:
             raise ValueError(
                 "method='parallel' needs a decoder that was trained with a mask embedding "
                 "(config.use_mask_embedding); use method='greedy'."
             )
-        return decode_in_parallel if method == "parallel" else decode_greedily
 
-    def _stream_text(self, latents, decode, batch_size, show_progress, in_order):
+    def _stream_text(self, latents, method, batch_size, show_progress, in_order):
         """Yields (text index, piece of text): the pieces of a text in order, one window each."""
         owners = [i for i, count in enumerate(latents.window_counts.tolist()) for _ in range(count)]
         finished, following, before, held = {}, 0, [], []
-        for window, ids in self._expand_windows(latents, decode, batch_size, show_progress, in_order):
+        for window, ids in self._expand_windows(latents, method, batch_size, show_progress, in_order):
             finished[window] = ids
             while following in finished:
                 index = owners[following]
@@ -76,7 +72,7 @@ class ExpansionMixin:
                     yield index, piece
                     before, held = ([], []) if last else (held, [])
 
-    def _expand_windows(self, latents, decode, batch_size, show_progress, in_order):
+    def _expand_windows(self, latents, method, batch_size, show_progress, in_order):
         """Yields (window, its token ids); longest windows first unless `in_order`."""
         windows = latents.windows()
         lengths = latents.text_lengths.tolist()
@@ -91,6 +87,6 @@ class ExpansionMixin:
                 spans = [[(len(windows[i]), lengths[i])] for i in chosen]
                 with torch.no_grad():
                     prompt = self._prompt_embeds(spans, [windows[i] for i in chosen], None)
-                    ids = decode(self, prompt, [lengths[i] for i in chosen], special)
+                    ids = decode_windows(self, prompt, [lengths[i] for i in chosen], special, method)
                 bar.update(len(chosen))
                 yield from zip(chosen, ids, strict=True)

@@ -10,6 +10,8 @@ from huggingface_hub import split_state_dict_into_shards_factory
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from .whole_files_c3 import whole_file
+
 SINGLE_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
 MAX_SHARD_BYTES = 1 << 30
 DTYPES = {"F64": torch.float64, "F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
@@ -80,7 +82,8 @@ def write_tensors(folder, tensors, max_shard_bytes=MAX_SHARD_BYTES, progress=Non
         max_shard_size=max_shard_bytes,
     )
     for file, names in split.filename_to_tensors.items():
-        save_file({name: tensors[name].read() for name in names}, folder / file, metadata={"format": "pt"})
+        with whole_file(folder / file) as temporary:
+            save_file({name: tensors[name].read() for name in names}, temporary, metadata={"format": "pt"})
         if progress is not None:
             progress(sum(tensors[name].nbytes for name in names))
     if split.is_sharded:
@@ -92,8 +95,11 @@ def _files(folder):
     if (folder / SINGLE_FILE).is_file():
         return [folder / SINGLE_FILE]
     if not (folder / INDEX_FILE).is_file():
-        hint = "; convert its pytorch_model.bin to safetensors first" if any(folder.glob("pytorch_model*.bin")) else ""
-        raise ValueError(f"{folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}{hint}.")
+        # Said wherever it may be: of a Hub id no other weights were downloaded.
+        raise ValueError(
+            f"{folder} holds neither {SINGLE_FILE} nor {INDEX_FILE}; weights in pytorch_model.bin must be saved as "
+            "safetensors first."
+        )
     try:
         names = sorted(set(json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError) as error:

@@ -4,36 +4,58 @@ all tokens of a window drafted in one pass and corrected until they are what the
 """
 
 import torch
-from transformers import DynamicCache
+from transformers import DynamicCache, StaticCache
 
 DECODING_METHODS = ("greedy", "parallel")
+# A pass costs as much as so many positions more than it computes: measured with the default checkpoint in float32 on
+# two CPU cores; on accelerators passes over few positions leave most of the device idle.
+PASS_IN_POSITIONS = {"cpu": 64}
+PASS_IN_POSITIONS_ELSEWHERE = 4096
+# Times that drafting computes each position, before a draft is known: measured at 4 to 8 tokens per latent.
+EXPECTED_PASSES = 2.3
+# Positions whose logits are held at once: those of a large vocabulary need more memory than anything else.
+LOGITS_AT_ONCE = 1024
 
 
-def decode_greedily(model, prompt, lengths, suppressed):
+def decode_windows(model, prompt, lengths, suppressed, method=None):
     """
-    One token of each row a pass, until every row has its tokens. The number of passes is the longest row's number of
-    tokens whatever the weights are, which processes that share a model (ZeRO-3, FSDP) rely on.
-
     Args:
         model (`C3Model`): the model.
         prompt (`dict[str, torch.Tensor]`): `inputs_embeds` `(rows, length, D_dec)`, `attention_mask` and
             `position_ids` `(rows, length)`, padded on the left.
         lengths (`list[int]`): tokens of each row.
         suppressed (`torch.LongTensor`): ids that are never chosen.
+        method (`str`, *optional*): of `DECODING_METHODS`. By default parallel where the decoder was trained for it, but
+            greedy for so many rows that the passes of greedy decoding are as efficient as larger ones.
 
     Returns:
         `list[list[int]]`: the ids of each row.
     """
+    if method is None:
+        greedy_cost = _cost(prompt, len(lengths)) * max(lengths)
+        parallel_cost = _cost(prompt, len(lengths) * max(lengths)) * EXPECTED_PASSES
+        is_parallel = model.mask_embedding is not None and parallel_cost <= greedy_cost
+        method = "parallel" if is_parallel else "greedy"
+    decode = decode_in_parallel if method == "parallel" else decode_greedily
+    return decode(model, prompt, lengths, suppressed)
+
+
+def decode_greedily(model, prompt, lengths, suppressed):
+    """
+    One token of each row a pass, until every row has its tokens. The number of passes is the longest row's number of
+    tokens whatever the weights are, which processes that share a model (ZeRO-3, FSDP) rely on. Arguments and result as
+    in `decode_windows`.
+    """
     rows = _Rows(prompt, lengths)
-    cache = DynamicCache(config=model.config.decoder_config)
-    inputs, step = prompt, 0
-    while True:
-        logits = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
-        rows.ids[:, step] = _choose(logits[:, -1], suppressed)
-        step += 1
-        if rows.take_out(rows.lengths <= step, cache):
-            return rows.finished
-        inputs = rows.inputs(step - 1, step)
+    config = model.config.decoder_config
+    if "flash" in (config._attn_implementation or ""):
+        # It would read a static cache to its end, beyond what is in it.
+        cache = DynamicCache(config=config)
+    else:
+        cache = StaticCache(config=config, max_cache_len=rows.prompt_length + rows.longest - 1)
+    logits = model(**prompt, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+    rows.ids[:, 0] = _choose(logits[:, -1], suppressed)
+    return _go_on_greedily(model, rows, cache, 0, suppressed)
 
 
 def decode_in_parallel(model, prompt, lengths, suppressed):
@@ -42,10 +64,11 @@ def decode_in_parallel(model, prompt, lengths, suppressed):
     as in training with decoder-input dropout, and so has only the latents to read. Then it reads the draft: at each
     position comes the token that follows greedily on what stands before it. So the tokens up to the first that changes,
     and that one, are those of `decode_greedily`; the others are a better draft for the next pass. (Jacobi iteration of
-    greedy decoding: Santilli et al., arXiv 2305.10427.)
+    greedy decoding: Santilli et al., arXiv 2305.10427.) Where too few tokens became certain for that to be worth it,
+    the rows that are left go on one token a pass.
 
-    Args, returns: as `decode_greedily`. The ids are the same but for rounding: where two tokens are all but equally
-    likely, passes over other numbers of tokens may choose differently.
+    Arguments as in `decode_windows`. The ids are those of `decode_greedily` but for rounding: where two tokens are all
+    but equally likely, passes over other numbers of tokens may choose differently.
     """
     rows = _Rows(prompt, lengths)
     cache = DynamicCache(config=model.config.decoder_config)
@@ -53,41 +76,66 @@ def decode_in_parallel(model, prompt, lengths, suppressed):
     inputs = rows.inputs(-rows.prompt_length, rows.longest - 1)
     inputs["inputs_embeds"] = torch.cat([prompt["inputs_embeds"], model.embed_prompt(hidden)], dim=1)
     del inputs["input_ids"]
-    logits = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=rows.longest).logits
-    rows.ids[:] = _choose(logits, suppressed)
-    # Of each row so many tokens are certain to be greedy decoding's.
-    certain = torch.ones_like(rows.lengths)
-    while True:
-        is_finished = certain >= rows.lengths
-        certain = certain[~is_finished]
-        if rows.take_out(is_finished, cache):
-            return rows.finished
+    rows.ids[:] = _choices(model, inputs, cache, rows.longest, suppressed)
+    passes = 0
+    while not rows.take_out(cache):
         # The last certain token of a row was not what the last pass read.
-        cached = int(certain.min()) - 1
-        _crop(cache, rows.prompt_length + cached)
-        inputs = rows.inputs(cached, rows.longest - 1)
-        found = _choose(model(**inputs, past_key_values=cache, use_cache=True).logits, suppressed)
-        draft = rows.ids[:, cached + 1 : rows.longest]
+        known = int(rows.certain.min()) - 1
+        cache.crop(rows.prompt_length + known - cache.get_seq_length())
+        left = rows.longest - 1 - known
+        if passes:
+            greedy_cost = _cost(prompt, len(rows.ids)) * left
+            if _passes_left(rows, passes) * _cost(prompt, len(rows.ids) * left) > greedy_cost:
+                return _go_on_greedily(model, rows, cache, known, suppressed)
+        found = _choices(model, rows.inputs(known, rows.longest - 1), cache, left, suppressed)
+        draft = rows.ids[:, known + 1 : rows.longest]
         # What is certain stays, so that rounding cannot undo it.
-        places = torch.arange(cached + 1, rows.longest, device=draft.device)
-        found = torch.where(places < certain.unsqueeze(-1), draft, found)
-        certain = cached + 2 + (found == draft).long().cumprod(-1).sum(-1)
-        rows.ids[:, cached + 1 : rows.longest] = found
+        places = torch.arange(known + 1, rows.longest, device=draft.device)
+        found = torch.where(places < rows.certain.unsqueeze(-1), draft, found)
+        rows.certain = known + 2 + (found == draft).long().cumprod(-1).sum(-1)
+        rows.ids[:, known + 1 : rows.longest] = found
+        passes += 1
+    return rows.finished
+
+
+def _cost(prompt, positions):
+    """What a pass over so many positions costs, in positions."""
+    return positions + PASS_IN_POSITIONS.get(prompt["attention_mask"].device.type, PASS_IN_POSITIONS_ELSEWHERE)
+
+
+def _passes_left(rows, passes):
+    """How many passes more the rows take, on average, if they go on as in the passes so far."""
+    return float(((rows.lengths - rows.certain) * passes / rows.certain).mean())
+
+
+def _go_on_greedily(model, rows, cache, step, suppressed):
+    """One token of each row a pass from token `step`, the first that is not in the cache; certain tokens stay."""
+    while not rows.take_out(cache):
+        inputs = rows.inputs(step, step + 1)
+        logits = model(**inputs, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+        step += 1
+        is_new = rows.certain <= step
+        rows.ids[:, step] = torch.where(is_new, _choose(logits[:, -1], suppressed), rows.ids[:, step])
+        rows.certain = rows.certain + is_new.long()
+    return rows.finished
 
 
 class _Rows:
-    """The rows of a batch: their tokens, mask and positions. Finished rows are taken out."""
+    """
+    Rows of a batch: their tokens, of which the first `certain` are greedy decoding's, their mask and positions. Those
+    that are finished are taken out.
+    """
 
     def __init__(self, prompt, lengths):
-        device = prompt["attention_mask"].device
-        self.prompt_length = prompt["attention_mask"].shape[1]
-        self.lengths = torch.tensor(lengths, device=device)
-        self.longest = max(lengths)
-        self.index = torch.arange(len(lengths), device=device)
-        self.ids = torch.zeros(len(lengths), self.longest, dtype=torch.long, device=device)
         mask, positions = prompt["attention_mask"], prompt["position_ids"]
-        following = torch.arange(1, self.longest + 1, dtype=positions.dtype, device=device)
+        self.prompt_length = mask.shape[1]
+        self.longest = max(lengths)
+        self.index = torch.arange(len(lengths), device=mask.device)
+        self.lengths = torch.tensor(lengths, device=mask.device)
+        self.certain = torch.ones_like(self.lengths)
+        self.ids = mask.new_zeros(len(lengths), self.longest, dtype=torch.long)
         self.mask = torch.cat([mask, mask.new_ones(len(lengths), self.longest)], dim=1)
+        following = torch.arange(1, self.longest + 1, dtype=positions.dtype, device=mask.device)
         self.positions = torch.cat([positions, positions[:, -1:] + following], dim=1)
         self.finished = [None] * len(lengths)
 
@@ -99,31 +147,35 @@ class _Rows:
             "position_ids": self.positions[:, self.prompt_length + start : self.prompt_length + end],
         }
 
-    def take_out(self, is_finished, cache):
-        """
-        Remembers the ids of finished rows, `torch.BoolTensor` of shape `(rows,)`, and goes on without them.
-
-        Returns: `bool`, whether no row is left.
-        """
+    def take_out(self, cache):
+        """Moves the rows all of whose tokens are certain to `finished`; returns whether no row is left."""
+        is_finished = self.certain >= self.lengths
         if not is_finished.any():
             return False
         for row in is_finished.nonzero().flatten().tolist():
             self.finished[self.index[row]] = self.ids[row, : self.lengths[row]].tolist()
         if is_finished.all():
             return True
-        kept = (~is_finished).nonzero().flatten()
-        cache.batch_select_indices(kept)
-        for name in ("index", "lengths", "ids", "mask", "positions"):
+        kept = ~is_finished
+        for layer in cache.layers:  # not by batch_select_indices, which a static cache lacks
+            layer.keys, layer.values = layer.keys[kept], layer.values[kept]
+        for name in ("index", "lengths", "certain", "ids", "mask", "positions"):
             setattr(self, name, getattr(self, name)[kept])
         self.longest = int(self.lengths.max())
         return False
 
 
+def _choices(model, inputs, cache, count, suppressed):
+    """The likeliest ids after the last `count` positions, `torch.LongTensor` of shape `(rows, count)`."""
+    if "input_ids" in inputs:
+        inputs["inputs_embeds"] = model.embed_prompt(inputs.pop("input_ids"))
+    states = model.decoder.base_model(**inputs, past_key_values=cache, use_cache=True).last_hidden_state[:, -count:]
+    head = model.decoder.get_output_embeddings()
+    # Some decoders scale or cap their logits after this, which changes no order.
+    pieces = states.reshape(-1, states.shape[-1]).split(LOGITS_AT_ONCE)
+    return torch.cat([_choose(head(each), suppressed) for each in pieces]).view(states.shape[:2])
+
+
 def _choose(logits, suppressed):
     """The likeliest ids, `logits.argmax(-1)` without those that are suppressed."""
     return logits.index_fill_(-1, suppressed.to(logits.device), -torch.inf).argmax(-1)
-
-
-def _crop(cache, length):
-    """Cuts a cache to so many positions; all versions of transformers take the number to remove, with a minus."""
-    cache.crop(length - cache.get_seq_length())

@@ -30,7 +30,7 @@ def _row(setup, batch):
 
     def expand():
         with recorded_calls(model.decoder.base_model) as calls:
-            model.expand(latents, batch_size=batch, show_progress=False)
+            model.expand(latents, method="greedy", batch_size=batch, show_progress=False)
             setup.synchronize()
         # The first interval is the prefill's.
         found["ours"].append(statistics.median(_intervals([moment for moment, _ in calls])[1:]))

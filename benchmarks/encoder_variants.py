@@ -5,7 +5,7 @@ from transformers import Qwen2ForCausalLM, Qwen2Model
 
 from c3 import C3Model
 
-from .fresh_process import peak_memory
+from .fresh_process import forget_peak_memory, peak_memory
 
 
 def plain_ids(model, context):
@@ -23,18 +23,19 @@ def with_head(encoder):
 
 
 @torch.no_grad()
-def encoder_memory(variant, folder, config, text_tokens):
+def encoder_memory(variant, folder, config, text_tokens, dtype):
     """
-    Peak memory of loading the encoder alone and running it once.
+    Peak memory of running the encoder alone once, after it was loaded.
 
     Args:
         variant (`str`): one of `VARIANTS`.
         folder (`Path`): of the encoder.
         config ([`C3Config`]): of the whole model.
         text_tokens (`int`): in the context.
+        dtype (`str`): that it computes in.
     """
     class_, run = VARIANTS[variant]
-    encoder = class_.from_pretrained(folder, dtype="auto").eval()
+    encoder = class_.from_pretrained(folder, dtype=dtype).eval()
     with torch.device("meta"):
         # What it never runs holds no memory.
         decoder = Qwen2ForCausalLM(config.decoder_config)
@@ -44,6 +45,8 @@ def encoder_memory(variant, folder, config, text_tokens):
         part.to(backbone.dtype)
     context = torch.full((1, text_tokens + config.num_latents + 2), 1)
     context[:, -config.num_latents - 1 : -1] = config.query_token_id
+    # In another dtype than that of the files loading takes more.
+    forget_peak_memory()
     run(encoder, model, context)
     return peak_memory()
 

@@ -29,6 +29,11 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
+def forget_peak_memory():
+    """`peak_memory` counts from now on (Linux)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
 def python_seconds(*argv):
     """Seconds from the start to the end of a Python process with these arguments, which must succeed."""
     started = time.perf_counter()

@@ -1,22 +1,24 @@
 """
 A C3 of 1.5B + 3B on a CPU: converting, loading, compressing and reconstructing at true sizes, and what they cost.
 
-    python -m benchmarks.large_cpu [--size tiny] [--folder DIR [--stages write convert …]] [--output FILE]
+    python -m benchmarks.large_cpu [--size tiny] [--dtype float32] [--folder DIR [--stages …]] [--output FILE]
 
 It writes a checkpoint of random weights in the layout of the authors' release (bfloat16, 9.3 GB), runs `c3 convert` on
-it and measures the model that comes out. What the weights and the words of the text are changes no time.
+it and measures the model that comes out. What the weights and the words of the text are changes no time. With
+`--dtype float32` the part that a stage runs, encoder or decoder, computes in that: a CPU without instructions for
+bfloat16 takes several times as long in bfloat16.
 
 Baselines:
 
 * Compressing against a bare forward pass of the encoder, a `Qwen2Model` without a cache, over as many positions: the
-  text's tokens, the queries and the two tokens around them. The limit is 1.05 times its time. The pass over the text's
-  tokens alone stands beside it.
+  text's tokens, the queries and the two tokens around them. The limit is 1.05 times its time.
 * The encoder as the authors' code runs it, a `Qwen2ForCausalLM` with logits at all positions, the hidden states of all
-  layers kept and a cache, against the part of our model that compresses.
+  layers kept and a cache, against compressing.
 * Reconstruction against a loop of the bare decoder, a `Qwen2ForCausalLM` with its cache, over the same prompt.
 
 Times are taken in turn on the same weights in one process, and ratios are medians of the rounds'. Peak memory is the
-largest resident set of a process of its own with no more loaded than it needs; what is mapped of weights files counts.
+largest resident set of a process of its own with no more loaded than it needs, of an encoder once it is loaded; what is
+mapped of weights files counts.
 With --folder the weights and what each stage found stay there, and a later call goes on from it; without it they are
 deleted at the end.
 """
@@ -29,13 +31,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import torch
 from tqdm.auto import tqdm
 
 from c3.eval.pages import positive
 from c3.eval.result_file import read_matching, write_json
 
 from .command import describe
-from .harness import Setup
 from .large_stages import AUTHORS, CONVERTED, STAGES, Options
 from .random_release import SIZES, checkpoint_bytes
 from .report import render
@@ -59,7 +61,7 @@ def run(options, names=tuple(STAGES), path=None):
 
     Raises: `ValueError` for too little disk or memory, or a result file of another run.
     """
-    header = describe(Setup(size=options.size, dtype="bfloat16", runs=options.rounds, smoke=options.size == "tiny"))
+    header = describe(options.setup)
     header |= {"text_tokens": options.text_tokens, "new_tokens": options.new_tokens}
     result = read_matching(path, header, ("benchmarks",)) or {**header, "benchmarks": {}}
     finished = result["benchmarks"]
@@ -82,6 +84,7 @@ def run(options, names=tuple(STAGES), path=None):
 def check_room(options, names):
     """Raises `ValueError` unless the disk and the memory have room for the checkpoints and a model."""
     weights = checkpoint_bytes(options.size)
+    decoder = checkpoint_bytes(options.size, "decoder.", getattr(torch, options.dtype))
     copies = [folder for name, folder in (("write", AUTHORS), ("convert", CONVERTED)) if name in names]
     held = sum(each.stat().st_size for copy in copies for each in (options.folder / copy).rglob("*.safetensors"))
     for what, needed, free in (
@@ -90,7 +93,7 @@ def check_room(options, names):
             len(copies) * weights + SPARE_DISK - held,
             shutil.disk_usage(options.folder).free,
         ),
-        ("memory", weights + SPARE_MEMORY, psutil.virtual_memory().available),
+        ("memory", max(weights, decoder) + SPARE_MEMORY, psutil.virtual_memory().available),
     ):
         if needed > free:
             raise ValueError(
@@ -123,20 +126,25 @@ def main(argv=None):
     parser.add_argument(
         "--tokenizer", type=Path, metavar="DIR", help="default: the repository's, filled up to Qwen's vocabulary"
     )
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="to compute in")
     parser.add_argument("--text-tokens", type=positive, default=1000)
     parser.add_argument("--new-tokens", type=positive, default=32, help="reconstructed of them")
     parser.add_argument("--runs", type=positive, default=3, help="timed rounds")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the JSON, too")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the JSON, too, with the table in a .md beside it")
     args = parser.parse_args(argv)
     try:
         with workplace(args.folder) as folder:
-            options = Options(folder, args.size, args.tokenizer, args.text_tokens, args.new_tokens, args.runs)
+            options = Options(
+                folder, args.size, args.tokenizer, args.text_tokens, args.new_tokens, args.runs, args.dtype
+            )
             result = run(options, args.stages, folder / RESULT_FILE)
     except (OSError, ValueError) as error:
         raise SystemExit(f"large_cpu: error: {' '.join(str(error).split())}") from error
     print(render(result))
     if args.output:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
         write_json(args.output, result)
+        args.output.with_suffix(".md").write_text(render(result) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from .models import QWEN_1_5B, QWEN_3B, TINY
 
 ROOT = Path(__file__).parents[1]
 WRAPPING = ("<img>", "</img>", "<imgpad>")
-TIED = {"rms_norm_eps": 1e-6, "tie_word_embeddings": True}
+SHARED = {"model_type": "qwen2", "rms_norm_eps": 1e-6, "tie_word_embeddings": True}
 # Encoder, decoder, latents. The vocabularies are those of the authors' release.
 SIZES = {
     "qwen2.5-1.5b+3b": (QWEN_1_5B, QWEN_3B | {"vocab_size": 151860}, 32),
@@ -66,7 +66,7 @@ def make_config(size):
         name: first + SPECIAL_TOKENS.index(token) for name, token in zip(WRAPPING_FIELDS, WRAPPING, strict=True)
     }
     widths = {"latent_token_len": num_latents, "contexts_compression_llm_hidden_size": encoder["hidden_size"]}
-    return config_from_authors(TIED | decoder | widths | wrapping, TIED | encoder)
+    return config_from_authors(SHARED | decoder | widths | wrapping, SHARED | encoder)
 
 
 def tensor_shapes(config):
@@ -77,9 +77,10 @@ def tensor_shapes(config):
     return {name: tuple(each.shape) for name, each in model.state_dict().items() if name not in tied}
 
 
-def checkpoint_bytes(size):
-    """Size of the weights in bfloat16."""
-    return sum(prod(shape) for shape in tensor_shapes(make_config(size)).values()) * torch.bfloat16.itemsize
+def checkpoint_bytes(size, part="", dtype=torch.bfloat16):
+    """Size of the weights, of all or of one part of the model."""
+    shapes = tensor_shapes(make_config(size))
+    return sum(prod(shape) for name, shape in shapes.items() if name.startswith(part)) * dtype.itemsize
 
 
 def write_random_release(folder, size, tokenizer=None, max_shard_bytes=MAX_SHARD_BYTES):

@@ -2,6 +2,7 @@
 The suites on one command.
 
     python -m c3.eval SUITE --model PATH_OR_ID [--data PAGES…] [--output DIR]
+    python -m c3.eval card --results DIR
 
 Writes DIR/SUITE.json (every example), DIR/SUITE.md (the tables) and DIR/SUITE.png and .svg (the figure). Decoding is
 greedy and free-running. A run that was interrupted goes on where it stopped; the same arguments give the same numbers.
@@ -21,11 +22,13 @@ from tqdm.auto import tqdm
 from transformers import AutoTokenizer
 
 from c3 import __version__
-from c3.fingerprints_c3 import fingerprint_tokenizer
 
 from .baselines import METHODS
+from .card import add_arguments as add_card_arguments
+from .card import write_cards
 from .fox_data import read_data
 from .harness import Options, chunks, result_row
+from .page_data import describe_counter
 from .pages import load_model, positive
 from .report import check_figures
 from .result_file import read_examples, write_json
@@ -63,7 +66,7 @@ def run(name, args):
     header = {
         "suite": name,
         "model": asdict(model.latent_provenance()),
-        "counted_with": counter and {"name": count_with, "fingerprint": fingerprint_tokenizer(counter)},
+        "counted_with": describe_counter(count_with, counter),
         "data": data,
         "left_out": left_out + more,
         "options": {**asdict(options), **own, "limit": args.limit, "device": args.device, "dtype": args.dtype},
@@ -139,12 +142,18 @@ def _parser(prog):
         command = commands.add_parser(name, help=suite.summary, description=suite.summary, parents=parents)
         suite.add_arguments(command)
     commands.add_parser("all", help="every suite with its own defaults", parents=[shared, of_methods])
+    about = "write the model card's tables, figures and metadata anew from result files"
+    add_card_arguments(commands.add_parser("card", help=about, description=about))
     return parser
 
 
 def evaluate(argv, prog):
-    """Runs one suite or all of them. Raises `OSError`, `ValueError` saying in one line what is wrong."""
+    """Runs suites or writes the card. Raises `OSError`, `ValueError` saying in one line what is wrong."""
     args = _parser(prog).parse_args(argv)
+    if args.suite == "card":
+        for path in write_cards(args):
+            print(path)
+        return
     args.dtype = args.dtype or ("float32" if args.device == "cpu" else "bfloat16")
     for name in list(SUITES) if args.suite == "all" else [args.suite]:
         given = argparse.Namespace(**(suite_options(SUITES[name]) | vars(args)))

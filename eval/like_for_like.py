@@ -148,10 +148,14 @@ def spread(values, digits=1):
 
 def report(result):
     """The result as Markdown."""
+    return "\n\n".join(["## Like for like", *tables(result)])
+
+
+def tables(result):
+    """What was measured, `list[str]`: paragraphs, headings and tables."""
     runs, data = result["runs"], result["data"]
     first = runs[0]
     parts = [
-        "## Like for like",
         f"{first['steps']} steps of about {first['tokens'] // first['steps']} tokens each, "
         f"{len(result['seeds'])} seeds; free-running, ratios in the models' own tokens. Precision is 1 - normalised "
         "edit distance over characters: the mean over the seeds, and in brackets the lowest and the highest.",
@@ -179,7 +183,7 @@ def report(result):
     ]
     parts += ["### Runs", markdown_table(header, table)]
     parts.append("Seconds are of the clock, with the evaluations while training.")
-    return "\n\n".join(parts)
+    return parts
 
 
 def _last_loss(each):

@@ -5,6 +5,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from c3.fingerprints_c3 import fingerprint_tokenizer
+
+from ..training.without_secrets import without_secrets
+
 
 @dataclass(frozen=True)
 class Page:
@@ -86,6 +90,13 @@ def count_page(page, model, counter, window):
     own = sum(len(each.context_ids) for each in windows)
     counted = own if counter is None else len(plain_ids(counter, page.text))
     return replace(page, counted_tokens=counted, own_tokens=own, windows=len(windows))
+
+
+def describe_counter(name, counter):
+    """What a result file says of the tokenizer of its ratios, `dict`; of a folder the name only. None for None."""
+    if counter is None:
+        return None
+    return {"name": without_secrets(name), "fingerprint": fingerprint_tokenizer(counter)}
 
 
 def plain_ids(tokenizer, text):

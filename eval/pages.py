@@ -23,10 +23,9 @@ from tqdm.auto import tqdm
 from transformers import AutoConfig, AutoTokenizer
 
 from c3 import C3Latents, C3Model, __version__
-from c3.fingerprints_c3 import fingerprint_tokenizer
 
 from .metrics import bootstrap_interval, exact_match, precision, token_f1
-from .page_data import count_page, own_ratio, read_pages, wanted_latents
+from .page_data import count_page, describe_counter, own_ratio, read_pages, wanted_latents
 from .result_file import read_finished, write_result
 
 BYTES_PER_NUMBER = 2  # bfloat16, whatever the model runs in
@@ -153,7 +152,7 @@ def run(args):
     pages = [count_page(page, model, counter, window) for page in pages]
     header = {
         "model": asdict(model.latent_provenance()),
-        "counted_with": counter and {"name": args.count_with, "fingerprint": fingerprint_tokenizer(counter)},
+        "counted_with": describe_counter(args.count_with, counter),
         "data": {
             "file": args.data.name,
             "sha256": hashlib.sha256(args.data.read_bytes()).hexdigest(),

@@ -78,3 +78,37 @@ def write_json(path, content):
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     # A lone surrogate, in an id, becomes its JSON escape.
     write_whole(path, text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+class Results:
+    """
+    The result files of a folder, read when they are asked for; all of one checkpoint.
+
+    Raises: `OSError`, `ValueError` saying in one line what is wrong with the folder or the file.
+    """
+
+    def __init__(self, folder):
+        self.folder, self._held, self._weights = folder, {}, None
+        if not any(folder.glob("*.json")):
+            raise FileNotFoundError(f"{folder} holds no result files (*.json)")
+
+    def __contains__(self, name):
+        return (self.folder / f"{name}.json").is_file()
+
+    def __getitem__(self, name):
+        """The content of NAME.json, `dict`."""
+        if name not in self._held:
+            path = self.folder / f"{name}.json"
+            if name not in self:
+                raise FileNotFoundError(f"{self.folder} holds no {path.name}")
+            try:
+                found = json.loads(path.read_bytes())
+                # A comparison of trainings has models of its own.
+                weights = found["model"]["weights_fingerprint"] if "model" in found else self._weights
+            except (KeyError, TypeError, ValueError):
+                raise ValueError(f"{path} is not a result file") from None
+            if weights != (self._weights or weights):
+                raise ValueError(f"{path} holds results of other weights than {', '.join(self._held)}")
+            self._weights = weights
+            self._held[name] = found
+        return self._held[name]

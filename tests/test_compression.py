@@ -6,7 +6,6 @@ from transformers import TextIteratorStreamer
 
 from c3 import C3Latents, C3Model
 from c3.latents_c3 import LatentMismatchError
-from c3.window_decoding_c3 import decode_greedily
 from tiny_models import TEXTS
 
 LONG = " ".join(TEXTS) * 3
@@ -162,7 +161,7 @@ def test_five_megabytes(uniform):
 
 def test_expand_gives_exactly_the_stored_number_of_tokens(model):
     latents = model.compress([LONG, *NASTY])
-    windows = [ids for _, ids in sorted(model._expand_windows(latents, decode_greedily, 4, False, in_order=False))]
+    windows = [ids for _, ids in sorted(model._expand_windows(latents, "greedy", 4, False, in_order=False))]
     assert [len(ids) for ids in windows] == latents.text_lengths.tolist()
     special = set(model.processor.tokenizer.all_special_ids)
     assert not any(special & set(ids) for ids in windows)

@@ -3,6 +3,9 @@
 import base64
 import json
 import shutil
+import stat
+import subprocess
+import sys
 import unicodedata
 import weakref
 from pathlib import Path
@@ -11,9 +14,10 @@ import pytest
 import torch
 from huggingface_hub.errors import OfflineModeIsEnabled
 from safetensors.torch import load_file, save_file
-from transformers import AutoModel, AutoTokenizer, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoModel, AutoTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
+from authors_release import run_as_the_authors
 from c3 import C3Config, C3Model, cli_c3, convert_c3
 from c3.convert_c3 import convert_from_authors, convert_to_authors
 from c3.qwen_tokenizer_c3 import SPECIAL_TOKENS, load_authors_tokenizer, write_ranks
@@ -250,37 +254,11 @@ def test_without_tokenizer_ids_work_and_text_is_refused(official):
 # --------------------------------------------------------------------------------- other sizes, untied, rope theta 1e6
 
 
-@torch.no_grad()
-def run_as_the_authors(folder, text_ids, steps):
-    """Latents, and greedy ids without a cache, of plain Qwen2 models loaded from a folder in the authors' layout."""
-    config, weights = json.loads((folder / "config.json").read_text()), tensors(folder)
-    encoder = Qwen2ForCausalLM.from_pretrained(folder / "llm1").eval()
-    decoder = Qwen2ForCausalLM(Qwen2Config(**{k: v for k, v in config.items() if k != "model_type"})).eval()
-    own = {name for name in weights if name.startswith(("model.Q.", "model.mm_projector."))}
-    decoder.load_state_dict({name: weights[name] for name in weights.keys() - own})
-    start, end, count = config["im_start_token"], config["im_end_token"], config["latent_token_len"]
-    embed = encoder.get_input_embeddings()
-    context = torch.cat(
-        [embed(torch.tensor([*text_ids, start])), weights["model.Q.weight"], embed(torch.tensor([end]))]
-    )
-    states = encoder(inputs_embeds=context[None], output_hidden_states=True).hidden_states[-1][0]
-    latents = torch.nn.functional.linear(
-        states[len(text_ids) + 1 :][:count], weights["model.mm_projector.weight"], weights["model.mm_projector.bias"]
-    )
-    embed, new = decoder.get_input_embeddings(), []
-    for _ in range(steps):
-        prompt = torch.cat([embed(torch.tensor([7, start])), latents, embed(torch.tensor([end, 3, *new]))])
-        new.append(int(decoder(inputs_embeds=prompt[None]).logits[0, -1].argmax()))
-    return latents, new, [7, start] + [config["im_patch_token"]] * count + [end, 3]
-
-
 @pytest.mark.parametrize("length", [1, 40])
 def test_equals_plain_qwen2_models(length, theirs, model):
     text_ids = torch.randint(300, (length,), generator=torch.manual_seed(1)).tolist()
-    latents, greedy, input_ids = run_as_the_authors(theirs, text_ids, steps=12)
-    start, end, patch = (getattr(model.config.decoder_config, name) for name in WRAPPING)
-    context = torch.tensor([[*text_ids, start, *[patch] * 6, end]])
-    inputs = {"input_ids": torch.tensor([input_ids]), "context_input_ids": context}
+    latents, _, greedy, context_ids, input_ids = run_as_the_authors(theirs, text_ids, [7], [3], steps=12)
+    inputs = {"input_ids": torch.tensor([input_ids]), "context_input_ids": torch.tensor([context_ids])}
     with torch.no_grad():
         torch.testing.assert_close(model(**inputs).latents, latents, atol=TOLERANCE, rtol=0)
     for use_cache in (True, False):
@@ -485,6 +463,10 @@ def test_chat_refuses(model):
         model.chat("a b c " * 200)
 
 
+def test_all_files_can_be_read_by_whoever_may_read_one(converted):
+    assert len({stat.S_IMODE(each.stat().st_mode) for each in converted.iterdir() if each.is_file()}) == 1
+
+
 def test_model_card_and_code(converted):
     card = (converted / "README.md").read_text()
     for words in ("Fanfan Liu", "Haibo Qiu", "2511.15244", "qwen-research", "6 latents", "license: other"):
@@ -520,6 +502,22 @@ def test_command(run, theirs, converted, tmp_path):
     assert not list(tmp_path.glob("*.tmp"))
 
 
+def test_command_asks_nothing(converted, tmp_path):
+    """In a process of its own, in which nothing else has made transformers know C3."""
+    result = subprocess.run(
+        [sys.executable, "-m", "c3", "convert", str(converted), str(tmp_path / "theirs"), "--to-authors"],
+        capture_output=True,
+        text=True,
+        stdin=subprocess.DEVNULL,
+        timeout=300,
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    assert [line.split(":")[0] for line in result.stdout.splitlines()] == [
+        str(tmp_path / "theirs"),
+        "The authors' code is not part of it",
+    ]
+
+
 def rewrite(folder, change):
     weights = tensors(folder)
     for file in folder.glob("model*.safetensors*"):
@@ -552,6 +550,22 @@ DAMAGES = {
     "other sizes": (
         lambda f: edit_json(f / "config.json", intermediate_size=64),
         r"mlp.* is \[.*\], but config.json asks for",
+    ),
+    "other encoder": (
+        lambda f: edit_json(f / "llm1/config.json", model_type="qwen3"),
+        "encoder in llm1 is a 'qwen3' model",
+    ),
+    "no Qwen2": (
+        lambda f: edit_json(f / "config.json", vocab_size="many"),
+        "config.json of the root folder is not that of a Qwen2: .*vocab_size",
+    ),
+    "no such activation": (
+        lambda f: edit_json(f / "llm1/config.json", hidden_act="none"),
+        "No model can be made of config.json: KeyError 'none'",
+    ),
+    "no safetensors": (
+        lambda f: [each.rename(each.with_suffix(".bin")) for each in f.glob("model*")],
+        "weights in pytorch_model.bin must be saved as safetensors first",
     ),
     "other model": (lambda f: edit_json(f / "config.json", model_type="qwen2"), "is a 'qwen2' model"),
     "placeholder beyond": (
@@ -630,6 +644,14 @@ def test_sources_that_are_not_there(tmp_path, monkeypatch):
     ):
         with pytest.raises(ValueError, match=message):
             convert_from_authors(source, tmp_path / "out")
+
+
+def test_no_download_for_an_output_that_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(convert_c3, "snapshot_download", lambda *args, **kwargs: pytest.fail("downloaded"))
+    (tmp_path / "file").touch()
+    for convert in (convert_from_authors, convert_to_authors):
+        with pytest.raises(ValueError, match="exists: name a new or an empty folder"):
+            convert("org/model", tmp_path)
 
 
 def test_hub_ids_are_downloaded(theirs, tmp_path, monkeypatch):

@@ -54,6 +54,19 @@ def test_same_text_however_the_work_is_arranged(model, text, tmp_path):
     assert eager.expand(eager.compress(texts, ratio=8), batch_size=32) == expanded
 
 
+@pytest.mark.parametrize("ratio,fewer", [(4, 6), (8, 4), (20, 1)])
+def test_parallel_decoding_gives_the_same_text_in_fewer_passes(ratio, fewer, model, text):
+    latents = model.compress(text, ratio=ratio)
+    passes = []
+    hook = model.decoder.base_model.register_forward_pre_hook(lambda *_: passes.append(1))
+    drafted = model.expand(latents, method="parallel")
+    taken = len(passes)
+    greedy = model.expand(latents, method="greedy")
+    hook.remove()
+    assert drafted == greedy
+    assert taken * fewer <= len(passes) - taken
+
+
 def test_weights_fit_the_hub_repository(model):
     assert (ROOT / "model.safetensors").stat().st_size <= 60_000_000
     assert model.processor.tokenizer.unk_token is None

@@ -245,7 +245,7 @@ def test_run(command, checkpoint, coarse, data, tmp_path, capsys):
     result = load(output)
     model = C3Model.from_pretrained(checkpoint)
     assert result["model"] == vars(model.latent_provenance()) and result["model"]["weights_fingerprint"]
-    assert result["counted_with"]["name"] == str(coarse) and len(result["counted_with"]["fingerprint"]) == 16
+    assert result["counted_with"]["name"] == coarse.name and len(result["counted_with"]["fingerprint"]) == 16
     assert set(result["versions"]) == {"c3", "torch", "transformers"}
     assert result["options"] == {"window": 32, "batch_size": 4, "device": "cpu", "dtype": "float32"}
     assert list(result["ratios"]) == list(result["timing"]) == ["3.3", "8"]

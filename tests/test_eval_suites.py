@@ -3,6 +3,7 @@
 import json
 import re
 import zipfile
+from pathlib import Path
 
 import pytest
 
@@ -28,6 +29,7 @@ from c3.eval.text_kinds import (
     whole_tokens,
 )
 
+ROOT = Path(__file__).parents[1]
 PAGES = [
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness. ",
     "We, the undersigned, have found no evidence of this; a second look, at 5 pm on 3 May 1912, found the same. ",
@@ -72,6 +74,21 @@ def write_fox(path, english, chinese=()):
                 archive.writestr(f"focus_benchmark_test/{name}", entries)
                 archive.writestr(f"__MACOSX/focus_benchmark_test/{name}", "nothing")
     return str(path)
+
+
+# Registries
+
+
+@pytest.mark.parametrize(
+    "registry, heading",
+    [([*SUITES, "all"], "# Evaluation"), (METHODS, "## Methods"), (METRICS, "## Metrics")],
+    ids=["suites", "methods", "metrics"],
+)
+def test_the_documentation_describes_what_is_registered(registry, heading):
+    text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
+    section = text[text.index(f"{heading}\n") :].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", section, flags=re.MULTILINE)
+    assert sorted(sum((re.findall(r"`(.*?)`", row) for row in rows), [])) == sorted(registry)
 
 
 # Alignment
@@ -197,16 +214,16 @@ def test_forgetting(arguments, tmp_path, capsys):
     main(["forgetting", *arguments, *options, "--output", str(tmp_path)])
     rows = load(tmp_path / "forgetting.json")["examples"]
     assert [(row["setting"], row["group"]) for row in rows[::2]] == [
-        ("2x", "1 window"),
-        ("4x", "1 window"),
-        ("2x", "4 windows"),
-        ("4x", "4 windows"),
+        ("2x", "en, 1 window"),
+        ("4x", "en, 1 window"),
+        ("2x", "en, 4 windows"),
+        ("4x", "en, 4 windows"),
     ]
     for row in rows:
-        assert row["windows"] == int(row["group"].split()[0])
+        assert row["windows"] == int(row["group"].split()[1])
         assert len(row["accuracy_by_position"]) == 20
     out = capsys.readouterr().out
-    assert "| c3 | 4 windows | 2x | 2 |" in out
+    assert "| c3 | en, 4 windows | 2x | 2 |" in out
     assert (tmp_path / "forgetting.png").is_file() and (tmp_path / "forgetting.svg").is_file()
     with pytest.raises(SystemExit, match="the pages hold no text of 900 windows"):
         main(["forgetting", *arguments, "--lengths", "900"])

@@ -4,21 +4,21 @@ import pytest
 import torch
 
 from c3 import C3Latents
-from c3.window_decoding_c3 import decode_greedily, decode_in_parallel
+from c3.window_decoding_c3 import PASS_IN_POSITIONS
 from tiny_models import TEXTS
 
 LONG = " ".join(TEXTS) * 3
 NASTY = ["x", " \n\t ", "a\x00b", "<|endoftext|>", "👩‍👩‍👧‍👦é", "ÿ" * 50]
 
 
-def windows_of(model, latents, decode, batch_size=8):
+def windows_of(model, latents, method, batch_size=8):
     """The ids of all windows, in order, and the number of tokens in each of the decoder's passes."""
     passes = []
-    hook = model.decoder.register_forward_pre_hook(
+    hook = model.decoder.base_model.register_forward_pre_hook(
         lambda _, __, kwargs: passes.append(kwargs["attention_mask"].shape), with_kwargs=True
     )
     try:
-        found = dict(model._expand_windows(latents, decode, batch_size, False, in_order=False))
+        found = dict(model._expand_windows(latents, method, batch_size, False, in_order=False))
     finally:
         hook.remove()
     return [found[i] for i in range(len(found))], len(passes)
@@ -27,11 +27,13 @@ def windows_of(model, latents, decode, batch_size=8):
 @pytest.mark.parametrize("layout", ["uniform", "appended"])
 @pytest.mark.parametrize("decoder", ["qwen2", "qwen3", "llama"])
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_parallel_equals_greedy(layout, decoder, batch_size, make_model):
+@pytest.mark.parametrize("overhead", [0, 10**6], ids=["gives-up", "never-gives-up"])
+def test_parallel_equals_greedy(layout, decoder, batch_size, overhead, make_model, monkeypatch):
+    monkeypatch.setitem(PASS_IN_POSITIONS, "cpu", overhead)
     model = make_model(layout, decoder=decoder)
     latents = model.compress([LONG, *TEXTS, *NASTY])
-    greedy, passes = windows_of(model, latents, decode_greedily, 100)
-    drafted, most = windows_of(model, latents, decode_in_parallel, batch_size)
+    greedy, passes = windows_of(model, latents, "greedy", 100)
+    drafted, most = windows_of(model, latents, "parallel", batch_size)
     assert drafted == greedy
     assert [len(ids) for ids in drafted] == latents.text_lengths.tolist()
     assert len({tuple(ids) for ids in greedy}) > 5, "the model says the same of every window"
@@ -48,16 +50,16 @@ def test_a_draft_without_errors_takes_two_passes(make_model):
         model.decoder.lm_head.weight[7] = 1
         model.decoder.model.norm.weight.zero_()
     latents = model.compress(LONG)
-    ids, passes = windows_of(model, latents, decode_in_parallel, 100)
-    assert passes == 2 and ids == windows_of(model, latents, decode_greedily, 100)[0]
+    ids, passes = windows_of(model, latents, "parallel", 100)
+    assert passes == 2 and ids == windows_of(model, latents, "greedy", 100)[0]
 
 
 def test_windows_of_one_token(make_model):
     model = make_model()
     latents = model.compress(["x"] * 3)
     assert set(latents.text_lengths.tolist()) == {1}
-    drafted, passes = windows_of(model, latents, decode_in_parallel)
-    assert passes == 1 and drafted == windows_of(model, latents, decode_greedily)[0]
+    drafted, passes = windows_of(model, latents, "parallel")
+    assert passes == 1 and drafted == windows_of(model, latents, "greedy")[0]
 
 
 def test_finished_windows_leave_the_batch(make_model):
@@ -78,7 +80,7 @@ def test_method_by_default_and_by_name(make_model):
     trained, untrained = make_model(), make_model(use_mask_embedding=False)
     latents = trained.compress(LONG)
     calls = []
-    hook = trained.decoder.register_forward_pre_hook(lambda *_: calls.append(1))
+    hook = trained.decoder.base_model.register_forward_pre_hook(lambda *_: calls.append(1))
     texts = {}
     for method in (None, "parallel", "greedy"):
         calls.clear()
@@ -91,6 +93,14 @@ def test_method_by_default_and_by_name(make_model):
         untrained.expand(untrained.compress(LONG), method="parallel")
     with pytest.raises(ValueError, match="method must be one of greedy, parallel, not 'beam'"):
         trained.expand(latents, method="beam")
+
+
+def test_greedy_by_default_for_many_windows(make_model, monkeypatch):
+    model = make_model()
+    latents = model.compress(LONG)
+    for overhead, method in ((0, "greedy"), (10**6, "parallel")):
+        monkeypatch.setitem(PASS_IN_POSITIONS, "cpu", overhead)
+        assert windows_of(model, latents, None, 100)[1] == windows_of(model, latents, method, 100)[1]
 
 
 def test_stream_with_either_method(make_model):
@@ -107,7 +117,7 @@ def test_stream_with_either_method(make_model):
 def test_half_precision_parallel_runs(dtype, make_model):
     model = make_model().to(dtype)
     latents = model.compress([LONG, *TEXTS])
-    windows, _ = windows_of(model, latents, decode_in_parallel)
+    windows, _ = windows_of(model, latents, "parallel")
     assert [len(ids) for ids in windows] == latents.text_lengths.tolist()
 
 
@@ -115,7 +125,9 @@ def test_expand_leaves_no_gradients(make_model):
     """Parameters that require gradients, as in evaluation while training, do not make the passes build graphs."""
     model = make_model()
     seen = []
-    hook = model.decoder.register_forward_hook(lambda _, __, output: seen.append(output.logits.requires_grad))
+    hook = model.decoder.base_model.register_forward_hook(
+        lambda _, __, output: seen.append(output.last_hidden_state.requires_grad)
+    )
     model.expand(model.compress(TEXTS[0]))
     hook.remove()
     assert seen and not any(seen)

@@ -1,4 +1,4 @@
-"""MuonWithAdamW against torch's two optimizers on their own. Run: pytest tests/test_optim.py"""
+"""MuonWithAdamW against torch's two optimizers on their own. Run: pytest tests/test_optimizers.py"""
 
 import copy
 import io
@@ -7,6 +7,8 @@ import pytest
 import torch
 from transformers import get_cosine_schedule_with_warmup
 
+from c3.training import muon
+from c3.training.muon import BatchedMuon, orthogonalise
 from c3.training.optimizers import MuonWithAdamW, adamw
 from c3.training.parts import parameter_groups, part_of, set_trainable
 from tiny_models import TEXTS
@@ -45,7 +47,14 @@ def test_split(make_model):
     assert not any(name.endswith("proj.weight") for name in rest)
 
 
-def test_equals_muon_and_adamw_run_separately(make_model):
+@pytest.fixture
+def in_float32(monkeypatch):
+    """Both iterate in float32: Newton-Schulz magnifies bfloat16's rounding in directions without gradient."""
+    monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.float)
+    monkeypatch.setattr(muon, "product_dtype", lambda device: torch.float32)
+
+
+def test_equals_muon_and_adamw_run_separately(make_model, in_float32):
     together, apart = make_model("uniform"), make_model("uniform")
     ours = MuonWithAdamW(together, **OPTIONS)
     hidden, rest = split_parameters(apart)
@@ -60,7 +69,8 @@ def test_equals_muon_and_adamw_run_separately(make_model):
         ours.step()
         for each in theirs:
             each.step()
-    assert_same(together, apart)
+    for (name, found), expected in zip(together.named_parameters(), apart.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5, msg=name)
     assert all(not torch.equal(value, before[name]) for name, value in together.named_parameters())
 
 
@@ -176,3 +186,70 @@ def test_adamw_decays_matrices_only(make_model):
     assert all(".layers." in name or name.startswith("projector") for name in names)
     assert not any("norm" in name or "bias" in name or "embed" in name or "queries" in name for name in names)
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
+
+
+def matrices(*shapes):
+    generator = torch.Generator().manual_seed(0)
+    parameters = [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
+    for each in parameters:
+        each.grad = torch.randn(each.shape, generator=generator)
+    return parameters
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"nesterov": False, "ns_steps": 3}, {"adjust_lr_fn": "match_rms_adamw", "weight_decay": 0.0}],
+    ids=["default", "plain", "rms"],
+)
+@pytest.mark.parametrize("numbers", [1, 1 << 22], ids=["one by one", "together"])
+def test_batched_muon_equals_torchs(options, numbers, in_float32, monkeypatch):
+    monkeypatch.setattr(muon, "BATCH_NUMBERS", numbers)
+    shapes = [(8, 8), (24, 8), (8, 24), (8, 8), (24, 8), (5, 7)]
+    ours, theirs, start = (matrices(*shapes) for _ in range(3))
+    optimizers = BatchedMuon(ours, lr=0.1, **options), torch.optim.Muon(theirs, lr=0.1, **options)
+    for _ in range(3):
+        for each in optimizers:
+            each.step()
+    for found, expected, before in zip(ours, theirs, start, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        assert not torch.equal(found, before)
+    # What one wrote the other reads, so that checkpoints of either can be gone on from.
+    optimizers[0].load_state_dict(copy.deepcopy(optimizers[1].state_dict()))
+    for each in optimizers:
+        each.step()
+    for found, expected in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_are_orthogonalised_by_themselves(in_float32):
+    """Of a gradient of one block the update lies there alone; its root mean square is the whole matrix's."""
+    options = {"lr": 1.0, "weight_decay": 0.0, "momentum": 0.0, "nesterov": False, "ns_steps": 30}
+    # Coefficients that converge to singular values of 1, as the default ones do not.
+    options["ns_coefficients"] = (1.875, -1.25, 0.375)
+    for shape, side in (((8, 8), 0), ((24, 8), 0), ((8, 24), 1)):
+        whole, blocks = matrices(shape), matrices(shape)
+        BatchedMuon(whole, **options).step()
+        BatchedMuon(blocks, block_size=4, **options).step()
+        start = matrices(shape)[0]
+        updates = [(each[0] - start).detach() for each in (whole, blocks)]
+        assert updates[1].norm() == pytest.approx(float(updates[0].norm()), rel=1e-3)
+        pieces = updates[1].split(4, dim=side)
+        for update, grad in zip(pieces, start.grad.split(4, dim=side), strict=True):
+            left, _, right = torch.linalg.svd(-grad, full_matrices=False)
+            torch.testing.assert_close(update / update.norm(), left @ right / 2, rtol=1e-3, atol=1e-3)
+
+
+def test_matrices_that_blocks_do_not_divide():
+    with pytest.raises(
+        ValueError, match="optimizer.block_size: 5 does not divide the longer side of a matrix of 12 x 8"
+    ):
+        BatchedMuon(matrices((12, 8)), block_size=5)
+    BatchedMuon(matrices((12, 8), (4, 4)), block_size=12).step()
+
+
+def test_the_dtype_of_products(monkeypatch):
+    """bfloat16, but for CPUs that would emulate it."""
+    for fast, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(muon, "has_fast_bfloat16", lambda fast=fast: fast)
+        assert orthogonalise(torch.randn(2, 3, 4), (3.4445, -4.775, 2.0315), 2, 1e-7).dtype == expected
+    assert muon.product_dtype(torch.device("cuda")) == torch.bfloat16

@@ -24,7 +24,7 @@ def config(name, **changes):
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.json")), ids=lambda path: path.stem)
 def test_the_shipped_settings_train_with_adamw(path):
-    check_sharding({"deepspeed": str(path)}, "adamw")
+    check_sharding({"deepspeed": str(path)}, {"name": "adamw"})
     values = deepspeed_config({"deepspeed": str(path)})
     assert f"zero{values['zero_optimization']['stage']}" in path.stem
     assert values["gradient_clipping"] == values["train_batch_size"] == values["bf16"]["enabled"] == "auto"
@@ -32,7 +32,7 @@ def test_the_shipped_settings_train_with_adamw(path):
 
 @pytest.mark.parametrize("name", ["zero2", "zero3_muon"])
 def test_muon_with_its_settings(name):
-    check_sharding({"deepspeed": config(name)} | NO_CLIPPING, "muon")
+    check_sharding({"deepspeed": config(name)} | NO_CLIPPING, {"name": "muon"})
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,18 @@ def test_muon_with_its_settings(name):
         ({"deepspeed": config("zero2")}, "muon", "muon needs training.max_grad_norm: 0"),
         ({"deepspeed": config("zero2_offload")} | NO_CLIPPING, "muon", "muon under ZeRO cannot be offloaded"),
         ({"deepspeed": config("zero3")} | NO_CLIPPING, "muon", "reduce_scatter: false, as in .*zero3_muon.json"),
+        (
+            {"deepspeed": config("zero2")} | NO_CLIPPING,
+            {"name": "muon", "block_size": 64},
+            "optimizer.block_size: under ZeRO muon is DeepSpeed's",
+        ),
         ({"fsdp": True}, "muon", "muon needs whole matrices, which FSDP cuts up"),
         ({"fsdp": True, "deepspeed": config("zero2")}, "adamw", "exclude each other"),
     ],
 )
 def test_what_cannot_be_trained_is_refused(training, optimizer, message):
     with pytest.raises((FileNotFoundError, ValueError), match=message):
-        check_sharding(training, optimizer)
+        check_sharding(training, {"name": optimizer} if isinstance(optimizer, str) else optimizer)
 
 
 def test_deepspeed_is_not_installed(monkeypatch):
@@ -80,7 +85,7 @@ def test_settings_from_accelerate_launch(monkeypatch):
     assert deepspeed_config({}) == config("zero3")
     monkeypatch.setenv("ACCELERATE_DEEPSPEED_CONFIG_FILE", "missing.json")
     with pytest.raises(FileNotFoundError, match="--deepspeed_config_file: no such file: missing.json"):
-        check_sharding({}, "adamw")
+        check_sharding({}, {"name": "adamw"})
 
 
 def test_the_innermost_launcher_counts(monkeypatch):

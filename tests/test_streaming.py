@@ -1,11 +1,14 @@
 """Training from data that are read on the way. Run: pytest tests/test_streaming.py"""
 
+import json
 from itertools import islice
 
 import datasets
 import numpy as np
 import pytest
 
+from c3.training import streaming
+from c3.training.collator import C3Collator
 from c3.training.curriculum import Curriculum, Phase
 from c3.training.streaming import StreamedBatches
 from tiny_models import TEXTS
@@ -66,3 +69,82 @@ def test_every_block_comes_once_an_epoch(processor):
     batches = islice(iter(make_batches(processor, texts, num_batches=10**6)), 40)
     targets = [len(target) for batch in contents(batches) for _, target, _ in batch]
     assert np.mean(targets) > 6 and length > 16
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(streaming, "CHUNK_CHARACTERS", 400)
+
+
+@pytest.mark.parametrize("stop", [0, 1, 20, 59])
+def test_a_resumed_stream_goes_on_alike(stop, processor, small_chunks, tmp_path):
+    """Over several epochs of several files, some rows without text; the batches before come as empty lists."""
+    rows = [text * (1 + i % 3) for i in range(8) for text in (*TEXTS, "")]
+    for shard in range(3):
+        part = datasets.Dataset.from_dict({"text": rows[shard::3]})
+        part.to_parquet(tmp_path / f"{shard}.parquet")
+
+    def batches(**options):
+        files = [str(tmp_path / f"{shard}.parquet") for shard in range(3)]
+        stream = datasets.load_dataset("parquet", data_files=files, split="train", streaming=True)
+        curriculum = Curriculum([Phase(1.0, [8, 16], [2, 4])], 150, seed=2)
+        return StreamedBatches(stream, curriculum, processor, block_size=16, tokens_per_batch=64, **options)
+
+    whole = batches()
+    expected = contents(whole)
+    stopped = batches()
+    list(islice(iter(stopped), stop + 1))
+    state = json.loads(json.dumps(stopped.state(stop)))
+    resumed = batches(resume_from=state)
+    found = list(resumed)
+    assert found[:stop] == [[]] * stop
+    assert contents(found[stop:]) == expected[stop:]
+    assert resumed.unusable == whole.unusable and whole.unusable.count == 8
+    share = list(batches(resume_from=state, process_index=1, num_processes=2))
+    assert contents(share)[-5:] == expected[1::2][-5:] and len(share) == len(expected[1::2])
+
+
+def test_resuming_does_not_tokenize_what_was_read(processor, small_chunks, monkeypatch):
+    texts = [text for _ in range(40) for text in TEXTS]
+    stream = make_batches(processor, texts, num_batches=10**6)
+    list(islice(iter(stream), 100))
+    state = stream.state(100)
+    assert state["first_batch"] > 80
+    read = []
+    tokenize = StreamedBatches._tokenized
+    monkeypatch.setattr(
+        StreamedBatches,
+        "_tokenized",
+        lambda self, texts, *rest, **options: read.append(len(texts)) or tokenize(self, texts, *rest, **options),
+    )
+    resumed = make_batches(processor, texts, num_batches=10**6, resume_from=state)
+    list(islice(iter(resumed), 101))
+    assert 0 < sum(read) < 20 < len(texts)
+
+
+def test_a_chunk_of_long_documents_is_a_short_one(monkeypatch):
+    monkeypatch.setattr(streaming, "CHUNK_CHARACTERS", 100)
+    rows = iter([{"text": "a" * 60}] * 5)
+    assert [len(streaming._some_texts(rows)) for _ in range(4)] == [2, 2, 1, 0]
+
+
+def test_short_documents_are_hardly_padded(processor):
+    """Of mixed lengths, most of them far below a window."""
+    rng = np.random.default_rng(0)
+    words = " ".join(TEXTS).split()
+    texts = [" ".join(rng.choice(words, size=size)) for size in rng.geometric(0.1, size=3000)]
+    collator = C3Collator(processor, mask_token_id=0)
+    stream = make_batches(processor, texts, num_batches=150)
+    filled = positions = 0
+    for batch in stream:
+        inputs = collator(batch)
+        for name in ("attention_mask", "context_attention_mask"):
+            filled, positions = filled + int(inputs[name].sum()), positions + inputs[name].numel()
+    assert 0.95 < filled / positions < 1
+
+
+def test_only_the_last_batches_have_a_state(processor, small_chunks):
+    stream = make_batches(processor, TEXTS * 20, num_batches=10**6)
+    list(islice(iter(stream), 60))
+    with pytest.raises(ValueError, match="Batch 3 is not among the last ones"):
+        stream.state(3)

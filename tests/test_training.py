@@ -19,9 +19,11 @@ from c3.training.build import build
 from c3.training.checkpoints import COMPLETE, checkpoints, last_whole_checkpoint
 from c3.training.checks import RecipeError
 from c3.training.curriculum import BatchPool, Curriculum, CurriculumSampler, Phase
+from c3.training.dry_run import dry_run
 from c3.training.recipe_file import load_recipe
-from c3.training.run import train
+from c3.training.run import make_trainer, train
 from c3.training.trainer import C3Trainer, TrainingError
+from c3.training.validation import validation_windows
 from tiny_models import TEXTS, TRAINING_STEPS, history
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +42,7 @@ def test_losses_and_precisions_are_logged(straight):
     assert list(losses) == list(range(1, TRAINING_STEPS + 1))
     assert all(0 < loss < 10 for loss in losses.values())
     assert losses[TRAINING_STEPS] < losses[1]
+    assert all(0 <= padding < 0.3 for padding in history(straight, "padding").values())
     for ratio in (2, 4):
         precisions = history(straight, f"eval_precision_{ratio}x")
         assert list(precisions) == [4, 8]
@@ -205,6 +208,54 @@ def test_bad_recipes_end_with_one_line(override, message, training_folder, capsy
     assert stop.value.code == 2
     error = capsys.readouterr().err
     assert error.startswith(f"train_hf.py: {message}") and error.count("\n") == 1
+
+
+def test_windows_whose_cuts_go_through_characters_are_evaluated_on(load_training, make_model, tmp_path):
+    (tmp_path / "chinese.txt").write_text("压缩文本为几个潜在向量" * 20, encoding="utf-8")
+    recipe = load_training("chinese", f"validation_data={tmp_path / 'chinese.txt'}", "evaluation.window=25")
+    [text] = validation_windows(recipe, make_model().processor)
+    assert len(text) >= 7 and text in "压缩文本为几个潜在向量" * 20
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        (
+            "train_data={path: %s/train.jsonl, column: words}",
+            "train_data: .*train.jsonl cannot be loaded: .* no column 'words'",
+        ),
+        ("validation_data={path: %s/train.jsonl, column: words}", "validation_data: .* no column 'words'; it has text"),
+        ("tokens_per_batch=1000000", "The train data hold .* tokens, but a batch takes 1000000"),
+        ("optimizer.block_size=7", "optimizer.block_size: 7 does not divide the longer side of a matrix of"),
+        ("train_data={path: org/none, streaming: true}", "train_data: org/none cannot be loaded: "),
+        ("tokenizer=org/none", "tokenizer: org/none cannot be loaded: "),
+    ],
+    ids=["column", "validation", "little text", "blocks", "no dataset", "no tokenizer"],
+)
+def test_what_shows_only_once_it_is_loaded(override, message, training_folder, load_training, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    override = override.replace("%s", str(training_folder))
+    extra = [f"tokenizer={training_folder / 'straight' / 'tokenizer'}"] if "streaming" in override else []
+    with pytest.raises(RecipeError, match=message):
+        train(load_training("unloadable", override, *extra))
+
+
+def test_a_pair_that_cannot_be_loaded_is_named(load_training, tmp_path, monkeypatch):
+    """In a run and in a dry run, where the Hub cannot be reached."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    recipe = load_training(
+        "pair", "model={}", "tokenizer=null", "init_from_pair={encoder: org/small, decoder: org/large}"
+    )
+    for run in (train, dry_run):
+        with pytest.raises(RecipeError, match="^init_from_pair.encoder: org/small cannot be loaded: "):
+            run(recipe)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_emulated_16_bit_products_are_warned_of(fast, load_training, monkeypatch, capsys):
+    monkeypatch.setattr("c3.training.run.has_fast_bfloat16", lambda: fast)
+    make_trainer(load_training("emulated", "training.bf16=true"))
+    assert ("This CPU emulates 16-bit matrix products" in capsys.readouterr().err) != fast
 
 
 @pytest.mark.parametrize("missing", ["accelerate", "c3.training.run"])

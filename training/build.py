@@ -1,17 +1,18 @@
 """The model and processor that a run starts with."""
 
 import json
+from itertools import chain
 from pathlib import Path
 
 import torch
-from transformers import AutoTokenizer
+from transformers import AutoConfig, AutoTokenizer
 
 from ..data_c3 import load_texts
 from ..modeling_c3 import C3Model
 from ..processing_c3 import C3Processor
 from ..tokenizer_c3 import train_tokenizer
 from .checkpoints import COMPLETE
-from .checks import RecipeError
+from .checks import RecipeError, loading
 from .plain_model import without_zero3
 
 
@@ -24,7 +25,7 @@ def build(recipe, start_from=None):
         start_from (`str`, *optional*): the folder of the stage before, instead of what the recipe starts from.
 
     Raises:
-        RecipeError: a model that cannot take the recipe's curriculum.
+        RecipeError: a model that cannot be loaded, or cannot take the recipe's curriculum.
     """
     dtype = getattr(torch, recipe.dtype)
     attention = {} if recipe.attn_implementation is None else {"attn_implementation": recipe.attn_implementation}
@@ -32,10 +33,13 @@ def build(recipe, start_from=None):
         import c3.attention_c3  # noqa: F401  registers itself
     if start_from is not None or recipe.init_from is not None:
         # In the dtype asked for: finished models are bfloat16, in which small updates would be rounded away.
-        model = C3Model.from_pretrained(start_from or recipe.init_from, dtype=dtype, **attention)
-        model.processor  # noqa: B018  read now: without a tokenizer there is nothing to train on
+        with loading(f"init_from: {start_from or recipe.init_from}"):
+            model = C3Model.from_pretrained(start_from or recipe.init_from, dtype=dtype, **attention)
+            model.processor  # noqa: B018  read now: without a tokenizer there is nothing to train on
     elif recipe.init_from_pair is not None:
-        model = C3Model.from_encoder_decoder_pretrained(**recipe.init_from_pair, dtype=dtype, **attention)
+        backbone_configs(recipe.init_from_pair)  # first, because their errors name the one that is at fault
+        with loading("init_from_pair"):
+            model = C3Model.from_encoder_decoder_pretrained(**recipe.init_from_pair, dtype=dtype, **attention)
     else:
         tokenizer = make_tokenizer(recipe)
         names = ("pad_token_id", "eos_token_id", "bos_token_id")
@@ -49,15 +53,28 @@ def build(recipe, start_from=None):
     return model.train()
 
 
+def backbone_configs(pair):
+    """The configs of the two models of `init_from_pair`, encoder's and decoder's; `RecipeError` names the key."""
+    configs = []
+    for part in ("encoder", "decoder"):
+        with loading(f"init_from_pair.{part}: {pair[part]}"):
+            configs.append(AutoConfig.from_pretrained(pair[part]))
+    return configs
+
+
 def make_tokenizer(recipe):
     """The recipe's tokenizer; one that is trained is kept in the output folder, for when the run is started again."""
     if not isinstance(recipe.tokenizer, dict):
-        return AutoTokenizer.from_pretrained(recipe.tokenizer)
+        with loading(f"tokenizer: {recipe.tokenizer}"):
+            return AutoTokenizer.from_pretrained(recipe.tokenizer)
     folder = Path(recipe.output_dir) / "tokenizer"
     marker, options = folder / COMPLETE, json.dumps(recipe.tokenizer)
     if not marker.is_file():
-        texts = (text for source in recipe.train_data for text in load_texts(source)["text"])
-        train_tokenizer(texts, **recipe.tokenizer).save_pretrained(folder)
+        texts = []
+        for source in recipe.train_data:
+            with loading(f"train_data: {source.path}"):
+                texts.append(load_texts(source)["text"])
+        train_tokenizer(chain.from_iterable(texts), **recipe.tokenizer).save_pretrained(folder)
         marker.write_text(options, encoding="utf-8")
     elif marker.read_text(encoding="utf-8") not in ("", options):
         raise RecipeError(f"{folder} was trained with other options: choose another output_dir, or delete it.")

@@ -1,11 +1,27 @@
 """Checks of a recipe's values; every message names the key and says what is allowed."""
 
 import difflib
+from contextlib import contextmanager
 from dataclasses import MISSING, fields
 
 
 class RecipeError(ValueError):
     """A recipe that cannot be run; the message names the key and says what is allowed."""
+
+
+@contextmanager
+def loading(where):
+    """
+    Says in one line, as a `RecipeError`, what could not be loaded: `where` (`str`) names the key and its value.
+    Libraries answer with paragraphs, and those of an unreachable Hub do not say what was asked of it.
+    """
+    try:
+        yield
+    except RecipeError:
+        raise
+    except (OSError, ValueError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise RecipeError(f"{where} cannot be loaded: {said}") from error
 
 
 def check_integer(where, value, least=1):

@@ -4,6 +4,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from ..data_c3 import TokenStream, load_columns, load_texts
+from .checks import loading
 from .collator import C3Collator
 from .curriculum import BatchPool, Curriculum, CurriculumSampler
 from .examples import WindowDataset
@@ -22,7 +23,7 @@ class Corpus:
         max_documents (`int`, *optional*): of each source, for a look at the data.
 
     Raises:
-        ValueError, FileNotFoundError: data that cannot be read, or hold nothing to train on.
+        RecipeError: data that cannot be read, or hold nothing to train on.
     """
 
     def __init__(self, recipe, processor, say, max_documents=None):
@@ -31,12 +32,14 @@ class Corpus:
         wanted = {name for name, weight in recipe.objectives.items() if weight}
         if recipe.streams:
             self.streamed = _interleaved(recipe.train_data, recipe.training.get("seed", 42))
+            if max_documents is not None:
+                self.streamed = self.streamed.take(max_documents)
             say(f"Streaming {', '.join(source.path for source in recipe.train_data)}.")
         elif wanted - {"instruction"}:
             for source in recipe.train_data:
-                stream = TokenStream(
-                    _first(load_texts(source), max_documents), processor, recipe.longest_window, name=source.path
-                )
+                with loading(f"train_data: {source.path}"):
+                    texts = _first(load_texts(source), max_documents)
+                    stream = TokenStream(texts, processor, recipe.longest_window, name=source.path)
                 say(
                     f"{source.path}: {stream.num_documents} documents, {stream.unusable}; {len(stream.ids)} tokens, "
                     f"{len(stream.blocks)} blocks of up to {recipe.longest_window}."
@@ -44,12 +47,13 @@ class Corpus:
                 self.streams.append(stream)
         if "instruction" in wanted:
             for source in recipe.instruction_data:
-                rows = _first(load_columns(source, ["context", "messages"]), max_documents)
-                found = InstructionExamples(rows, processor, recipe.max_target_length, name=source.path)
+                with loading(f"instruction_data: {source.path}"):
+                    rows = _first(load_columns(source, ["context", "messages"]), max_documents)
+                    found = InstructionExamples(rows, processor, recipe.max_target_length, name=source.path)
                 say(f"{source.path}: {len(found)} conversations; {found.unusable}.")
                 self.instructions = found if self.instructions is None else self.instructions.extend(found)
 
-    def data_loader(self, num_batches, seed, mask_token_id, process_index=0, num_processes=1):
+    def data_loader(self, num_batches, seed, mask_token_id, process_index=0, num_processes=1, resume_from=None):
         """
         `(DataLoader, whether it is already this process's share)` over the `num_batches` micro-batches of a run.
 
@@ -58,6 +62,7 @@ class Corpus:
             seed (`int`): of the order and of what is random in the examples.
             mask_token_id (`int`): see [`C3Collator`].
             process_index, num_processes (`int`): streaming data are shared out here, others by the caller.
+            resume_from (`dict`, *optional*): of streaming data, see [`StreamedBatches`].
         """
         recipe = self.recipe
         objectives = {name: weight for name, weight in recipe.objectives.items() if weight}
@@ -74,9 +79,11 @@ class Corpus:
                 process_index=process_index,
                 num_processes=num_processes,
                 say=self.say,
+                resume_from=resume_from,
                 **options,
             )
-            return DataLoader(batches, batch_size=None, collate_fn=collator), True
+            # Empty batches are there to be skipped.
+            return DataLoader(batches, batch_size=None, collate_fn=lambda batch: collator(batch) if batch else {}), True
         examples = WindowDataset(
             [stream.ids for stream in self.streams], self.processor, instructions=self.instructions, **options
         )
@@ -130,7 +137,10 @@ def _interleaved(sources, seed):
     """One streaming dataset of several sources, documents drawn by the sources' weights."""
     import datasets
 
-    texts = [load_texts(source) for source in sources]
+    texts = []
+    for source in sources:
+        with loading(f"train_data: {source.path}"):
+            texts.append(load_texts(source))
     if len(texts) == 1:
         return texts[0]
     weights = [source.weight for source in sources]

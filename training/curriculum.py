@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from torch.utils.data import Sampler
 
+from .checks import RecipeError
+
 # Of text documents; instruction tuning draws from examples of its own.
 TEXT_OBJECTIVES = ("reconstruction", "continuation")
 
@@ -262,14 +264,14 @@ class BatchPool:
         batches_per_epoch (`int`): the same for every epoch.
 
     Raises:
-        ValueError: fewer tokens than a batch takes.
+        RecipeError: fewer tokens than a batch takes.
     """
 
     def __init__(self, rows, lengths, tokens_per_batch, seed=0, name="The data"):
         self.rows, self.lengths, self.tokens_per_batch, self.seed = rows, lengths, tokens_per_batch, seed
         self._epoch = (None, None)
         if sum(lengths) < tokens_per_batch:
-            raise ValueError(
+            raise RecipeError(
                 f"{name} hold {sum(lengths)} tokens, but a batch takes {tokens_per_batch}; give more text or fewer "
                 "tokens per batch."
             )

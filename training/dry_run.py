@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 import yaml
-from transformers import AutoConfig
 
 from ..configuration_c3 import C3Config
 from ..modeling_c3 import C3Model
 from ..processing_c3 import C3Processor
-from .build import make_tokenizer
+from .build import backbone_configs, make_tokenizer
+from .checks import loading
 from .corpus import Corpus
 from .lora import add_lora
 from .memory import MemoryEstimate, estimate_activations, estimate_states
@@ -56,12 +56,16 @@ def dry_run(recipe, num_devices=None):
 def _without_weights(recipe):
     """The stage's model on the meta device, with its processor."""
     if recipe.init_from is not None:
-        config, processor = C3Config.from_pretrained(recipe.init_from), C3Processor.from_pretrained(recipe.init_from)
+        with loading(f"init_from: {recipe.init_from}"):
+            config = C3Config.from_pretrained(recipe.init_from)
+            processor = C3Processor.from_pretrained(recipe.init_from)
     elif recipe.init_from_pair is not None:
         fields = dict(recipe.init_from_pair)
+        configs = backbone_configs(fields)
         encoder, decoder = fields.pop("encoder"), fields.pop("decoder")
-        config = C3Config(AutoConfig.from_pretrained(encoder), AutoConfig.from_pretrained(decoder), **fields)
-        processor = C3Processor.from_pair(config, encoder, decoder)
+        with loading("init_from_pair"):
+            config = C3Config(*configs, **fields)
+            processor = C3Processor.from_pair(config, encoder, decoder)
     else:
         tokenizer = make_tokenizer(recipe)
         config = recipe.model_config(len(tokenizer))

@@ -104,17 +104,19 @@ def measured_precision(log_history, step):
     return last, dict(sorted(measured.get(last, {}).items()))
 
 
+def precision_result(**described):
+    """An `EvalResult` of free-running precision: takes the names of the dataset and the metric, and the value."""
+    return EvalResult(task_type="text-generation", task_name=TASK, metric_type="free_running_precision", **described)
+
+
 def _metadata(model):
     step, precision = measured_precision(model.log_history, model.step)
     datasets = hub_ids(model.validation_data)
     results = [
-        EvalResult(
-            task_type="text-generation",
-            task_name=TASK,
+        precision_result(
             # The Hub wants an id here, and a file has none.
             dataset_type=datasets[0] if len(datasets) == 1 else "validation",
             dataset_name=", ".join(_names(model.validation_data)) or "validation data of the recipe",
-            metric_type="free_running_precision",
             metric_name=_metric_name(task, ratio),
             metric_value=value,
         )

@@ -2,6 +2,7 @@
 
 import torch
 
+from .muon import BatchedMuon
 from .parts import parameter_groups
 
 
@@ -14,8 +15,8 @@ def adamw(model, lr=1e-5, learning_rates=None, betas=(0.9, 0.999), eps=1e-8, wei
 
 class MuonWithAdamW(torch.optim.Optimizer):
     """
-    `torch.optim.Muon` for the 2-D weights inside the layers and `torch.optim.AdamW` for embeddings, norms, queries,
-    mask embedding and projector (https://kellerjordan.github.io/posts/muon).
+    Muon (`training/muon.py`) for the 2-D weights inside the layers and `torch.optim.AdamW` for embeddings, norms,
+    queries, mask embedding and projector (https://kellerjordan.github.io/posts/muon).
 
     Args:
         model (`C3Model`): the model; parameters that need no gradient are left out.
@@ -26,9 +27,12 @@ class MuonWithAdamW(torch.optim.Optimizer):
         momentum (`float`): Muon's, in Nesterov's form.
         betas (`tuple[float, float]`): AdamW's.
         weight_decay (`float`): for the hidden matrices only.
+        ns_steps (`int`): Newton-Schulz iterations of an update.
+        block_size (`int`, *optional*): orthogonalise blocks of so many rows or columns, see [`BatchedMuon`].
 
     Raises:
-        ValueError: the model has no trainable matrices inside `layers`, or nothing else that is trainable.
+        ValueError: a matrix that `block_size` does not divide, or the model has no trainable matrices inside `layers`,
+            or nothing else that is trainable.
     """
 
     def __init__(
@@ -40,10 +44,12 @@ class MuonWithAdamW(torch.optim.Optimizer):
         momentum=0.95,
         betas=(0.9, 0.95),
         weight_decay=0.0,
+        ns_steps=5,
+        block_size=None,
     ):
         hidden, rest, _ = muon_groups(model, lr, muon_lr, learning_rates, weight_decay)
         self.optimizers = [
-            torch.optim.Muon(hidden, lr=muon_lr, momentum=momentum),
+            BatchedMuon(hidden, lr=muon_lr, momentum=momentum, ns_steps=ns_steps, block_size=block_size),
             torch.optim.AdamW(rest, lr=lr, betas=tuple(betas)),
         ]
         super().__init__([group for each in self.optimizers for group in each.param_groups], {})

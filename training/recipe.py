@@ -316,6 +316,9 @@ class Recipe:
         for key in ("lr", "muon_lr"):
             if key in self.optimizer:
                 check_number(f"optimizer.{key}", self.optimizer[key], 1e-12, 10)
+        for key in ("ns_steps", "block_size"):
+            if self.optimizer.get(key) is not None:
+                check_integer(f"optimizer.{key}", self.optimizer[key])
 
     def _check_training(self):
         for key in self.training:
@@ -329,7 +332,7 @@ class Recipe:
         }
         check_integer("training.max_steps", self.training.get("max_steps"))
         try:
-            check_sharding(self.training, self.optimizer["name"])
+            check_sharding(self.training, self.optimizer)
         except ValueError as error:
             raise RecipeError(str(error)) from error
 

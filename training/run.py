@@ -19,6 +19,7 @@ from .distributed import check_world_size, release_trainer
 from .liger import apply_liger_kernel
 from .lora import add_lora, save_adapter, save_base
 from .model_card import TrainedModel, write_model_card
+from .muon import has_fast_bfloat16
 from .parts import count_parameters, describe_parts, set_trainable
 from .plain_model import full_state_dict, plain_model
 from .publish import PublishError, check_can_publish, publish
@@ -99,6 +100,11 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer):
     check_world_size(args, recipe)
     if args.device.type == "cpu":
         keep_freed_memory()
+        if (args.bf16 or args.fp16 or recipe.dtype != "float32") and not has_fast_bfloat16():
+            say(
+                "This CPU emulates 16-bit matrix products, which takes up to a hundred times as long: set "
+                "training.bf16=false and dtype=float32."
+            )
     # save_on_each_node: the machines share no folders, and the first process of each prepares its own.
     first = {"local": args.save_on_each_node}
     with args.main_process_first(**first, desc="tokenizer"):

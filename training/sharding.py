@@ -36,19 +36,23 @@ def deepspeed_config(training):
     return config
 
 
+# What our own Muon can do and DeepSpeed's cannot.
+OWN_MUON = ("ns_steps", "block_size")
+
+
 def check_sharding(training, optimizer):
     """
     Raises `FileNotFoundError` or `ValueError`, with the key's name, for settings that could not be trained with.
 
     Args:
         training (`dict`): keywords of `TrainingArguments`.
-        optimizer (`str`): `adamw` or `muon`.
+        optimizer (`dict`): the recipe's, `name` and keywords of it.
     """
     config = deepspeed_config(training)
     if training.get("fsdp"):
         if training.get("deepspeed"):
             raise ValueError("training.fsdp and training.deepspeed exclude each other: choose one.")
-        if optimizer == "muon":
+        if optimizer["name"] == "muon":
             raise ValueError(
                 "optimizer.name: muon needs whole matrices, which FSDP cuts up: use adamw, or ZeRO instead of FSDP."
             )
@@ -85,8 +89,13 @@ def check_deepspeed(config, optimizer, max_grad_norm):
             "training.deepspeed: with zero_optimization.offload_optimizer set zero_force_ds_cpu_optimizer: false; "
             "the recipe's optimizer runs on the CPU then."
         )
-    if optimizer != "muon" or not stage:
+    if optimizer["name"] != "muon" or not stage:
         return
+    for key in OWN_MUON:
+        if key in optimizer:
+            raise ValueError(
+                f"optimizer.{key}: under ZeRO muon is DeepSpeed's, which has no such setting: leave it out."
+            )
     if max_grad_norm:
         raise ValueError(
             "optimizer.name: under ZeRO muon needs training.max_grad_norm: 0, because DeepSpeed would clip the "

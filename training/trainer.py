@@ -1,12 +1,14 @@
 """C3Trainer: the Hugging Face `Trainer` with curriculum batches, free-running evaluation and safe checkpoints."""
 
 import errno
+import json
 import shutil
 from pathlib import Path
 
 import torch
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
 
+from ..whole_files_c3 import write_whole
 from .checkpoints import checkpoints, last_whole_checkpoint, mark_complete, remove_checkpoint
 from .checks import RecipeError
 from .distributed import EngineCheck, all_agree, all_finite, prepare_distributed
@@ -15,6 +17,8 @@ from .metrics_log import MetricsLog
 from .optimizers import make_optimizer
 from .resuming import batch_layout
 from .sharding import check_deepspeed, require_deepspeed
+
+STREAM = "stream.json"  # in a checkpoint: where streamed data were read up to
 
 
 class TrainingError(RuntimeError):
@@ -53,16 +57,28 @@ class C3Trainer(Trainer):
         self.add_callback(EngineCheck(self))
         # Old checkpoints are deleted here, once the new one is marked as whole.
         self.checkpoints_to_keep, self.args.save_total_limit = self.args.save_total_limit, None
+        self.resumed_from = self.streamed = None
+        self.filled_positions = self.positions = 0
+
+    def train(self, resume_from_checkpoint=None, **kwargs):
+        """As in `Trainer`, with streamed data from where the checkpoint had read them up to."""
+        self.resumed_from = resume_from_checkpoint
+        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def get_train_dataloader(self):
         args = self.args
+        state = None
+        if self.corpus.streamed is not None and self.resumed_from is not None:
+            state = json.loads((Path(self.resumed_from) / STREAM).read_text(encoding="utf-8"))
         loader, is_shared_out = self.corpus.data_loader(
             args.max_steps * args.gradient_accumulation_steps * args.world_size,
             args.seed,
             self.model.config.mask_token_id,
             args.process_index,
             args.world_size,
+            state,
         )
+        self.streamed = loader.dataset if is_shared_out else None
         return loader if is_shared_out else self.accelerator.prepare(loader)
 
     def create_optimizer(self, model=None):
@@ -71,23 +87,37 @@ class C3Trainer(Trainer):
             if self.is_deepspeed_enabled:
                 config = self.accelerator.state.deepspeed_plugin.deepspeed_config
                 # Once more, because accelerate launch may have made the settings from its own options.
-                check_deepspeed(config, self.recipe.optimizer["name"], self.args.max_grad_norm)
+                check_deepspeed(config, self.recipe.optimizer, self.args.max_grad_norm)
                 zero_stage = config.get("zero_optimization", {}).get("stage", 0)
             options = self.recipe.optimizer | {"learning_rates": self.recipe.learning_rates}
-            self.optimizer = make_optimizer(self.model, zero_stage=zero_stage, **options)
+            try:
+                self.optimizer = make_optimizer(self.model, zero_stage=zero_stage, **options)
+            except ValueError as error:
+                raise RecipeError(str(error)) from error
         return self.optimizer
 
     def training_step(self, model, inputs, *args, **kwargs):
         """
-        As in `Trainer`, but counts the tokens that were learned from, and a loss that is not finite ends the run;
-        `Trainer` would log it as 0 and go on.
+        As in `Trainer`, but counts the tokens that were learned from and the padding, and a loss that is not finite
+        ends the run; `Trainer` would log it as 0 and go on.
         """
         self.state.num_input_tokens_seen += int((inputs["labels"] != -100).sum()) * self.args.world_size
+        for mask in (inputs["attention_mask"], inputs["context_attention_mask"]):
+            # Added up where they are, so that a GPU is not waited for.
+            self.filled_positions += mask.sum()
+            self.positions += mask.numel()
         loss = super().training_step(model, inputs, *args, **kwargs)
         if not all_agree(torch.isfinite(loss), self.args.device):
             said = "not finite in another process" if torch.isfinite(loss) else loss.item()
             self._give_up(f"The loss is {said} at step {self.state.global_step + 1} of {self.args.max_steps}.")
         return loss
+
+    def log(self, logs, *args, **kwargs):
+        """As in `Trainer`, with the share of this process's positions that were padding since the last time."""
+        if "loss" in logs and self.positions:
+            logs["padding"] = 1 - int(self.filled_positions) / self.positions
+            self.filled_positions = self.positions = 0
+        super().log(logs, *args, **kwargs)
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
         """Precision of text to latents to text, decoding greedily, at every ratio of the recipe, and their mean."""
@@ -107,6 +137,8 @@ class C3Trainer(Trainer):
             self._give_up(f"The weights are no longer finite numbers after step {self.state.global_step}.")
         try:
             super()._save_checkpoint(model, trial, **kwargs)
+            if self.streamed is not None and self.args.should_save:
+                self._save_stream()
             # Whole only once every process has written its share.
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
@@ -119,6 +151,11 @@ class C3Trainer(Trainer):
             for each in old[: max(0, len(old) + 1 - self.checkpoints_to_keep)]:
                 if str(each) != self.state.best_model_checkpoint:
                     remove_checkpoint(each)
+
+    def _save_stream(self):
+        args, step = self.args, self.state.global_step
+        state = self.streamed.state(step * args.gradient_accumulation_steps * args.world_size)
+        write_whole(Path(args.output_dir) / f"checkpoint-{step}" / STREAM, json.dumps(state))
 
     def _explain_failed_save(self, error):
         """Raises `TrainingError` if the disk is full; safetensors and torch hide the system's error in their own."""

@@ -3,6 +3,8 @@ Accuracy by relative position in the text: the "sequential forgetting" of C3's p
 measurement, for texts of one window and for long texts of many.
 """
 
+from itertools import product
+
 from ..alignment import accuracy_by_position
 from ..harness import Example, Suite
 from ..metrics import bootstrap_interval
@@ -10,7 +12,7 @@ from ..page_data import Page, count_page, wanted_latents
 from ..pages import positive, ratio_of_one_or_more
 from ..report import describe, distinct, markdown_table, method_table, new_figure, precision_with_interval, save_figure
 from ..report import select as select_rows
-from ..text_kinds import cut_tokens
+from ..text_kinds import cut_tokens, language
 
 BINS = 20
 
@@ -23,14 +25,16 @@ def add_arguments(parser):
 
 def prepare(args, pages, model, counter, window):
     tokenizer = model.processor.context_tokenizer or model.processor.tokenizer
+    by_language = {}
+    for page in pages:
+        by_language.setdefault(language(page.text), []).append(page)
     examples, left_out = [], []
-    for length in sorted(set(args.lengths)):
-        texts = _cut(pages, tokenizer, length * window, args.samples)
+    for lang, length in product(sorted(by_language), sorted(set(args.lengths))):
+        texts = _cut(by_language[lang], tokenizer, length * window, args.samples)
         if len(texts) < args.samples:
-            left_out.append(
-                f"{args.samples - len(texts)} of {args.samples} texts of {length} windows: the pages have no more text"
-            )
-        group = f"{length} window" + "s" * (length > 1)
+            missing = f"{args.samples - len(texts)} of {args.samples} texts of {length} windows"
+            left_out.append(f"{missing}: the pages in {lang} have no more text")
+        group = f"{lang}, {length} window" + "s" * (length > 1)
         counted = [count_page(page, model, counter, window) for page in texts]
         for ratio in sorted(set(args.ratios)):
             setting = f"{ratio:g}x"
@@ -69,9 +73,16 @@ def curve(rows):
 
 def report(result):
     rows = result["examples"]
+    parts = ["## Forgetting", describe(result)]
+    parts.append("Share of characters kept, aligned by edit operations, by relative position in the text.")
+    return "\n\n".join([*parts, position_table(rows), "### All metrics", method_table(rows)])
+
+
+def position_table(rows):
+    """Share of characters kept in tenths of the text, as Markdown."""
     header = [
         "method",
-        "length",
+        "text",
         "ratio",
         "texts",
         "precision",
@@ -86,9 +97,7 @@ def report(result):
         points = curve(chosen)
         cells = [_percent(points[i : i + 2]) for i in (0, 2, BINS // 2 - 1, BINS - 4, BINS - 2)]
         table.append([method, group, setting, len(chosen), precision_with_interval(chosen), *cells])
-    parts = ["## Forgetting", describe(result)]
-    parts.append("Share of characters kept, aligned by edit operations, by relative position in the text.")
-    return "\n\n".join([*parts, markdown_table(header, table), "### All metrics", method_table(rows)])
+    return markdown_table(header, table)
 
 
 def _percent(points):
@@ -106,10 +115,10 @@ def _curves(rows):
 
 
 def draw(result, path):
-    """A panel for each length, a line with its band for each method and ratio."""
+    """A panel for each language and length, a line with its band for each method and ratio."""
     rows = result["examples"]
     groups, methods = distinct(rows, "group"), distinct(rows, "method")
-    figure, panels = new_figure(1, len(groups), figsize=(6 * len(groups), 4), sharey=True, squeeze=False)
+    figure, panels = new_figure(1, len(groups), figsize=(5 * len(groups), 4), sharey=True, squeeze=False)
     for axes, group in zip(panels[0], groups, strict=True):
         for method, _, setting, chosen in _curves(select_rows(rows, group=group)):
             points = [((i + 0.5) / BINS, *point) for i, point in enumerate(curve(chosen)) if point]

@@ -79,7 +79,22 @@ def report(result):
         describe(result),
         f"A page's latents are shared among its windows ({mean(rows, 'windows'):.1f} of at most "
         f"{result['options']['window']} own tokens, on average): the number is that of the whole page.",
+        *bucket_tables(rows),
+        "Published: C3's paper, arXiv 2511.15244, with Qwen2.5-1.5B and Qwen2.5-3B on the Fox benchmark; measured by "
+        "its authors, not here. Empty cells: not known to us.",
+        "### All metrics",
+        method_table(with_language(rows), by="language"),
     ]
+    return "\n\n".join(parts)
+
+
+def with_language(rows):
+    return [row | {"language": row["group"].split()[0]} for row in rows]
+
+
+def bucket_tables(rows):
+    """The paper's tables, `list[str]`: precision by bucket, what the authors published beside it."""
+    parts = []
     for setting in distinct(rows, "setting"):
         latents = int(setting.split()[0])
         for lang in ("en", "zh"):
@@ -88,13 +103,7 @@ def report(result):
                 header = ["counted tokens", "pages", "ratio", "own ratio", *distinct(rows, "method")]
                 header += ["C3, published on Fox", "DeepSeek-OCR, published on Fox"] if lang == "en" else []
                 parts += [f"### {latents} latents a page, {lang}", markdown_table(header, table)]
-    parts += [
-        "Published: C3's paper, arXiv 2511.15244, with Qwen2.5-1.5B and Qwen2.5-3B on the Fox benchmark; measured by "
-        "its authors, not here. Empty cells: not known to us.",
-        "### All metrics",
-        method_table([row | {"language": row["group"].split()[0]} for row in rows], by="language"),
-    ]
-    return "\n\n".join(parts)
+    return parts
 
 
 def _bucket_rows(rows, latents, lang):

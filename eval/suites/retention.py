@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from c3.fingerprints_c3 import fingerprint_tensors
 
+from ...training.without_secrets import without_secrets
 from ..baselines.c3 import compress_examples
 from ..harness import Example, Suite
 from ..metrics import bootstrap_interval
@@ -89,7 +90,8 @@ def conditions(args, model, examples):
         before = partial(losses_after_tokens, decoder)
         ways[BASE_RAW] = partial(before, kept=lambda example, ids: ids)
         ways[BASE_NOTHING] = partial(before, kept=lambda example, ids: [])
-        base = {"name": args.base_decoder, "fingerprint": fingerprint_tensors(dict(decoder.named_parameters()))}
+        fingerprint = fingerprint_tensors(dict(decoder.named_parameters()))
+        base = {"name": without_secrets(args.base_decoder), "fingerprint": fingerprint}
     return ways, {"base_decoder": base, "vocabulary": model.config.decoder_config.vocab_size}
 
 
@@ -238,10 +240,10 @@ def _about_the_base(result):
 
 
 def _with_interval(values):
-    return f"{_short(values[0])} [{_short(values[1])}, {_short(values[2])}]"
+    return f"{short(values[0])} [{short(values[1])}, {short(values[2])}]"
 
 
-def _short(value):
+def short(value):
     return f"{value:.1f}" if value < 1000 else f"{value:.3g}"
 
 

@@ -86,9 +86,20 @@ def _nested(kind, sample, num_samples, pages, tokenizer, wanted):
 
 
 def report(result):
-    rows = [row | dict(zip(("kind", "length"), row["group"].split(", "), strict=True)) for row in result["examples"]]
+    rows = result["examples"]
+    about = "Columns: length in the model's own tokens, about; mean precision."
+    parts = ["## Robustness", describe(result), about, *kind_tables(rows)]
+    return "\n\n".join([*parts, "### All metrics", method_table(with_kind(rows), by="kind")])
+
+
+def with_kind(rows):
+    return [row | dict(zip(("kind", "length"), row["group"].split(", "), strict=True)) for row in rows]
+
+
+def kind_tables(rows):
+    """Precision by kind and length, `list[str]`: a heading and a table for each method and ratio."""
+    rows, parts = with_kind(rows), []
     sizes = sorted(distinct(rows, "length"), key=int)
-    parts = ["## Robustness", describe(result), "Columns: length in the model's own tokens, about; mean precision."]
     for method in distinct(rows, "method"):
         for setting in distinct(rows, "setting"):
             chosen = select(rows, method=method, setting=setting)
@@ -99,7 +110,7 @@ def report(result):
                 table.append([kind, *cells, precision_with_interval(of_kind)])
             header = ["kind of text", *sizes, "all lengths"]
             parts += [f"### {method}, {setting}", markdown_table(header, table)]
-    return "\n\n".join([*parts, "### All metrics", method_table(rows, by="kind")])
+    return parts
 
 
 def _cell(rows):
@@ -109,7 +120,7 @@ def _cell(rows):
 
 def draw(result, path):
     """Precision by length, a line for each kind; one panel for each method and ratio."""
-    rows = [row | dict(zip(("kind", "length"), row["group"].split(", "), strict=True)) for row in result["examples"]]
+    rows = with_kind(result["examples"])
     panels = [(method, setting) for method in distinct(rows, "method") for setting in distinct(rows, "setting")]
     figure, axes = new_figure(1, len(panels), figsize=(8 * len(panels), 5), sharey=True, squeeze=False)
     for each, (method, setting) in zip(axes[0], panels, strict=True):

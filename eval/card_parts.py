@@ -1,0 +1,110 @@
+"""
+What of the results goes into the model card and the texts beside it: tables by name, each `(results) -> str`, Markdown,
+and figures by name, each `(results, path without ending) -> None`. All numbers are those of the result files.
+"""
+
+from functools import partial
+
+from . import like_for_like, pages
+from .published import C3_PUBLISHED, RATIO_PUBLISHED
+from .report import distinct, markdown_table, mean, new_figure, number, percent, precision_with_interval, save_figure
+from .report import select as select_rows
+from .suites import SUITES
+from .suites.forgetting import position_table
+from .suites.fox import bucket_tables, with_language
+from .suites.retention import LATENTS, NOTHING, RAW, TRUNCATED, gain, perplexity, short
+from .suites.robustness import kind_tables
+
+# Whole pages at ratios, from `python -m c3.eval.pages`; the suites' and the comparison's files have their names.
+PAGES = ("pages_en", "pages_zh")
+CEILING = "ceiling/fox"
+
+
+def fox(results):
+    """The paper's tables, English, of the model alone, beside what the authors published."""
+    rows = select_rows(results["fox"]["examples"], method="c3")
+    return "\n\n".join(bucket_tables([row for row in rows if row["group"].startswith("en ")]))
+
+
+def methods(results, name="fox"):
+    """Every method at every number of latents, by language; all scores are in the suite's own report."""
+    rows = with_language(results[name]["examples"])
+    header = ["latents", "pages", "method", "own ratio", "bytes kept / of text", "precision", "token F1", "exact"]
+    table = []
+    for setting in distinct(rows, "setting"):
+        for language in distinct(rows, "language"):
+            for method in distinct(rows, "method"):
+                chosen = select_rows(rows, setting=setting, language=language, method=method)
+                if chosen:
+                    sizes = f"{mean(chosen, 'kept_bytes'):.0f} / {mean(chosen, 'text_bytes'):.0f}"
+                    scores = [percent(mean(chosen, "scores", score)) for score in ("token_f1", "exact_match")]
+                    first = [setting.split()[0], f"{len(chosen)} {language}", method, number(mean(chosen, "own_ratio"))]
+                    table.append([*first, sizes, precision_with_interval(chosen), *scores])
+    return markdown_table(header, table)
+
+
+def retention(results):
+    """Perplexities, and what the latents gain over nothing, in one table; the intervals are in the suite's report."""
+    rows = results["retention"]["examples"]
+    conditions = (RAW, LATENTS, TRUNCATED, NOTHING)
+    header = ["text", "ratio", *(f"after {name}" for name in conditions), "latents over nothing, nats per token"]
+    table = []
+    for group in distinct(rows, "group"):
+        for setting in distinct(rows, "setting"):
+            chosen = {name: select_rows(rows, group=group, setting=setting, method=name) for name in conditions}
+            value, low, high = gain(chosen[LATENTS], chosen[NOTHING])
+            cells = [short(perplexity(each)[0]) for each in chosen.values()]
+            table.append([group, setting, *cells, f"{value:+.2f} [{low:+.2f}, {high:+.2f}]"])
+    return markdown_table(header, table)
+
+
+def time_of_pages(results):
+    """Seconds of the English pages at each ratio, as a sentence."""
+    result = results["pages_en"]
+    seconds = {ratio: timing["compress"] + timing["expand"] for ratio, timing in result["timing"].items()}
+    each = ", ".join(f"{value:.0f} s at {ratio}x" for ratio, value in seconds.items())
+    return f"{result['data']['n_pages']} pages of {result['data']['file']} there and back took {each}."
+
+
+PARTS = {
+    **{name: lambda results, name=name: pages.table(results[name]) for name in PAGES},
+    "time": time_of_pages,
+    "fox": fox,
+    "methods": methods,
+    "ceiling": partial(methods, name=CEILING),
+    "robustness": lambda results: "\n\n".join(kind_tables(results["robustness"]["examples"])),
+    "forgetting": lambda results: position_table(results["forgetting"]["examples"]),
+    "retention": retention,
+    "like_for_like": lambda results: "\n\n".join(like_for_like.tables(results["like_for_like"])),
+}
+
+
+def draw_pages(results, path):
+    """Mean precision of whole pages by ratio, with its 95 % band, and what the paper's authors published on Fox."""
+    figure, axes = new_figure(figsize=(8, 4.5))
+    for name in PAGES:
+        if name in results:
+            ratios = results[name]["ratios"].values()
+            reached = [each["counted_ratio"]["mean"] for each in ratios]
+            axes.plot(reached, [each["precision"]["mean"] for each in ratios], marker=".", label=f"{name}, not Fox")
+            low, high = zip(*(each["precision"]["ci95"] for each in ratios), strict=True)
+            axes.fill_between(reached, low, high, alpha=0.2, linewidth=0)
+    points = [(RATIO_PUBLISHED[key], value) for key, value in C3_PUBLISHED.items()]
+    label = "C3, 4.5 B parameters, on Fox: published by its authors"
+    axes.scatter(*zip(*points, strict=True), marker="x", color="grey", label=label)
+    axes.set(xlabel="counted tokens per latent (mean of the pages)", ylabel="precision", ylim=(0, 1.02))
+    axes.legend()
+    figure.tight_layout()
+    save_figure(figure, path)
+
+
+# What a figure is made of, and by what.
+FIGURES = {
+    "pages": ("pages_en", draw_pages),
+    "like_for_like": ("like_for_like", lambda results, path: like_for_like.draw(results["like_for_like"], path)),
+    CEILING: (CEILING, lambda results, path: SUITES["fox"].draw(results[CEILING], path)),
+    **{
+        name: (name, lambda results, path, name=name, suite=suite: suite.draw(results[name], path))
+        for name, suite in SUITES.items()
+    },
+}

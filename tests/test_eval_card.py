@@ -1,0 +1,159 @@
+"""The card and the texts beside it say what the committed results say. Run: pytest tests/test_eval_card.py"""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from huggingface_hub import ModelCard
+
+from c3 import C3Model
+from c3.cli_c3 import main as c3_main
+from c3.eval.card import PART, TEXTS
+from c3.eval.card_parts import FIGURES, PAGES, PARTS
+from c3.eval.command import main
+from c3.eval.result_file import Results
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "eval" / "results"
+COMMITTED = [path for path in sorted(RESULTS.rglob("*.json")) if path.name != "like_for_like.json"]
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of the results and the texts; returns the folder and what `card` needs to know of it."""
+    shutil.copytree(RESULTS, tmp_path / "results")
+    for name in ("model_card.md", *TEXTS):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    return tmp_path, ["card", "--results", str(tmp_path / "results"), "--card", str(tmp_path / "model_card.md")]
+
+
+def text_of(path):
+    return path.read_text(encoding="utf-8")
+
+
+def change(path, before, after):
+    text = text_of(path)
+    assert before in text
+    path.write_text(text.replace(before, after, 1), encoding="utf-8")
+
+
+# What is committed
+
+
+def test_the_committed_texts_say_what_the_committed_results_say():
+    """If this fails: python -m c3.eval card --results eval/results"""
+    main(["card", "--results", str(RESULTS), "--check"])
+
+
+def test_every_part_stands_somewhere_and_the_readme_has_the_cards_table():
+    found = {name: PART.findall(text_of(ROOT / name)) for name in ("model_card.md", *TEXTS)}
+    assert set(sum(found.values(), [])) == set(PARTS)
+    assert "pages_en" in found["README.md"] and {"pages_en", "pages_zh", "fox"} <= set(found["model_card.md"])
+
+
+@pytest.mark.parametrize("name", ["model_card.md", "docs/results.md"])
+def test_numbers_of_the_prose_stand_in_the_tables(name):
+    text = text_of(ROOT / name)
+    if name == "model_card.md":
+        text = text[text.index("## Measured") : text.index("## How it was trained")]
+    prose = PART.sub("", text)
+    in_tables = set(re.findall(r"\d+\.\d+", "".join(match[0] for match in PART.finditer(text))))
+    in_prose = set(re.findall(r"\d+\.\d+", re.sub(r"arXiv \d+\.\d+|arxiv\.org/abs/\S+|Qwen2\.5\S*|`[^`]*`", "", prose)))
+    assert in_prose and in_prose <= in_tables
+
+
+@pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.relative_to(RESULTS).as_posix())
+def test_results_are_of_the_shipped_weights_and_name_no_folders(path, shipped):
+    result = json.loads(path.read_bytes())
+    assert result["model"]["weights_fingerprint"] == shipped
+    for row in result.pop("examples", []) + [
+        page for each in result.pop("ratios", {}).values() for page in each["pages"]
+    ]:
+        assert "output" not in row
+    # Hub ids are the only names with a slash.
+    names = re.findall(r'"[^"]*[/\\][^"]*"', json.dumps(result))
+    assert set(names) <= {'"Qwen/Qwen2.5-1.5B"'}
+    assert not any(each.get("benchmark") for each in result["data"] if isinstance(each, dict))
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return C3Model.from_pretrained(ROOT, dtype="float32").latent_provenance().weights_fingerprint
+
+
+def test_figures_are_there():
+    results = Results(RESULTS)
+    for name, (needed, _) in FIGURES.items():
+        assert needed in results
+        assert (RESULTS / f"{name}.png").stat().st_size > 1000 and "<svg" in text_of(RESULTS / f"{name}.svg")
+
+
+# What the command does
+
+
+def test_metadata(copy):
+    folder, arguments = copy
+    main(arguments)
+    card = ModelCard.load(folder / "model_card.md")
+    results = Results(folder / "results")
+    wanted = [each["precision"]["mean"] for name in PAGES for each in results[name]["ratios"].values()]
+    assert [each.metric_value for each in card.data.eval_results] == pytest.approx(wanted, abs=1e-4)
+    assert all("not Fox" in each.dataset_name for each in card.data.eval_results)
+    assert card.data.license == "apache-2.0" and card.data.model_name == "C3 mini"
+
+
+def test_prose_is_kept_and_tables_are_written_anew(copy, capsys):
+    folder, arguments = copy
+    card, table = folder / "model_card.md", re.search(r"\| 4x \|.*", text_of(folder / "model_card.md"))[0]
+    change(card, "## How it was trained", "Prose of 2026.\n\n## How it was trained")
+    change(card, table, table.replace("9", "8"))
+    with pytest.raises(SystemExit, match="model_card.md: not what .* says"):
+        main([*arguments, "--check"])
+    assert c3_main(["eval", *arguments]) == 0
+    assert str(card) in capsys.readouterr().out
+    assert "Prose of 2026." in text_of(card) and table in text_of(card)
+    main([*arguments, "--check"])
+
+
+@pytest.mark.parametrize("name", ["model_card.md", "README.md"])
+def test_a_changed_result_is_noticed(copy, name):
+    folder, arguments = copy
+    path = folder / "results" / "pages_en.json"
+    result = json.loads(path.read_bytes())
+    result["ratios"]["4"]["precision"]["mean"] = 0.5
+    path.write_text(json.dumps(result))
+    with pytest.raises(SystemExit, match=f"{name}.*: not what"):
+        main([*arguments, "--check"])
+    main(arguments)
+    assert "| 50.00% [" in text_of(folder / name)
+
+
+@pytest.mark.parametrize(
+    "break_it, message",
+    [
+        (lambda folder: shutil.rmtree(folder / "results"), "holds no result files"),
+        (lambda folder: (folder / "results/pages_en.json").unlink(), "holds no pages_en.json"),
+        (lambda folder: (folder / "results/fox.json").write_text("[1"), "fox.json is not a result file"),
+        (lambda folder: (folder / "README.md").unlink() or (folder / "model_card.md").unlink(), "model_card.md"),
+        (lambda folder: change(folder / "model_card.md", "results: pages_en", "results: pages_fr"), "`pages_fr`, but"),
+        (lambda folder: change(folder / "README.md", "<!-- end of results -->", ""), "README.md has a `<!-- results"),
+        (lambda folder: change(folder / "model_card.md", "- name: C3 mini\n", "- nom: x\n"), "model_name"),
+        (
+            lambda folder: change(folder / "results/fox.json", '"weights_fingerprint": "', '"weights_fingerprint": "f'),
+            "oth",
+        ),
+    ],
+)
+def test_errors_are_one_line_and_nothing_is_written(copy, break_it, message):
+    folder, arguments = copy
+    # Something to write, if it were not for the error.
+    change(folder / "model_card.md", "| 4x |", "| 5x |")
+    break_it(folder)
+    before = {path: path.read_bytes() for path in folder.rglob("*.md")}
+    with pytest.raises(SystemExit, match=message) as error:
+        main(arguments)
+    assert "\n" not in str(error.value)
+    assert before == {path: path.read_bytes() for path in folder.rglob("*.md")}
