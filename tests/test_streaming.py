@@ -75,6 +75,8 @@ def test_every_block_comes_once_an_epoch(processor):
 @pytest.fixture
 def small_chunks(monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK_CHARACTERS", 400)
+    # Seconds that datasets waits at the end of every epoch of streamed files, here of a few milliseconds.
+    monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
 
 
 @pytest.mark.parametrize("stop", [0, 1, 20, 59])
