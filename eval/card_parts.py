@@ -16,7 +16,7 @@ from .suites.retention import LATENTS, NOTHING, RAW, TRUNCATED, gain, perplexity
 from .suites.robustness import kind_tables
 
 # Whole pages at ratios, from `python -m c3.eval.pages`: every NAME.json of these that is there is in the metadata.
-PAGES = ("pages_en",)
+PAGES = ("pages_en", "pages_zh")
 CHINESE, CEILING = "zh/fox", "ceiling/fox"
 
 
@@ -59,11 +59,11 @@ def retention(results):
 
 
 def time_of_pages(results):
-    """Seconds of the English pages at each ratio, as a sentence."""
-    result = results["pages_en"]
-    seconds = {ratio: timing["compress"] + timing["expand"] for ratio, timing in result["timing"].items()}
-    each = ", ".join(f"{value:.0f} s at {ratio}x" for ratio, value in seconds.items())
-    return f"{result['data']['n_pages']} pages of {result['data']['file']} there and back took {each}."
+    """Seconds of the pages of the suite fox, the model alone at all numbers of latents, as a sentence."""
+    result = results["fox"]
+    pages, settings = sum(each["n_pages"] for each in result["data"]), distinct(result["examples"], "setting")
+    seconds = f"{result['timing']['c3']:.0f} s on a {result['options']['device']}"
+    return f"{pages} pages at {', '.join(settings)}, there and back: {seconds}."
 
 
 PARTS = {
