@@ -5,7 +5,7 @@ PYTHON ?= python3
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 ARGS ?=
 
-.PHONY: demo test test-distributed lint clean
+.PHONY: demo test test-distributed bench bench-smoke lint clean
 
 demo: .venv/.installed
 	.venv/bin/c3 demo $(ARGS)
@@ -16,6 +16,16 @@ test: .venv/.installed
 # DeepSpeed is only needed for training on several devices, so it is installed here and not before.
 test-distributed: .venv/.installed-deepspeed
 	.venv/bin/python -m pytest -m distributed $(ARGS)
+
+# Under ten minutes on two cores; nothing else should run meanwhile.
+bench: .venv/.installed
+	.venv/bin/python -m benchmarks $(ARGS)
+
+# All benchmarks with a tiny model: that they run, and that outputs agree. No time is judged.
+bench-smoke: .venv/.installed
+	.venv/bin/python -m benchmarks --smoke $(ARGS)
+	.venv/bin/python -m benchmarks.profile --smoke
+	.venv/bin/python -m benchmarks.large_cpu --size tiny --dtype float32 --runs 1
 
 lint: .venv/.installed
 	.venv/bin/ruff check .

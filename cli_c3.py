@@ -98,9 +98,13 @@ def run_compress(args):
             window=args.window,
             batch_size=args.batch_size,
             show_progress=_progress(args),
+            output=outputs[0] if len(outputs) == 1 else None,
         ).to("cpu")
-    for output, part in zip(outputs, [latents] if args.output else latents, strict=True):
-        print(f"{part.save(output)}: {part!r}")
+    if len(outputs) > 1:
+        for output, part in zip(outputs, latents, strict=True):
+            part.save(output)
+    for output, part in zip(outputs, [latents] if len(outputs) == 1 else latents, strict=True):
+        print(f"{output}: {part!r}")
 
 
 def run_expand(args):

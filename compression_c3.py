@@ -1,6 +1,7 @@
 """What people call on a C3 model, with text on one side and latents on the other: `compress`, `generate`, `chat`."""
 
 import math
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -10,9 +11,11 @@ from .adapters_c3 import active_adapters, effective_parameters, has_adapters
 from .expansion_c3 import ExpansionMixin
 from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .latents_c3 import C3Latents, LatentProvenance
+from .latents_file_c3 import check_folder
 from .options_c3 import check_positive, progress_bar
 from .processing_c3 import C3Processor, check_text, except_context_tokenizer
 from .version_c3 import VERSION
+from .windows_c3 import LazySequence
 
 logger = logging.get_logger(__name__)
 
@@ -136,7 +139,9 @@ class CompressionMixin(ExpansionMixin):
     # -------------------------------------------------------------------------------------------------- compress
 
     @torch.no_grad()
-    def compress(self, text, *, num_latents=None, ratio=None, window=None, batch_size=8, show_progress=None):
+    def compress(
+        self, text, *, num_latents=None, ratio=None, window=None, batch_size=8, show_progress=None, output=None
+    ):
         """
         Compresses texts of any length into latents; long ones window by window.
 
@@ -149,13 +154,17 @@ class CompressionMixin(ExpansionMixin):
             window (`int`, *optional*): text tokens of a window, by default (and at most) `config.window`.
             batch_size (`int`): windows that go through the encoder at once.
             show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
+            output (`str` or `PathLike`, *optional*): a file for the latents, as `C3Latents.save` writes it. They are
+                written there while they are made, so that memory does not grow with the text.
 
         Returns:
-            [`C3Latents`] with one entry per text, in the model's dtype, on the decoder's device.
+            [`C3Latents`] with one entry per text, in the model's dtype, on the decoder's device; with `output`
+            memory-mapped from there.
 
         Raises:
             TypeError, ValueError: bad texts or options; the message says which and what is allowed. All texts are
             checked before any work is done.
+            OSError: `output` cannot be written, which is no complete file then, or the one that was there.
         """
         texts = [text] if isinstance(text, str) else list(text)
         if not texts:
@@ -165,31 +174,42 @@ class CompressionMixin(ExpansionMixin):
         window = self._checked_window(window)
         self._check_amount(num_latents, ratio, window)
         check_positive("batch_size", batch_size)
+        if output is not None:
+            check_folder(output)
         plans = [self.processor.plan(each, num_latents=num_latents, ratio=ratio, window=window) for each in texts]
-        windows = [each for plan in plans for each, _ in plan]
-        counts = [n for plan in plans for _, n in plan]
-        values = self._encode_windows([each.context_ids for each in windows], counts, batch_size, show_progress)
-        return C3Latents(
-            values=torch.cat(values),
-            latent_lengths=torch.tensor(counts),
-            text_lengths=torch.tensor([len(each.text_ids) for each in windows]),
-            window_counts=torch.tensor([len(plan) for plan in plans]),
-            provenance=self.latent_provenance(),
-        )
+        places = [(plan, i) for plan in plans for i in range(len(plan))]
+        contexts = LazySequence(lambda k: places[k][0][places[k][1]][0].context_ids, len(places))
+        counts, lengths = zip(*((n, len(each.text_ids)) for plan in plans for each, n in plan), strict=True)
+        fields = {
+            "latent_lengths": torch.tensor(counts),
+            "text_lengths": torch.tensor(lengths),
+            "window_counts": torch.tensor([len(plan) for plan in plans]),
+        }
+        batching = contexts, counts, batch_size, show_progress
+        if output is not None:
+            return C3Latents.save_parts(output, self._encode_in_batches(*batching), fields, self.latent_provenance())
+        return C3Latents(self._encode_windows(*batching), **fields, provenance=self.latent_provenance())
 
     def _encode_windows(self, contexts, counts, batch_size, show_progress):
+        """Latents of all windows, `(latents, D_dec)`, in the order of the windows."""
+        values = None
+        for rows, latents in self._encode_in_batches(contexts, counts, batch_size, show_progress):
+            values = latents.new_empty(sum(counts), latents.shape[1]) if values is None else values
+            values[rows.to(values.device)] = latents
+        return values
+
+    def _encode_in_batches(self, contexts, counts, batch_size, show_progress):
+        """Yields a batch's rows among all latents, `(n,)`, and the latents, `(n, D_dec)`; longest windows first."""
         device = self.encoder.get_input_embeddings().weight.device
         order = sorted(range(len(contexts)), key=lambda i: len(contexts[i]) + counts[i], reverse=True)
-        values = [None] * len(contexts)
+        starts = [0, *accumulate(counts)]
         with progress_bar(len(order), batch_size, show_progress, "Compressing", "window") as bar:
             for start in range(0, len(order), batch_size):
                 chosen = order[start : start + batch_size]
                 batch = self.processor.context_inputs([contexts[i] for i in chosen], [counts[i] for i in chosen])
                 latents = self.encode_context(**{name: each.to(device) for name, each in batch.items()})
-                for i, each in zip(chosen, latents.split([counts[i] for i in chosen]), strict=True):
-                    values[i] = each
+                yield torch.cat([torch.arange(starts[i], starts[i + 1]) for i in chosen]), latents
                 bar.update(len(chosen))
-        return values
 
     def _checked_window(self, window):
         if window is None:
@@ -297,7 +317,7 @@ class CompressionMixin(ExpansionMixin):
                     f"{most}; use compress and generate, which cut it into windows."
                 )
             counts, lengths = [self.config.num_latents], [len(self.processor.encode(context))]
-            values = self._encode_windows([ids], counts, 1, show_progress=False)[0]
+            values = self._encode_windows([ids], counts, 1, show_progress=False)
         spans = [list(zip(counts, lengths, strict=True))]
         inputs = self._prompt_embeds(spans, [values], None if prompt is None else [prompt])
         settings = {"do_sample": False, "num_beams": 1, "max_new_tokens": CHAT_NEW_TOKENS} | kwargs

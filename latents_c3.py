@@ -7,15 +7,21 @@ vectors lie in one matrix, with the lengths beside it.
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import InitVar, asdict, dataclass, field, fields, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
 import torch
 
-from .latents_file_c3 import FORMAT_VERSION, LatentFormatError, read_latents_file, write_latents_file
+from .latents_file_c3 import (
+    FORMAT_VERSION,
+    LatentFormatError,
+    latents_file_in_parts,
+    read_latents_file,
+    write_latents_file,
+)
 
 VALUE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 LENGTH_FIELDS = ("latent_lengths", "text_lengths", "window_counts")
@@ -102,10 +108,8 @@ class C3Latents:
                 raise ValueError(f"{name} {count} {against}")
         if not self.hidden_size:
             raise ValueError(f"values has no columns: shape {tuple(self.values.shape)}")
-        bad = _first_non_finite_row(self.values) if check_finite else None
-        if bad is not None:
-            hint = "; float16 overflows above 65504, bfloat16 does not" if self.dtype == torch.float16 else ""
-            raise ValueError(f"values is not finite (NaN or infinity), first in latent {bad} (row index){hint}")
+        if check_finite:
+            _check_finite(self.values)
 
     # Python sums and not torch's: lengths from a hostile file must not wrap around to a sum that fits.
     @cached_property
@@ -276,6 +280,39 @@ class C3Latents:
         return write_latents_file(path, tensors, asdict(self.provenance))
 
     @classmethod
+    def save_parts(
+        cls,
+        path: str | os.PathLike,
+        parts: Iterable[tuple[torch.Tensor, torch.Tensor]],
+        lengths: dict[str, torch.Tensor],
+        provenance: LatentProvenance,
+    ) -> "C3Latents":
+        """Saves latents while they are made, so that memory never holds all of them.
+
+        Args:
+            path: the file, as for `save`.
+            parts: pairs of the rows of `values` that a part makes, `(n,)`, and their numbers, `(n, D_dec)`; each row is
+                in one of them.
+            lengths: `latent_lengths`, `text_lengths` and `window_counts`.
+            provenance: the model that makes them.
+
+        Returns what `load` would, memory-mapped. Raises as `save`, and `ValueError` when a number is not finite.
+        """
+        parts = iter(parts)
+        first = next(parts)
+        shape, dtype = (int(lengths["latent_lengths"].sum()), first[1].shape[1]), first[1].dtype
+        with latents_file_in_parts(path, lengths, shape, dtype, asdict(provenance)) as write:
+            for rows, values in chain([first], parts):
+                _check_finite(values, rows)
+                values = values.cpu()
+                # One call for each run of rows that follow each other.
+                cuts = (rows.diff() != 1).nonzero().flatten() + 1
+                for run, piece in zip(rows.tensor_split(cuts), values.tensor_split(cuts), strict=True):
+                    write(int(run[0]), piece)
+        tensors, _ = read_latents_file(path, ("values", *LENGTH_FIELDS))
+        return cls(**tensors, provenance=provenance, check_finite=False)
+
+    @classmethod
     def load(cls, path: str | os.PathLike, device: str | torch.device = "cpu") -> "C3Latents":
         """Reads what `save` wrote. On the CPU `values` stays memory-mapped.
 
@@ -298,13 +335,17 @@ def _take(tensor: torch.Tensor, spans: list[tuple[int, int]]) -> torch.Tensor:
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
 
-def _first_non_finite_row(values: torch.Tensor) -> int | None:
+def _check_finite(values: torch.Tensor, rows: torch.Tensor | None = None) -> None:
+    """Raises `ValueError` naming the first latent with NaN or infinity; `rows` are their places where not 0, 1, …"""
     # aminmax propagates NaN and allocates nothing, where isfinite would build several matrices of this size.
     values = values.detach()
     if all(math.isfinite(bound) for bound in torch.aminmax(values)):
-        return None
+        return
     low, high = torch.aminmax(values, dim=1)
-    return int((~(low.isfinite() & high.isfinite())).nonzero()[0])
+    first = int((~(low.isfinite() & high.isfinite())).nonzero()[0])
+    bad = first if rows is None else int(rows[first])
+    hint = "; float16 overflows above 65504, bfloat16 does not" if values.dtype == torch.float16 else ""
+    raise ValueError(f"values is not finite (NaN or infinity), first in latent {bad} (row index){hint}")
 
 
 def _describe(provenance: LatentProvenance) -> str:

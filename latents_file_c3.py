@@ -5,7 +5,9 @@ Nothing is pickled: reading a file from elsewhere runs none of its code.
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 import torch
@@ -17,6 +19,7 @@ from .whole_files_c3 import whole_file
 FORMAT_VERSION = 1
 METADATA_KEY = "c3"
 MAX_SAFETENSORS_HEADER = 100_000_000  # bytes, the limit of the format
+TYPE_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 
 
 class LatentFormatError(ValueError):
@@ -30,15 +33,65 @@ def write_latents_file(
 
     Raises `FileNotFoundError` when the folder does not exist, `OSError` when writing fails; no half file is left.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot save latents to {path}: the folder {path.parent} does not exist")
-    metadata = {METADATA_KEY: json.dumps({"format_version": FORMAT_VERSION, "provenance": dict(provenance)})}
+    path = check_folder(path)
     # Lengths are cloned: safetensors refuses tensors that share memory, as one tensor passed for two lengths does.
     tensors = {name: tensor.clone() if tensor.dim() == 1 else tensor.contiguous() for name, tensor in tensors.items()}
     with whole_file(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        save_file(tensors, temporary, metadata=_metadata(provenance))
     return path
+
+
+@contextmanager
+def latents_file_in_parts(
+    path: str | os.PathLike,
+    lengths: Mapping[str, torch.Tensor],
+    shape: Sequence[int],
+    dtype: torch.dtype,
+    provenance: Mapping[str, str],
+) -> Iterator[Callable[[int, torch.Tensor], None]]:
+    """The file that `write_latents_file` would write, byte for byte, while its `values` are still being made.
+
+    Gives `write(row, values)` for the values of shape `shape` and type `dtype`, of which memory holds no more than a
+    call brings; every row has to be written. The file takes its place when the block ends without an error.
+
+    Raises as `write_latents_file`.
+    """
+    path = check_folder(path)
+    # safetensors has no writer for a tensor that does not exist yet. It puts the widest numbers first, then goes by
+    # name, and fills its header up to a multiple of eight bytes.
+    header, position = {"__metadata__": _metadata(provenance)}, 0
+    tensors = {name: (tensor.dtype, tensor.shape) for name, tensor in lengths.items()} | {"values": (dtype, shape)}
+    for name, (kind, size) in sorted(tensors.items(), key=lambda item: (-item[1][0].itemsize, item[0])):
+        offsets = [position, position := position + prod(size) * kind.itemsize]
+        header[name] = {"dtype": TYPE_NAMES[kind], "shape": list(size), "data_offsets": offsets}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    begin = 8 + len(text)
+
+    with whole_file(path) as temporary, open(temporary, "rb+") as file:
+
+        def write_at(offset, tensor):
+            file.seek(begin + offset)
+            # As bytes, because NumPy has no bfloat16.
+            file.write(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name, tensor in lengths.items():
+            write_at(header[name]["data_offsets"][0], tensor)
+        row_bytes = prod(shape[1:]) * dtype.itemsize
+        yield lambda row, values: write_at(header["values"]["data_offsets"][0] + row * row_bytes, values)
+
+
+def check_folder(path: str | os.PathLike) -> Path:
+    """The path of a file to be made; raises `FileNotFoundError` when its folder does not exist."""
+    path = Path(path)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"cannot save latents to {path}: the folder {path.parent} does not exist")
+    return path
+
+
+def _metadata(provenance):
+    return {METADATA_KEY: json.dumps({"format_version": FORMAT_VERSION, "provenance": dict(provenance)})}
 
 
 def read_latents_file(path: str | os.PathLike, names: Sequence[str]) -> tuple[dict[str, torch.Tensor], dict]:
@@ -94,4 +147,11 @@ def _why_unreadable(path: Path) -> str:
     return f"is not a safetensors file{kind}. Pass a file written by C3Latents.save"
 
 
-__all__ = ["FORMAT_VERSION", "LatentFormatError", "read_latents_file", "write_latents_file"]
+__all__ = [
+    "FORMAT_VERSION",
+    "LatentFormatError",
+    "check_folder",
+    "latents_file_in_parts",
+    "read_latents_file",
+    "write_latents_file",
+]

@@ -2,16 +2,18 @@
 
 import math
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate
 from pathlib import Path
 
 import torch
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
 from .fingerprints_c3 import fingerprint_tokenizer
-from .windows_c3 import even_windows, share_latents
+from .text_pieces_c3 import encode_in_pieces
+from .windows_c3 import LazySequence, even_windows, share_latents
 
 CONTEXT_TOKENIZER_FOLDER = "context_tokenizer"
+NO_TOKENS = "The tokenizer makes no tokens of the text {!r}."
 
 
 @dataclass(frozen=True)
@@ -156,7 +158,7 @@ class C3Processor(ProcessorMixin):
         With one tokenizer the windows' ids, joined, are the ids of the whole text, so a cut may fall between the bytes
         of a character. With two the windows' texts, joined, are the text, so it never does.
 
-        Returns: `list[TextWindow]`.
+        Returns: a sequence of `TextWindow`; with one tokenizer they are cut when they are asked for.
 
         Raises:
             TypeError: not a string.
@@ -164,15 +166,22 @@ class C3Processor(ProcessorMixin):
                 into a window.
         """
         window = self.window if window is None else window
-        check_text(text)
         if self.context_tokenizer is None:
-            ids = self.encode(text)
-            windows = [TextWindow(ids[i : i + window], ids[i : i + window]) for i in range(0, len(ids), window)]
-        else:
-            windows = self._split_by_offsets(text, window)
+            ids = self._ids_of_long(text)
+            return _cut(ids, [*range(0, len(ids), window), len(ids)])
+        check_text(text)
+        windows = self._split_by_offsets(text, window)
         if not windows:
-            raise ValueError(f"The tokenizer makes no tokens of the text {text[:40]!r}.")
+            raise ValueError(NO_TOKENS.format(text[:40]))
         return windows
+
+    def _ids_of_long(self, text):
+        """The decoder's ids of a text, `array.array`."""
+        check_text(text)
+        ids = encode_in_pieces(self.encode, text)
+        if not ids:
+            raise ValueError(NO_TOKENS.format(text[:40]))
+        return ids
 
     def _split_by_offsets(self, text, window):
         """Windows for two tokenizers: the decoder's sees each window as a string of whole characters."""
@@ -200,7 +209,8 @@ class C3Processor(ProcessorMixin):
             ratio (`float`, *optional*): encoder tokens per latent instead, over the whole text.
             window (`int`, *optional*): encoder tokens of a window, by default the processor's.
 
-        Returns: `list[tuple[TextWindow, int]]`.
+        Returns: a sequence of pairs of `TextWindow` and `int`; with the uniform layout and one tokenizer the windows
+        are cut when they are asked for, and a long text takes four bytes for each of its tokens.
 
         Raises:
             TypeError, ValueError: as `split`, and a ratio that needs more latents than the appended layout has.
@@ -209,11 +219,11 @@ class C3Processor(ProcessorMixin):
         full = min(self.num_latents, window) if num_latents is None else num_latents
         uniform = self.latent_position_layout == "uniform"
         if uniform and self.context_tokenizer is None:  # with two tokenizers a cut cannot fall just anywhere
-            ids = [i for each in self.split(text, window) for i in each.context_ids]
+            ids = self._ids_of_long(text)
             total = math.ceil(len(ids) * full / window) if ratio is None else int(len(ids) / ratio)
-            following = iter(ids)
-            pieces = [(list(islice(following, length)), n) for length, n in even_windows(len(ids), total, window)]
-            return [(TextWindow(piece, piece), n) for piece, n in pieces]
+            lengths, counts = zip(*even_windows(len(ids), total, window), strict=True)
+            windows = _cut(ids, [0, *accumulate(lengths)])
+            return LazySequence(lambda i: (windows[i], counts[i]), len(windows))
         windows = self.split(text, window)
         lengths = [len(each.context_ids) for each in windows]
         if ratio is not None:
@@ -395,6 +405,16 @@ def check_text(text, what="text"):
             f"{what} is not valid Unicode: a lone surrogate U+{ord(text[error.start]):04X} at character {error.start}; "
             "decode the bytes again, for example with errors='replace'."
         ) from None
+
+
+def _cut(ids, places):
+    """`TextWindow`s of an array of ids from each place to the next; both of a window's lists are one."""
+
+    def window(i):
+        piece = ids[places[i] : places[i + 1]].tolist()
+        return TextWindow(piece, piece)
+
+    return LazySequence(window, len(places) - 1)
 
 
 def _pad_left(rows, dtype=torch.long, fill=0):

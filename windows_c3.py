@@ -1,7 +1,23 @@
 """How a text is cut into windows, and how many latents each window gets."""
 
 import math
+from collections.abc import Sequence
 from itertools import accumulate
+
+
+class LazySequence(Sequence):
+    """A sequence of `length` items that are made, `make(index)`, when they are asked for, and not kept."""
+
+    def __init__(self, make, length):
+        self._make = make
+        self._length = length
+
+    def __len__(self):
+        return self._length
+
+    def __getitem__(self, index):
+        places = range(self._length)[index]
+        return [self._make(i) for i in places] if isinstance(index, slice) else self._make(places)
 
 
 def even_windows(length, num_latents, window):

@@ -24,10 +24,10 @@ from c3.eval.report import check_figures
 from c3.eval.result_file import read_matching, write_json
 from c3.training.run_environment import describe_hardware, library_versions
 
-from .harness import Setup
-from .models import PACKAGE, SIZES
+from .models import PACKAGE
+from .options import add_model_options, make_setup, one_line_errors
 from .registry import BENCHMARKS
-from .report import draw, insert_into, render
+from .report import draw, find_markers, insert_into, render
 
 DISAGREEING = 1
 RESULT_FILE = "results.json"
@@ -104,14 +104,9 @@ def _parser(prog):
     )
     parser.add_argument("--list", action="store_true", help="what there is, and stop")
     parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), metavar="NAME", help="these only")
-    parser.add_argument("--smoke", action="store_true", help="tiny, one run each: does all of it run, and agree?")
-    parser.add_argument("--size", choices=list(SIZES), help="default mini, the default checkpoint")
-    parser.add_argument("--device", default="cpu", help="default cpu")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="default float32 on a CPU")
-    parser.add_argument("--threads", type=positive, help="of the CPU; default all cores")
+    add_model_options(parser)
     parser.add_argument("--runs", type=positive, help="timed runs of each side, default 5")
     parser.add_argument("--long", action="store_true", help="also what takes more than some minutes on a CPU")
-    parser.add_argument("--text", type=Path, metavar="FILE", help="prose to measure with; default the package's own")
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results; is made if need be")
     parser.add_argument(
         "--write-into", type=Path, metavar="FILE", help="put the table between the markers of a Markdown file"
@@ -121,27 +116,14 @@ def _parser(prog):
 
 def bench(argv, prog):
     """Runs the command; returns its exit code. Raises `OSError`, `ValueError` saying in one line what is wrong."""
-    import torch
-
     args = _parser(prog).parse_args(argv)
     if args.list:
         width = max(map(len, BENCHMARKS))
         print("\n".join(f"{name:<{width}}  {each.summary}" for name, each in BENCHMARKS.items()))
         return 0
-    if args.device.startswith("cuda") and not torch.cuda.is_available():
-        raise ValueError(f"--device {args.device}: there is no CUDA GPU here")
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    setup = Setup(
-        size=args.size or ("tiny" if args.smoke else "mini"),
-        device=args.device,
-        dtype=args.dtype or ("float32" if args.device == "cpu" else "bfloat16"),
-        runs=args.runs or (1 if args.smoke else 5),
-        warm_up=0 if args.smoke else 1,
-        smoke=args.smoke,
-        long=args.long,
-        text_file=args.text,
-    )
+    setup = make_setup(args, runs=args.runs or (1 if args.smoke else 5), warm_up=0 if args.smoke else 1, long=args.long)
+    if args.write_into:
+        find_markers(args.write_into)
     if args.output:
         check_figures()
         args.output.mkdir(parents=True, exist_ok=True)
@@ -160,7 +142,5 @@ def bench(argv, prog):
 
 
 def main(argv=None):
-    try:
+    with one_line_errors("benchmarks"):
         raise SystemExit(bench(sys.argv[1:] if argv is None else list(argv), "python -m benchmarks"))
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"benchmarks: error: {' '.join(str(error).split())}") from error

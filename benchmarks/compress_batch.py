@@ -30,8 +30,8 @@ def measure(setup):
 
     with torch.no_grad():
         with recorded_calls(model.encoder) as calls:
-            together = torch.cat(encode())
-        alone = [model._encode_windows([each], [n], 1, False)[0] for each, n in zip(contexts, counts, strict=True)]
+            together = encode()
+        alone = [model._encode_windows([each], [n], 1, False) for each, n in zip(contexts, counts, strict=True)]
     baseline, padding = bare_encoder(model, calls)
     row = ratio_row(
         f"{windows} windows of {window} tokens",

@@ -100,8 +100,11 @@ def check_room(options, names):
                 f"too little {what}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; --size tiny "
                 "tries it all with little"
             )
+    stages = list(STAGES)
     for name, folder in (("write", AUTHORS), ("convert", CONVERTED)):
-        if name not in names and not (options.folder / folder / "config.json").is_file():
+        # What comes after a stage needs what it leaves.
+        is_needed = name not in names and any(stages.index(each) > stages.index(name) for each in names)
+        if is_needed and not (options.folder / folder / "config.json").is_file():
             raise ValueError(f"{options.folder} lacks {folder}: run the stage {name} first")
 
 

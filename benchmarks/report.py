@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from c3.eval.report import markdown_table, new_figure, save_figure
+from c3.whole_files_c3 import write_whole
 
 from .registry import BENCHMARKS
 
-BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 HEADER = ["benchmark", "case", "ours", "baseline", "measured [quartiles]", "to reach", ""]
 
 
@@ -23,14 +23,21 @@ def all_rows(result):
 
 def describe(result):
     """A paragraph: model, machine, versions, runs."""
-    versions = ", ".join(f"{name} {result['versions'][name]}" for name in ("c3", "Python", "torch", "transformers"))
-    machine, smoke = result["machine"], "Smoke run: the times say nothing. " if result["smoke"] else ""
     seconds = sum(each["seconds"] for each in result["benchmarks"].values())
     return (
-        f"{smoke}Model `{result['size']}` in {result['dtype']} on {result['device']}: {machine['hardware']}, "
-        f"{machine['cores']} cores, {machine['memory_gb']} GB, {result['threads']} threads; {versions}. Medians of "
-        f"{result['runs']} runs after {result['warm_up']} to warm up, ours and the baseline in turn, unless a row says "
-        f"otherwise; in brackets the quartiles of the runs' ratios. All of it took {seconds / 60:.1f} minutes."
+        f"{describe_machine(result)} Medians of {result['runs']} runs after {result['warm_up']} to warm up, ours and "
+        "the baseline in turn, unless a row says otherwise; in brackets the quartiles of the runs' ratios. All of it "
+        f"took {seconds / 60:.1f} minutes."
+    )
+
+
+def describe_machine(header):
+    """A sentence for what `command.describe` found: model, machine, versions."""
+    versions = ", ".join(f"{name} {header['versions'][name]}" for name in ("c3", "Python", "torch", "transformers"))
+    machine, smoke = header["machine"], "Smoke run: the times say nothing. " if header["smoke"] else ""
+    return (
+        f"{smoke}Model `{header['size']}` in {header['dtype']} on {header['device']}: {machine['hardware']}, "
+        f"{machine['cores']} cores, {machine['memory_gb']} GB, {header['threads']} threads; {versions}."
     )
 
 
@@ -94,15 +101,22 @@ def _reached(row, value):
     return value / number if row["limit"]["sense"] == "least" else number / value
 
 
-def insert_into(path, table):
+def find_markers(path, name="benchmarks"):
     """
-    Replaces what is between the two markers of a file.
+    What a Markdown file holds before, between and after the comments that enclose a section, three `str` with the
+    comments in the first and the last.
 
-    Raises: `ValueError` where it has none.
+    Raises: `OSError`, and `ValueError` where it lacks them.
     """
-    text = Path(path).read_text(encoding="utf-8")
-    before, found, rest = text.partition(BEGIN)
-    _, also_found, after = rest.partition(END)
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, found, rest = Path(path).read_text(encoding="utf-8").partition(begin)
+    section, also_found, after = rest.partition(end)
     if not found or not also_found:
-        raise ValueError(f"{path} lacks the markers {BEGIN} and {END}")
-    Path(path).write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
+        raise ValueError(f"{path} lacks the markers {begin} and {end}")
+    return before + begin, section, end + after
+
+
+def insert_into(path, section, name="benchmarks"):
+    """Replaces what is between the two markers of a file; raises as `find_markers`."""
+    before, _, after = find_markers(path, name)
+    write_whole(path, f"{before}\n\n{section}\n\n{after}")

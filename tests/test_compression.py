@@ -116,6 +116,35 @@ def test_bad_texts(text, error, message, uniform):
         uniform.compress(text)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_latents_written_while_they_are_made(model, make_model, dtype, tmp_path):
+    """The very bytes that saving them afterwards gives, whatever the order of the batches."""
+    model = make_model(model.config.latent_position_layout).to(dtype)
+    expected = model.compress([LONG, *TEXTS], ratio=4, batch_size=3, show_progress=False)
+    latents = model.compress(
+        [LONG, *TEXTS], ratio=4, batch_size=3, show_progress=False, output=tmp_path / "streamed.c3"
+    )
+    saved = expected.save(tmp_path / "saved.c3")
+    assert (tmp_path / "streamed.c3").read_bytes() == saved.read_bytes()
+    assert torch.equal(latents.values, expected.values) and latents.provenance == expected.provenance
+    assert latents.text_lengths.tolist() == expected.text_lengths.tolist() and len(latents) == 4
+
+
+def test_a_file_that_cannot_be_made_is_known_before_the_work(uniform, tmp_path, monkeypatch):
+    monkeypatch.setattr(type(uniform), "encode_context", None)
+    with pytest.raises(FileNotFoundError, match="the folder .*nowhere does not exist"):
+        uniform.compress(LONG, output=tmp_path / "nowhere" / "a.c3")
+
+
+def test_only_a_whole_file_replaces_one(make_model, tmp_path):
+    model, path = make_model(), tmp_path / "a.c3"
+    path.write_bytes(b"old")
+    torch.nn.init.constant_(model.projector.linear_1.bias, torch.nan)
+    with pytest.raises(ValueError, match=r"not finite \(NaN or infinity\), first in latent 0 "):
+        model.compress(TEXTS[0], output=path)
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
 def test_five_megabytes(uniform):
     text = (LONG + "\n") * (5_000_000 // len(LONG.encode()))
     latents = uniform.compress(text, ratio=16, batch_size=2048, show_progress=False)

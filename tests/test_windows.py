@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from c3.windows_c3 import even_windows, share_latents
+from c3.windows_c3 import LazySequence, even_windows, share_latents
 
 
 def test_even_windows_by_hand():
@@ -34,3 +34,13 @@ def test_even_windows_always():
 )
 def test_share_latents(lengths, wanted, expected):
     assert share_latents(lengths, wanted) == expected
+
+
+def test_lazy_sequence_is_a_sequence():
+    made = []
+    lazy = LazySequence(lambda i: made.append(i) or i * i, 5)
+    assert len(lazy) == 5 and not made
+    assert (lazy[3], lazy[-1], lazy[1:4], list(lazy)) == (9, 16, [1, 4, 9], [0, 1, 4, 9, 16])
+    assert made == [3, 4, 1, 2, 3, 0, 1, 2, 3, 4]
+    with pytest.raises(IndexError):
+        lazy[5]
