@@ -16,7 +16,7 @@ from .suites.retention import LATENTS, NOTHING, RAW, TRUNCATED, gain, perplexity
 from .suites.robustness import kind_tables
 
 # Whole pages at ratios, from `python -m c3.eval.pages`: every NAME.json of these that is there is in the metadata.
-PAGES = ("pages_en", "pages_zh")
+PAGES = ("pages_en",)
 CHINESE, CEILING = "zh/fox", "ceiling/fox"
 
 
