@@ -136,6 +136,7 @@ def test_a_changed_result_is_noticed(copy, name):
         (lambda folder: shutil.rmtree(folder / "results"), "holds no result files"),
         (lambda folder: (folder / "results/pages_en.json").unlink(), "holds no pages_en.json"),
         (lambda folder: (folder / "results/fox.json").write_text("[1"), "fox.json is not a result file"),
+        (lambda folder: change(folder / "results/fox.json", '"n_examples": ', '"n_examples": 1'), "lacks .* examples"),
         (lambda folder: (folder / "README.md").unlink() or (folder / "model_card.md").unlink(), "model_card.md"),
         (lambda folder: change(folder / "model_card.md", "results: pages_en", "results: pages_fr"), "`pages_fr`, but"),
         (lambda folder: change(folder / "README.md", "<!-- end of results -->", ""), "README.md has a `<!-- results"),
