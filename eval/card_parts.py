@@ -15,9 +15,9 @@ from .suites.fox import bucket_tables, with_language
 from .suites.retention import LATENTS, NOTHING, RAW, TRUNCATED, gain, perplexity, short
 from .suites.robustness import kind_tables
 
-# Whole pages at ratios, from `python -m c3.eval.pages`; the suites' and the comparison's files have their names.
-PAGES = ("pages_en", "pages_zh")
-CEILING = "ceiling/fox"
+# Whole pages at ratios, from `python -m c3.eval.pages`: every NAME.json of these that is there is in the metadata.
+PAGES = ("pages_en",)
+CHINESE, CEILING = "zh/fox", "ceiling/fox"
 
 
 def fox(results):
@@ -59,11 +59,11 @@ def retention(results):
 
 
 def time_of_pages(results):
-    """Seconds of the English pages at each ratio, as a sentence."""
-    result = results["pages_en"]
-    seconds = {ratio: timing["compress"] + timing["expand"] for ratio, timing in result["timing"].items()}
-    each = ", ".join(f"{value:.0f} s at {ratio}x" for ratio, value in seconds.items())
-    return f"{result['data']['n_pages']} pages of {result['data']['file']} there and back took {each}."
+    """Seconds of the pages of the suite fox, the model alone at all numbers of latents, as a sentence."""
+    result = results["fox"]
+    pages, settings = sum(each["n_pages"] for each in result["data"]), distinct(result["examples"], "setting")
+    seconds = f"{result['timing']['c3']:.0f} s on a {result['options']['device']}"
+    return f"{pages} pages at {', '.join(settings)}, there and back: {seconds}."
 
 
 PARTS = {
@@ -71,6 +71,7 @@ PARTS = {
     "time": time_of_pages,
     "fox": fox,
     "methods": methods,
+    "methods_zh": partial(methods, name=CHINESE),
     "ceiling": partial(methods, name=CEILING),
     "robustness": lambda results: "\n\n".join(kind_tables(results["robustness"]["examples"])),
     "forgetting": lambda results: position_table(results["forgetting"]["examples"]),
@@ -102,7 +103,10 @@ def draw_pages(results, path):
 FIGURES = {
     "pages": ("pages_en", draw_pages),
     "like_for_like": ("like_for_like", lambda results, path: like_for_like.draw(results["like_for_like"], path)),
-    CEILING: (CEILING, lambda results, path: SUITES["fox"].draw(results[CEILING], path)),
+    **{
+        name: (name, lambda results, path, name=name: SUITES["fox"].draw(results[name], path))
+        for name in (CHINESE, CEILING)
+    },
     **{
         name: (name, lambda results, path, name=name, suite=suite: suite.draw(results[name], path))
         for name, suite in SUITES.items()

@@ -19,7 +19,6 @@ from pathlib import Path
 import torch
 import transformers
 from tqdm.auto import tqdm
-from transformers import AutoTokenizer
 
 from c3 import __version__
 
@@ -28,7 +27,7 @@ from .card import add_arguments as add_card_arguments
 from .card import write_cards
 from .fox_data import read_data
 from .harness import Options, chunks, result_row
-from .page_data import describe_counter
+from .page_data import describe_counter, load_counter
 from .pages import load_model, positive
 from .report import check_figures
 from .result_file import read_examples, write_json
@@ -52,7 +51,7 @@ def run(name, args):
         raise ValueError(f"the suite {name} measures pages: say with --data which")
     path = args.output and args.output / f"{name}.json"
     count_with = args.count_with or suite.default_count_with
-    counter = AutoTokenizer.from_pretrained(count_with) if count_with else None
+    counter = load_counter(count_with)
     pages, data, left_out = read_data(args.data or [], args.limit)
     model = load_model(args.model, args.device, args.dtype)
     options = Options(model.config.window if args.window is None else args.window, args.batch_size, args.steps)

@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
+from transformers import AutoTokenizer
+
 from c3.fingerprints_c3 import fingerprint_tokenizer
 
 from ..training.without_secrets import without_secrets
@@ -90,6 +92,16 @@ def count_page(page, model, counter, window):
     own = sum(len(each.context_ids) for each in windows)
     counted = own if counter is None else len(plain_ids(counter, page.text))
     return replace(page, counted_tokens=counted, own_tokens=own, windows=len(windows))
+
+
+def load_counter(name):
+    """The tokenizer that counts a ratio's tokens; None for None, which stands for the encoder's own."""
+    if name is None:
+        return None
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except OSError as error:
+        raise OSError(f"the tokenizer to count with, {name}: {error}") from error
 
 
 def describe_counter(name, counter):

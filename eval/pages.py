@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 import transformers
 from tqdm.auto import tqdm
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from c3 import C3Latents, C3Model, __version__
 
 from .metrics import bootstrap_interval, exact_match, precision, token_f1
-from .page_data import count_page, describe_counter, own_ratio, read_pages, wanted_latents
+from .page_data import count_page, describe_counter, load_counter, own_ratio, read_pages, wanted_latents
 from .result_file import read_finished, write_result
 
 BYTES_PER_NUMBER = 2  # bfloat16, whatever the model runs in
@@ -146,7 +146,7 @@ def run(args):
     if args.output and not args.output.parent.is_dir():
         raise FileNotFoundError(f"the folder of {args.output} does not exist")
     pages, empty = read_pages(args.data, args.limit)
-    counter = AutoTokenizer.from_pretrained(args.count_with) if args.count_with else None
+    counter = load_counter(args.count_with)
     model = load_model(args.model, args.device, args.dtype)
     window = model.config.window if args.window is None else args.window
     pages = [count_page(page, model, counter, window) for page in pages]

@@ -105,8 +105,11 @@ class Results:
                 found = json.loads(path.read_bytes())
                 # A comparison of trainings has models of its own.
                 weights = found["model"]["weights_fingerprint"] if "model" in found else self._weights
+                missing = found.get("n_examples", 0) - len(found.get("examples", ()))
             except (KeyError, TypeError, ValueError):
                 raise ValueError(f"{path} is not a result file") from None
+            if missing:
+                raise ValueError(f"{path} lacks {missing} examples: the run was interrupted, start it again")
             if weights != (self._weights or weights):
                 raise ValueError(f"{path} holds results of other weights than {', '.join(self._held)}")
             self._weights = weights
