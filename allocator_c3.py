@@ -1,4 +1,4 @@
-"""Keeps freed memory for the next large tensor, for training on CPUs.
+"""Keeps freed memory for the next large tensor, for training and for the command line on CPUs.
 
 glibc gives every block above a threshold (at most 32 MB by default) back to the kernel as soon as it is freed, and the
 kernel hands out each new one page by page, zeroed: training spends up to a third of its time there. Measured on two

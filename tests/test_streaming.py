@@ -22,7 +22,8 @@ def processor(make_model):
 def make_batches(processor, texts, num_batches=60, seed=0, **options):
     stream = datasets.Dataset.from_dict({"text": texts}).to_iterable_dataset()
     curriculum = Curriculum([Phase(1.0, [8, 16], [2, 4])], num_batches, seed)
-    return StreamedBatches(stream, curriculum, processor, block_size=16, tokens_per_batch=64, **options)
+    options = {"block_size": 16, "tokens_per_batch": 64} | options
+    return StreamedBatches(stream, curriculum, processor, **options)
 
 
 def contents(batches):
@@ -74,6 +75,8 @@ def test_every_block_comes_once_an_epoch(processor):
 @pytest.fixture
 def small_chunks(monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK_CHARACTERS", 400)
+    # Seconds that datasets waits at the end of every epoch of streamed files, here of a few milliseconds.
+    monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
 
 
 @pytest.mark.parametrize("stop", [0, 1, 20, 59])
@@ -134,7 +137,7 @@ def test_short_documents_are_hardly_padded(processor):
     words = " ".join(TEXTS).split()
     texts = [" ".join(rng.choice(words, size=size)) for size in rng.geometric(0.1, size=3000)]
     collator = C3Collator(processor, mask_token_id=0)
-    stream = make_batches(processor, texts, num_batches=150)
+    stream = make_batches(processor, texts, num_batches=60, tokens_per_batch=1024)
     filled = positions = 0
     for batch in stream:
         inputs = collator(batch)
