@@ -142,7 +142,7 @@ def test_a_changed_result_is_noticed(copy, name):
         (lambda folder: (folder / "README.md").unlink() or (folder / "model_card.md").unlink(), "model_card.md"),
         (lambda folder: change(folder / "model_card.md", "results: pages_en", "results: pages_fr"), "`pages_fr`, but"),
         (lambda folder: change(folder / "README.md", "<!-- end of results -->", ""), "README.md has a `<!-- results"),
-        (lambda folder: change(folder / "model_card.md", "- name: C3 mini\n", "- nom: x\n"), "model_name"),
+        (lambda folder: change(folder / "model_card.md", "- name: C3 mini\n", "- nom: x\n"), "model_(name|index)"),
         (
             lambda folder: change(folder / "results/fox.json", '"weights_fingerprint": "', '"weights_fingerprint": "f'),
             "oth",
