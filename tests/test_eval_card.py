@@ -50,7 +50,9 @@ def test_the_committed_texts_say_what_the_committed_results_say():
 
 def test_every_part_stands_somewhere_and_the_readme_has_the_cards_table():
     found = {name: PART.findall(text_of(ROOT / name)) for name in ("model_card.md", *TEXTS)}
-    assert set(sum(found.values(), [])) == {name for name in PARTS if name != "like_for_like"}  # not measured yet
+    # What was not measured yet has no place to stand.
+    measured = set(PARTS) - {"methods_zh", "ceiling", "like_for_like"}
+    assert set(sum(found.values(), [])) == measured
     assert "pages_en" in found["README.md"] and {"pages_en", "fox"} <= set(found["model_card.md"])
 
 
@@ -62,7 +64,7 @@ def test_numbers_of_the_prose_stand_in_the_tables(name):
     prose = PART.sub("", text)
     in_tables = set(re.findall(r"\d+\.\d+", "".join(match[0] for match in PART.finditer(text))))
     in_prose = set(re.findall(r"\d+\.\d+", re.sub(r"arXiv \d+\.\d+|arxiv\.org/abs/\S+|Qwen2\.5\S*|`[^`]*`", "", prose)))
-    assert in_prose and in_prose <= in_tables
+    assert in_tables and in_prose <= in_tables
 
 
 @pytest.mark.parametrize("path", COMMITTED, ids=lambda path: path.relative_to(RESULTS).as_posix())
@@ -140,7 +142,7 @@ def test_a_changed_result_is_noticed(copy, name):
         (lambda folder: (folder / "README.md").unlink() or (folder / "model_card.md").unlink(), "model_card.md"),
         (lambda folder: change(folder / "model_card.md", "results: pages_en", "results: pages_fr"), "`pages_fr`, but"),
         (lambda folder: change(folder / "README.md", "<!-- end of results -->", ""), "README.md has a `<!-- results"),
-        (lambda folder: change(folder / "model_card.md", "- name: C3 mini\n", "- nom: x\n"), "model_name"),
+        (lambda folder: change(folder / "model_card.md", "- name: C3 mini\n", "- nom: x\n"), "model_(name|index)"),
         (
             lambda folder: change(folder / "results/fox.json", '"weights_fingerprint": "', '"weights_fingerprint": "f'),
             "oth",
