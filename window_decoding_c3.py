@@ -64,8 +64,8 @@ def decode_in_parallel(model, prompt, lengths, suppressed):
     as in training with decoder-input dropout, and so has only the latents to read. Then it reads the draft: at each
     position comes the token that follows greedily on what stands before it. So the tokens up to the first that changes,
     and that one, are those of `decode_greedily`; the others are a better draft for the next pass. (Jacobi iteration of
-    greedy decoding: Santilli et al., arXiv 2305.10427.) Where too few tokens became certain for that to be worth it,
-    the rows that are left go on one token a pass.
+    greedy decoding: Santilli et al., arXiv 2305.10427.) Where the drafts have so many errors that it is not worth
+    it, the rows that are left go on one token a pass.
 
     Arguments as in `decode_windows`. The ids are those of `decode_greedily` but for rounding: where two tokens are all
     but equally likely, passes over other numbers of tokens may choose differently.
@@ -77,35 +77,39 @@ def decode_in_parallel(model, prompt, lengths, suppressed):
     inputs["inputs_embeds"] = torch.cat([prompt["inputs_embeds"], model.embed_prompt(hidden)], dim=1)
     del inputs["input_ids"]
     rows.ids[:] = _choices(model, inputs, cache, rows.longest, suppressed)
-    passes = 0
+    errors = None
     while not rows.take_out(cache):
         # The last certain token of a row was not what the last pass read.
         known = int(rows.certain.min()) - 1
         cache.crop(rows.prompt_length + known - cache.get_seq_length())
         left = rows.longest - 1 - known
-        if passes:
-            greedy_cost = _cost(prompt, len(rows.ids)) * left
-            if _passes_left(rows, passes) * _cost(prompt, len(rows.ids) * left) > greedy_cost:
-                return _go_on_greedily(model, rows, cache, known, suppressed)
+        if errors is not None and _drafts_cost_more(prompt, rows, left, errors):
+            return _go_on_greedily(model, rows, cache, known, suppressed)
         found = _choices(model, rows.inputs(known, rows.longest - 1), cache, left, suppressed)
         draft = rows.ids[:, known + 1 : rows.longest]
         # What is certain stays, so that rounding cannot undo it.
         places = torch.arange(known + 1, rows.longest, device=draft.device)
         found = torch.where(places < rows.certain.unsqueeze(-1), draft, found)
-        rows.certain = known + 2 + (found == draft).long().cumprod(-1).sum(-1)
+        is_same = found == draft
+        rows.certain = known + 2 + is_same.long().cumprod(-1).sum(-1)
         rows.ids[:, known + 1 : rows.longest] = found
-        passes += 1
+        is_left = rows.certain < rows.lengths
+        errors = float((~is_same[is_left]).sum()) / max(1, int(is_left.sum()))
     return rows.finished
+
+
+def _drafts_cost_more(prompt, rows, left, errors):
+    """
+    Whether to correct the drafts of the rows costs more than one token a pass. A pass corrects about one error of each
+    row; `errors` is how many a row had in the last one. Rows leave as they go, so on average half of the work is there.
+    """
+    count = len(rows.ids)
+    return errors * _cost(prompt, count * left / 2) > left * _cost(prompt, count)
 
 
 def _cost(prompt, positions):
     """What a pass over so many positions costs, in positions."""
     return positions + PASS_IN_POSITIONS.get(prompt["attention_mask"].device.type, PASS_IN_POSITIONS_ELSEWHERE)
-
-
-def _passes_left(rows, passes):
-    """How many passes more the rows take, on average, if they go on as in the passes so far."""
-    return float(((rows.lengths - rows.certain) * passes / rows.certain).mean())
 
 
 def _go_on_greedily(model, rows, cache, step, suppressed):
