@@ -17,7 +17,7 @@ test: .venv/.installed
 test-distributed: .venv/.installed-deepspeed
 	.venv/bin/python -m pytest -m distributed $(ARGS)
 
-# Under ten minutes on two cores; nothing else should run meanwhile.
+# Ten to fifteen minutes on two cores; nothing else should run meanwhile.
 bench: .venv/.installed
 	.venv/bin/python -m benchmarks $(ARGS)
 

@@ -269,7 +269,7 @@ def test_run(command, checkpoint, coarse, data, tmp_path, capsys):
         assert each["counted_ratio"]["min"] == min(row["counted_ratio"] for row in rows)
         assert each["below_ratio"] == [row["id"] for row in rows if row["counted_ratio"] < float(ratio)]
         assert set(result["timing"][ratio]) == {"compress", "expand", "per_page"}
-    assert "| 3.3x | " in out and "| 8x | " in out and f"tokens of {coarse}" in out
+    assert "| 3.3x | " in out and "| 8x | " in out and f"tokens of {coarse.name}" in out
     assert "Compressing at 8x" in err and "Expanding" in err
 
     # The same command elsewhere: the same but for the seconds, whatever the order of the ratios.
