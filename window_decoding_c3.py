@@ -4,7 +4,8 @@ all tokens of a window drafted in one pass and corrected until they are what the
 """
 
 import torch
-from transformers import DynamicCache, StaticCache
+from transformers import DynamicCache, GenerationMixin, StaticCache, StoppingCriteria, StoppingCriteriaList
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 DECODING_METHODS = ("greedy", "parallel")
 # A pass costs as much as so many positions more than it computes: measured with the default checkpoint in float32 on
@@ -26,11 +27,14 @@ def decode_windows(model, prompt, lengths, suppressed, method=None):
         lengths (`list[int]`): tokens of each row.
         suppressed (`torch.LongTensor`): ids that are never chosen.
         method (`str`, *optional*): of `DECODING_METHODS`. By default parallel where the decoder was trained for it, but
-            greedy for so many rows that the passes of greedy decoding are as efficient as larger ones.
+            greedy for so many rows that the passes of greedy decoding are as efficient as larger ones. A model whose
+            weights are shared among processes (ZeRO-3, FSDP) decodes greedily, by transformers' `generate`.
 
     Returns:
         `list[list[int]]`: the ids of each row.
     """
+    if _is_sharded(model):
+        return _generate_together(model, prompt, lengths, suppressed)
     if method is None:
         greedy_cost = _cost(prompt, len(lengths)) * max(lengths)
         parallel_cost = _cost(prompt, len(lengths) * max(lengths)) * EXPECTED_PASSES
@@ -42,9 +46,7 @@ def decode_windows(model, prompt, lengths, suppressed, method=None):
 
 def decode_greedily(model, prompt, lengths, suppressed):
     """
-    One token of each row a pass, until every row has its tokens. The number of passes is the longest row's number of
-    tokens whatever the weights are, which processes that share a model (ZeRO-3, FSDP) rely on. Arguments and result as
-    in `decode_windows`.
+    One token of each row a pass, until every row has its tokens. Arguments and result as in `decode_windows`.
     """
     rows = _Rows(prompt, lengths)
     config = model.config.decoder_config
@@ -122,6 +124,41 @@ def _go_on_greedily(model, rows, cache, step, suppressed):
         rows.ids[:, step] = torch.where(is_new, _choose(logits[:, -1], suppressed), rows.ids[:, step])
         rows.certain = rows.certain + is_new.long()
     return rows.finished
+
+
+def _is_sharded(model):
+    """Whether processes share the weights, so that all of them must run the model equally often."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False
+    from torch.distributed.fsdp import FSDPModule
+
+    return is_deepspeed_zero3_enabled() or isinstance(model, FSDPModule)
+
+
+def _generate_together(model, prompt, lengths, suppressed):
+    """`decode_greedily` by transformers' `generate`, which under ZeRO-3 goes on until all processes have finished."""
+    ids = GenerationMixin.generate(
+        model,
+        **prompt,
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=max(lengths),
+        suppress_tokens=suppressed.tolist() or None,
+        stopping_criteria=StoppingCriteriaList([_StopAtLengths(lengths)]),
+        pad_token_id=0,
+    )
+    return [row[:length] for row, length in zip(ids.tolist(), lengths, strict=True)]
+
+
+class _StopAtLengths(StoppingCriteria):
+    """Stops row i after `lengths[i]` new tokens."""
+
+    def __init__(self, lengths):
+        self.lengths = torch.tensor(lengths)
+
+    def __call__(self, input_ids, scores, **kwargs):
+        # Generation from embeddings starts with no ids, so all ids are new.
+        return (self.lengths <= input_ids.shape[1]).to(input_ids.device)
 
 
 class _Rows:

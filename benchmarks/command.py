@@ -3,9 +3,10 @@ Speed and memory of a C3 model, each as a ratio to a stated baseline within one 
 
     python -m benchmarks [--only NAME…] [--size mini|tiny|large] [--device DEVICE] [--output DIR]
 
-Measures the default checkpoint on the CPU in ten to fifteen minutes; `--device cuda --size large` measures random weights in
-the shapes of Qwen2.5-1.5B and Qwen2.5-3B. Writes DIR/results.json after each benchmark, and from it DIR/results.md (the
-table) and the figures. A run that was interrupted goes on where it stopped. `--list` says what there is.
+Measures the default checkpoint on the CPU in ten to fifteen minutes; `--device cuda --size large` measures random
+weights in the shapes of Qwen2.5-1.5B and Qwen2.5-3B. Writes DIR/results.json after each benchmark, and from it
+DIR/results.md (the table) and the figures. A run that was interrupted goes on where it stopped. `--list` says what
+there is.
 
 Exit code 1 where outputs that have to be equal are not; a ratio that is missed is reported, not an error.
 """

@@ -17,12 +17,12 @@ def free_running_precision(model, texts, ratios, batch_size=32):
     return {ratio: sum(each) / len(each) for ratio, each in scores.items()}
 
 
-def free_running_scores(model, texts, ratios, batch_size=32, method=None):
-    """As `free_running_precision`, but each text's precision: `dict[float, list[float]]`; `method` as in `expand`."""
+def free_running_scores(model, texts, ratios, batch_size=32):
+    """As `free_running_precision`, but the precision of each text: `dict[float, list[float]]`."""
     scores = {}
     for ratio in ratios:
         latents = model.compress(texts, ratio=ratio, batch_size=batch_size, show_progress=False)
-        outputs = model.expand(latents, method=method, batch_size=batch_size, show_progress=False)
+        outputs = model.expand(latents, batch_size=batch_size, show_progress=False)
         outputs = [outputs] if len(texts) == 1 else outputs
         scores[ratio] = list(map(precision, texts, outputs))
     return scores

@@ -21,9 +21,7 @@ def shared_precision(model, texts, ratios, batch_size=32):
     rank, world_size = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     rounds = -(-len(texts) // world_size)
     mine = [texts[(rank + index * world_size) % len(texts)] for index in range(rounds)]
-    # Of the ways to decode the one with as many passes in every process.
-    method = "greedy" if world_size > 1 else None
-    shares = gather_objects(free_running_scores(model, mine, ratios, batch_size, method))
+    shares = gather_objects(free_running_scores(model, mine, ratios, batch_size))
     means = {}
     for ratio in ratios:
         scores = [share[ratio][index] for index in range(rounds) for share in shares][: len(texts)]
