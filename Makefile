@@ -25,7 +25,6 @@ bench: .venv/.installed
 bench-smoke: .venv/.installed
 	.venv/bin/python -m benchmarks --smoke $(ARGS)
 	.venv/bin/python -m benchmarks.profile --smoke
-	.venv/bin/python -m benchmarks.large_cpu --size tiny --dtype float32 --runs 1
 
 lint: .venv/.installed
 	.venv/bin/ruff check .
