@@ -100,12 +100,14 @@ def check_room(options, names):
                 f"too little {what}: {needed / 1e9:.1f} GB are needed, {free / 1e9:.1f} GB are free; --size tiny "
                 "tries it all with little"
             )
-    stages = list(STAGES)
-    for name, folder in (("write", AUTHORS), ("convert", CONVERTED)):
-        # What comes after a stage needs what it leaves.
-        is_needed = name not in names and any(stages.index(each) > stages.index(name) for each in names)
+    # What a stage reads, and which stage makes it.
+    for folder, maker, readers in (
+        (AUTHORS, "write", {"convert", "memory"}),
+        (CONVERTED, "convert", {"load", "compress", "memory", "expand"}),
+    ):
+        is_needed = maker not in names and readers & set(names)
         if is_needed and not (options.folder / folder / "config.json").is_file():
-            raise ValueError(f"{options.folder} lacks {folder}: run the stage {name} first")
+            raise ValueError(f"{options.folder} lacks {folder}: run the stage {maker} first")
 
 
 @contextmanager
