@@ -11,7 +11,7 @@ demo: .venv/.installed
 	.venv/bin/c3 demo $(ARGS)
 
 test: .venv/.installed
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n auto --dist loadfile $(ARGS)
 
 # DeepSpeed is only needed for training on several devices, so it is installed here and not before.
 test-distributed: .venv/.installed-deepspeed

@@ -2,9 +2,12 @@
 64 windows expanded together.
 
 Baseline: transformers' `generate`, greedy, window by window, with the same model and the same output (special tokens
-suppressed, as `expand` does). Both decode ids to text. Floor: none; a machine that computes 64 rows in the time of one
-would give 64x. 10x is to be reached.
+suppressed, as `expand` does). Both decode ids to text. Each run of the baseline takes its share of the windows, so that
+all runs together generate each window once, and its time counts for all 64. Floor: none; a machine that computes 64
+rows in the time of one would give 64x. 10x is to be reached.
 """
+
+from math import ceil
 
 from .harness import Benchmark, agreement_row, at_least, ratio_row
 
@@ -22,22 +25,28 @@ def measure(setup):
         "suppress_tokens": sorted(set(model.processor.tokenizer.all_special_ids)),
         "pad_token_id": 0,
     }
-    outputs = {}
+    share = ceil(len(latents) / setup.runs)
+    shares = [latents[start : start + share] for start in range(0, len(latents), share)]
+    together, one_by_one = [], []
 
     def expand():
-        outputs["together"] = model.expand(latents, batch_size=len(latents), show_progress=False)
+        together[:] = model.expand(latents, batch_size=len(latents), show_progress=False)
 
     def generate():
-        outputs["one by one"] = [model.generate(window, **options) for window in latents]
+        one_by_one.extend(model.generate(window, **options) for window in shares.pop(0))
 
-    row = ratio_row(
-        f"{len(latents)} windows of {tokens} tokens at {RATIO}x",
-        setup.alternate(expand, generate),
-        "speed",
-        at_least(10),
-    )
+    for _ in range(setup.warm_up):
+        expand()
+        model.generate(latents[0], **options)
+    ours, baseline = [], []
+    while shares:
+        count = len(shares[0])
+        for seconds, each in zip((ours, baseline), setup.alternate(expand, generate, runs=1, warm_up=0), strict=True):
+            seconds += each
+        baseline[-1] *= len(latents) / count
+    row = ratio_row(f"{len(latents)} windows of {tokens} tokens at {RATIO}x", (ours, baseline), "speed", at_least(10))
     row["tokens_per_second"] = latents.text_tokens / row["ours"]["median"]
-    pairs = list(zip(outputs["together"], outputs["one by one"], strict=True))
+    pairs = list(zip(together, one_by_one, strict=True))
     return [
         row,
         agreement_row(setup, "texts as of generate, window by window", sum(a == b for a, b in pairs) / len(pairs)),

@@ -57,7 +57,7 @@ def run(args):
     pages, empty = read_pages(args.data, args.limit)
     texts = {"validation": None, "pages": [page.text for page in pages]}
     header = {
-        "comparison": LAYOUTS,
+        "comparison": {layout: LAYOUTS[layout] for layout in args.layouts},
         "recipe": _portable(plain(recipe)),
         "seeds": args.seeds,
         "ratios": recipe.evaluation["ratios"],
@@ -79,7 +79,7 @@ def run(args):
     make_tokenizer(recipe)
     tokenizer = recipe.tokenizer if isinstance(recipe.tokenizer, str) else str(Path(recipe.output_dir) / "tokenizer")
     # All layouts of a seed before the next seed: what is there after an interruption can be compared.
-    wanted = [(layout, seed) for seed in args.seeds for layout in LAYOUTS]
+    wanted = [(layout, seed) for seed in args.seeds for layout in args.layouts]
     for layout, seed in tqdm(wanted, desc="Runs", unit="run"):
         if (layout, seed) in finished:
             continue
@@ -223,6 +223,14 @@ def main(argv=None):
     parser.add_argument("--data", required=True, type=Path, help="pages: .parquet or .jsonl with a column `text`")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the results")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument(
+        "--layouts",
+        nargs="+",
+        choices=list(LAYOUTS),
+        default=list(LAYOUTS),
+        metavar="NAME",
+        help=f"of {', '.join(map(repr, LAYOUTS))}; default all",
+    )
     parser.add_argument("--windows", type=positive, default=128, help="of validation text, at the end (default 128)")
     parser.add_argument("--limit", type=positive, help="measure the first so many pages only")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

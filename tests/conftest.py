@@ -1,5 +1,11 @@
 """Tiny, randomly initialised C3 models and their processors, the same in every test."""
 
+import os
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # As many workers as cores: none needs more than one, nor do the processes that it starts.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 

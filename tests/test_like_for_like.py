@@ -91,8 +91,10 @@ def test_report_figure_and_a_rerun(finished, arguments, monkeypatch, capsys):
     runs = json.loads(before["like_for_like.json"])["runs"]
     chosen = [run["pages"]["6"]["precision"] for run in runs if run["layout"] == "mean pooling"]
     assert spread(chosen) in report and report.count("| mean pooling |") == 4
-    with pytest.raises(SystemExit, match=r"another run \(.*seeds.* differ\): delete it or choose another --output"):
-        main([*arguments, "--seeds", "3", "--output", str(output)])
+    for other, name in ((["--seeds", "3"], "seeds"), (["--layouts", "mean pooling"], "comparison")):
+        said = rf"another run \(.*{name}.* differ\): delete it or choose another --output"
+        with pytest.raises(SystemExit, match=said):
+            main([*arguments, *other, "--output", str(output)])
 
 
 def test_spread_by_hand():

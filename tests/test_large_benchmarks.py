@@ -1,0 +1,65 @@
+"""The measurements at true sizes and of training steps, run tiny. Run: pytest tests/test_large_benchmarks.py"""
+
+import json
+
+import pytest
+import yaml
+
+from c3.benchmarks import large_cpu, large_stages, train_throughput
+from c3.benchmarks.large_stages import AUTHORS, CONVERTED, STAGES
+from tiny_models import write_training_folder
+
+
+@pytest.fixture
+def in_this_process(monkeypatch):
+    """Stages run here: what a process of its own changes is memory and time, which no test judges."""
+    monkeypatch.setattr(large_stages, "in_fresh_process", lambda function, *arguments: function(*arguments))
+
+
+def test_large_cpu(in_this_process, tmp_path, capsys):
+    """From random weights to a table, and no stage twice."""
+    argv = ["--size", "tiny", "--dtype", "float32", "--text-tokens", "40", "--new-tokens", "4", "--runs", "1"]
+    argv += ["--folder", str(tmp_path / "work"), "--output", str(tmp_path / "large.json")]
+    large_cpu.main(argv)
+    result = json.loads((tmp_path / "large.json").read_text())
+    assert list(result["benchmarks"]) == list(STAGES)
+    rows = {row["case"]: row for each in result["benchmarks"].values() for row in each["rows"]}
+    assert rows["Latents of the two"]["met"], rows["Latents of the two"]
+    assert "Reconstructing 4 tokens by a bare loop" in rows
+    assert (tmp_path / "large.md").read_text().strip() in capsys.readouterr().out
+    written = (tmp_path / "work" / AUTHORS / "config.json").stat().st_mtime_ns
+    large_cpu.main(argv)
+    assert (tmp_path / "work" / AUTHORS / "config.json").stat().st_mtime_ns == written
+
+
+def test_large_cpu_says_what_is_missing(tmp_path, monkeypatch):
+    tiny = ["--size", "tiny", "--folder", str(tmp_path)]
+    for stages, said in ((["convert"], f"lacks {AUTHORS}: run the stage write"), (["load"], f"lacks {CONVERTED}")):
+        with pytest.raises(SystemExit, match=said):
+            large_cpu.main([*tiny, "--stages", *stages])
+    monkeypatch.setattr(large_cpu, "SPARE_DISK", 1 << 60)
+    with pytest.raises(SystemExit, match="too little disk"):
+        large_cpu.main([*tiny, "--stages", "write"])
+
+
+def test_train_throughput(tmp_path, capsys, monkeypatch):
+    """Steps of a tiny recipe by the bare passes: FLOPs add up, and every step was timed."""
+    monkeypatch.setattr(train_throughput, "WARM_UP", 1)
+    write_training_folder(tmp_path)
+    recipe = yaml.safe_load((tmp_path / "recipe.yaml").read_text())
+    # As much text in a batch as the two passes need to be more than their fixed costs.
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"tokens_per_batch": 512}))
+    output = tmp_path / "throughput.json"
+    train_throughput.main(
+        ["--recipe", str(tmp_path / "recipe.yaml"), "--steps", "3", "--output", str(output), "training.bf16=false"]
+    )
+    found = json.loads(output.read_text())
+    assert json.dumps(found, indent=1) in capsys.readouterr().out
+    assert found["steps"] == 3 and found["overrides"] == ["training.bf16=false"]
+    assert found["ratio"] > 0 and found["text_tokens_per_second"] > 0
+    assert 0 <= found["padding"] < 0.5
+    flops = found["flops"]
+    # Our passes hold the baseline's, and Muon's products come on top.
+    assert 0.9 * flops["baseline"] < flops["passes"] < 1.3 * flops["baseline"]
+    assert flops["optimizer"] > 0
+    assert found["flops_ratio"] == pytest.approx(flops["baseline"] / (flops["passes"] + flops["optimizer"]), abs=1e-3)
