@@ -90,9 +90,9 @@ def chunks(examples, most_windows):
         yield chunk
 
 
-def result_row(method, example, reconstruction, measure=None):
-    """One example's entry in the result file."""
-    page, latents = example.page, reconstruction.latents
+def described(method, example, latents):
+    """What an entry in the result file says of its example, whatever is measured; `latents` are None where none are."""
+    page = example.page
     return {
         "method": method,
         "setting": example.setting,
@@ -105,6 +105,14 @@ def result_row(method, example, reconstruction, measure=None):
         "latents": latents,
         "counted_ratio": latents and page.counted_tokens / latents,
         "own_ratio": latents and page.own_tokens / latents,
+    }
+
+
+def result_row(method, example, reconstruction, measure=None):
+    """One example's entry in the result file."""
+    page = example.page
+    return {
+        **described(method, example, reconstruction.latents),
         "text_bytes": len(page.text.encode()),
         "kept_bytes": reconstruction.num_bytes,
         "scores": all_scores(page.text, reconstruction.output),

@@ -3,6 +3,7 @@
 import base64
 import json
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from authors_release import run_as_the_authors
-from c3 import C3Config, C3Model, cli_c3, convert_c3
+from c3 import C3Config, C3Model, cli_c3, convert_c3, tensor_files_c3
 from c3.convert_c3 import convert_from_authors, convert_to_authors
 from c3.qwen_tokenizer_c3 import SPECIAL_TOKENS, load_authors_tokenizer, write_ranks
 from c3.tensor_files_c3 import StoredTensor, list_tensors
@@ -625,10 +626,19 @@ def test_outputs_that_cannot_be_made(theirs, tmp_path, monkeypatch):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["half.tmp", "there"]
 
 
-def test_a_conversion_that_is_cut_off_leaves_nothing(theirs, tmp_path, monkeypatch):
-    monkeypatch.setattr(convert_c3, "_write_settings", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
-    with pytest.raises(KeyboardInterrupt):
-        convert_from_authors(theirs, tmp_path / "out")
+@pytest.mark.parametrize("writing", ["save_file", "_write_settings"])
+def test_a_conversion_that_is_interrupted_leaves_nothing(writing, run, theirs, tmp_path, monkeypatch):
+    """Ctrl-C once weights are on the disk, and while the last files are written."""
+    module = tensor_files_c3 if writing == "save_file" else convert_c3
+    write = getattr(module, writing)
+
+    def interrupted(*args, **kwargs):
+        write(*args, **kwargs)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(module, writing, interrupted)
+    code, out, err = run(theirs, tmp_path / "out")
+    assert (code, out) == (130, "") and "Traceback" not in err
     assert not list(tmp_path.iterdir())
 
 

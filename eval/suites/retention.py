@@ -16,7 +16,7 @@ from c3.fingerprints_c3 import fingerprint_tensors
 
 from ...training.without_secrets import without_secrets
 from ..baselines.c3 import compress_examples
-from ..harness import Example, Suite
+from ..harness import Example, Suite, described
 from ..metrics import bootstrap_interval
 from ..page_data import Page, count_page, plain_ids, wanted_latents
 from ..pages import positive, ratio_of_one_or_more
@@ -163,19 +163,9 @@ def _losses(logits, following):
 
 def loss_row(method, example, output):
     """One example's entry in the result file: `loss` is in nats per scored token of the decoder."""
-    page, (loss, before) = example.page, output
+    loss, before = output
     return {
-        "method": method,
-        "setting": example.setting,
-        "group": example.group,
-        "id": page.id,
-        **({"source": page.source} if page.source else {}),
-        "counted_tokens": page.counted_tokens,
-        "own_tokens": page.own_tokens,
-        "windows": page.windows,
-        "latents": example.latents,
-        "counted_ratio": page.counted_tokens / example.latents,
-        "own_ratio": page.own_tokens / example.latents,
+        **described(method, example, example.latents),
         "vectors_before": before,
         "scored_tokens": len(example.continuation) - 1,
         "loss": loss,
