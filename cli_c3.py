@@ -343,7 +343,7 @@ def _parser():
     convert.add_argument("--to-authors", action="store_true", help="from this package's layout to the authors'")
 
     # For the list of commands; see `OWN_PARSERS`.
-    commands.add_parser("eval", help="measure a checkpoint: fox, forgetting, robustness or all of them", add_help=False)
+    commands.add_parser("eval", help="measure a checkpoint by a suite or by all, or write its card", add_help=False)
     commands.add_parser("bench", help="measure speed and memory against stated baselines", add_help=False)
     return parser
 

@@ -5,7 +5,7 @@ Where the time of `compress` and of `expand` goes, by `torch.profiler`.
 
 Compresses 50 kB of text and expands 64 windows at 4x, each once after a warm-up, and prints for each the operations
 that took most time of their own, until they account for 90 % of all of it. Python between two operations is time too:
-it is that of the stage of our code in which it runs. Writes Chrome traces (chrome://tracing, Perfetto) into DIR. On
+it is that of the stage of our code in which it runs. Writes traces for Perfetto (https://ui.perfetto.dev) into DIR. On
 CUDA the times are those of the GPU's kernels, without what they wait for Python.
 """
 
@@ -130,7 +130,7 @@ def main(argv=None):
         setup = make_setup(args)
         pieces = [describe_machine(describe(setup))]
         for name in args.only:
-            rows = measure(setup, name, args.output and args.output / f"{name}.json")
+            rows = measure(setup, name, args.output and args.output / f"{name}.trace.json.gz")
             pieces += [f"**`{name}`**: {CALLS[name].__doc__.removeprefix('Profiled: ')}", table(rows)]
         section = "\n\n".join(pieces)
         print(section)

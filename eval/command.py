@@ -26,7 +26,7 @@ from .baselines import METHODS
 from .card import add_arguments as add_card_arguments
 from .card import write_cards
 from .fox_data import read_data
-from .harness import Options, chunks, result_row
+from .harness import Options, chunks, leave_out_impossible, result_row
 from .page_data import describe_counter, load_counter
 from .pages import load_model, positive
 from .report import check_figures
@@ -56,6 +56,8 @@ def run(name, args):
     model = load_model(args.model, args.device, args.dtype)
     options = Options(model.config.window if args.window is None else args.window, args.batch_size, args.steps)
     examples, more = suite.prepare(args, pages, model, counter, options.window)
+    examples, impossible = leave_out_impossible(model, examples, options.window)
+    more += impossible
     if suite.methods:
         methods, depends_on = suite.methods(args, model, examples)
     else:
@@ -154,17 +156,32 @@ def evaluate(argv, prog):
             print(path)
         return
     args.dtype = args.dtype or ("float32" if args.device == "cpu" else "bfloat16")
-    for name in list(SUITES) if args.suite == "all" else [args.suite]:
-        given = argparse.Namespace(**(suite_options(SUITES[name]) | vars(args)))
-        if args.output:
-            check_figures()
-            args.output.mkdir(parents=True, exist_ok=True)
-        result = run(name, given)
-        report = SUITES[name].report(result)
-        print(report, flush=True)
-        if args.output:
-            (args.output / f"{name}.md").write_text(report + "\n", encoding="utf-8")
-            SUITES[name].draw(result, args.output / name)
+    if args.output:
+        check_figures()
+        args.output.mkdir(parents=True, exist_ok=True)
+    if args.suite != "all":
+        _run_and_report(args.suite, args)
+        return
+    failed = []
+    for name in SUITES:
+        try:
+            _run_and_report(name, args)
+        except (OSError, ValueError) as error:
+            failed.append(name)
+            print(f"{name}: not measured: {' '.join(str(error).split())}", file=sys.stderr)
+    if failed:
+        raise ValueError(f"{len(failed)} of {len(SUITES)} suites could not be measured: {', '.join(failed)}")
+
+
+def _run_and_report(name, args):
+    """Runs a suite; prints its report and, with --output, writes it and the figure."""
+    suite = SUITES[name]
+    result = run(name, argparse.Namespace(**(suite_options(suite) | vars(args))))
+    report = suite.report(result)
+    print(report, flush=True)
+    if args.output:
+        (args.output / f"{name}.md").write_text(report + "\n", encoding="utf-8")
+        suite.draw(result, args.output / name)
 
 
 def main(argv=None):

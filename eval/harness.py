@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .metrics import all_scores
-from .page_data import Page
+from .page_data import Page, own_ratio
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,33 @@ class Suite:
     row: Callable | None = None
     default_count_with: str | None = None
     needs_data: bool = True
+
+
+def leave_out_impossible(model, examples, window):
+    """
+    Examples that the model can make so many latents for, and a line for each setting about the others: a model of the
+    appended layout has no more latents in a window than it was trained with.
+
+    Returns: `tuple[list[Example], list[str]]`.
+
+    Raises: `ValueError` where nothing is left.
+    """
+    if model.config.latent_position_layout == "uniform":
+        return examples, []
+    possible, others = [], {}
+    for example in examples:
+        try:
+            model.processor.plan(example.page.text, ratio=own_ratio(example.page, example.latents), window=window)
+            possible.append(example)
+        except ValueError as error:
+            others.setdefault(example.setting, []).append((example.page.id, str(error)))
+    lines = [
+        f"{setting}: {len(found)} texts ({', '.join(name for name, _ in found)}), as {found[0][1]}"
+        for setting, found in others.items()
+    ]
+    if not possible:
+        raise ValueError("no text can be measured: " + "; ".join(lines))
+    return possible, lines
 
 
 def chunks(examples, most_windows):

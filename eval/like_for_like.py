@@ -176,6 +176,7 @@ def tables(result):
             ]
             table.append([layout, len(chosen), *cells])
         parts += [f"### {described}", markdown_table(header, table)]
+    parts += _before_other_ratios(result)
     header = ["latents", "seed", "parameters", "tokens", "seconds", "last training loss"]
     table = [
         [each["layout"], each["seed"], each["parameters"], each["tokens"], f"{each['seconds']:.0f}", _last_loss(each)]
@@ -184,6 +185,29 @@ def tables(result):
     parts += ["### Runs", markdown_table(header, table)]
     parts.append("Seconds are of the clock, with the evaluations while training.")
     return parts
+
+
+def _before_other_ratios(result):
+    """A heading and a table of the last evaluation before the curriculum goes on from its first, single ratio."""
+    first = result["recipe"]["curriculum"][0]
+    ratio, boundary = f"{first['ratios'][0]:g}", first["until"] * result["runs"][0]["steps"]
+    reached = [point["step"] for point in result["runs"][0]["curve"] if point["step"] <= boundary]
+    if len(set(first["ratios"])) > 1 or not reached or ratio not in result["runs"][0]["curve"][0]["precision"]:
+        return []
+    table = []
+    for layout in distinct(result["runs"], "layout"):
+        points = [
+            point
+            for each in select(result["runs"], layout=layout)
+            for point in each["curve"]
+            if point["step"] == reached[-1]
+        ]
+        table.append([layout, len(points), spread([point["precision"][ratio] for point in points])])
+    heading = (
+        f"### At step {reached[-1]}, when only {ratio}x had been trained: "
+        f"{result['recipe']['evaluation']['windows']} windows of validation text"
+    )
+    return [heading, markdown_table(["latents", "seeds", f"{ratio}x"], table)]
 
 
 def _last_loss(each):

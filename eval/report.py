@@ -26,11 +26,17 @@ def mean(rows, *path):
     return statistics.fmean(values) if values else None
 
 
-def precision_with_interval(rows):
-    """Mean precision and its 95 % bootstrap interval over texts, as Markdown."""
-    scores = [row["scores"]["precision"] for row in rows]
-    low, high = bootstrap_interval(scores)
-    return f"{statistics.fmean(scores):.1%} [{low:.1%}, {high:.1%}]"
+def precision_with_interval(rows, by=None):
+    """
+    Mean precision and its 95 % bootstrap interval over texts, as Markdown. `by` is `(row) -> key`: rows of one key are
+    of one text, and their mean counts as one value.
+    """
+    scores = {}
+    for index, row in enumerate(rows):
+        scores.setdefault(by(row) if by else index, []).append(row["scores"]["precision"])
+    means = [statistics.fmean(each) for each in scores.values()]
+    low, high = bootstrap_interval(means)
+    return f"{statistics.fmean(means):.1%} [{low:.1%}, {high:.1%}]"
 
 
 def percent(value):

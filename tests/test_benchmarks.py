@@ -1,6 +1,7 @@
 """The benchmarks, tiny, and their harness: rows, limits, tables, exit codes. Run: pytest tests/test_benchmarks.py"""
 
 import copy
+import gzip
 import json
 import re
 
@@ -182,10 +183,10 @@ def test_prefill_flops_against_torchs_counter(setup):
 
 @pytest.mark.parametrize("name", list(profile.CALLS))
 def test_profile(name, setup, tmp_path):
-    rows = profile.measure(setup, name, tmp_path / "trace.json")
+    rows = profile.measure(setup, name, tmp_path / "trace.json.gz")
     assert sum(share for *_, share in rows) == pytest.approx(1)
     assert {"aten::mm", "(the rest)"} <= {key for key, *_ in rows}
-    assert json.loads((tmp_path / "trace.json").read_bytes())["traceEvents"]
+    assert json.loads(gzip.decompress((tmp_path / "trace.json.gz").read_bytes()))["traceEvents"]
     # Nothing is left on the model.
     assert not {"forward", "plan"} & (set(vars(setup.model.encoder)) | set(vars(setup.model.processor)))
     assert profile.table([("aten::mm", 3, 0.6), ("(stage)", 1, 0.35), ("aten::add", 9, 0.05)]).splitlines()[2:] == [

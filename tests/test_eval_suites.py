@@ -17,7 +17,7 @@ from c3.eval.fox_data import FOX_FILES, read_data
 from c3.eval.metrics import METRICS, all_scores, precision
 from c3.eval.suites import SUITES
 from c3.eval.suites.fox import bucket
-from c3.eval.suites.robustness import KINDS, lengths
+from c3.eval.suites.robustness import KINDS, kind_tables, lengths
 from c3.eval.text_kinds import (
     GENERATED_KINDS,
     PAGE_KINDS,
@@ -206,6 +206,19 @@ def test_robustness_without_pages(checkpoint, tmp_path):
         main(["robustness", *options, "--kinds", "English"])
 
 
+def test_texts_shorter_than_the_ratio_are_not_averaged_with_it():
+    rows = [
+        {"method": "c3", "setting": "8x", "group": f"code, {length}", "id": f"code/{length}/{sample}"}
+        | {"counted_ratio": ratio, "scores": {"precision": score}}
+        for length, ratio, scores in ((1, 1.0, (1, 1)), (8, 8.0, (0.5, 0.7)), (64, 8.0, (0.1, 0.3)))
+        for sample, score in enumerate(scores)
+    ]
+    heading, table = kind_tables(rows)
+    assert heading == "### c3, 8x"
+    # Of two texts: 0.3 and 0.5, each over its two lengths.
+    assert "| code | 100.0% | 60.0% | 20.0% | 40.0% [30.0%, 50.0%] |" in table
+
+
 # Forgetting
 
 
@@ -276,7 +289,9 @@ def test_fox_protocol_on_pages_that_are_not_fox(checkpoint, long_pages, tmp_path
 
 
 def test_published_numbers_are_those_known():
-    assert len(published.C3_PUBLISHED) == 4 and len(published.DEEPSEEK_OCR_PUBLISHED) == 1
+    assert len(published.C3_PUBLISHED) == 4 and len(published.DEEPSEEK_OCR_PUBLISHED) == 14
+    ends = [(latents, f"{low}-{low + 100}") for latents in (64, 100) for low in (600, 1200)]
+    assert [published.DEEPSEEK_OCR_PUBLISHED[end] for end in ends] == [0.965, 0.591, 0.985, 0.871]
 
 
 def test_fox_archive(tmp_path, monkeypatch):
@@ -439,6 +454,31 @@ def test_c3_eval_and_its_errors(arguments, checkpoint, data, tmp_path, capsys):
         err = capsys.readouterr().err
         assert err.startswith("c3: error: ") and message in err and err.count("\n") == 1
     assert c3_main(["eval", "nothing", *arguments]) == 2
+
+
+def test_a_suite_that_cannot_run_does_not_keep_the_others_from_it(arguments, checkpoint, tmp_path, monkeypatch, capsys):
+    """The pages are too short for fox."""
+    monkeypatch.setattr(command, "SUITES", {name: SUITES[name] for name in ("fox", "forgetting")})
+    with pytest.raises(SystemExit, match="1 of 2 suites could not be measured: fox"):
+        main(["all", *arguments, "--count-with", str(checkpoint), "--window", "8", "--output", str(tmp_path)])
+    assert "fox: not measured: none of the 3 pages has 600-1300 tokens" in capsys.readouterr().err
+    assert {path.name for path in tmp_path.glob("*.md")} == {"forgetting.md"}
+
+
+def test_latents_that_a_model_does_not_have_are_left_out(make_model, long_pages, tmp_path, capsys):
+    """The appended layout has no more in a window than in training: the released weights of the paper are such."""
+    make_model("appended").save_pretrained(tmp_path / "appended")
+    path = tmp_path / "pages.jsonl"
+    path.write_text(json.dumps({"text": long_pages[0]}), encoding="utf-8")
+    options = ["fox", "--model", str(tmp_path / "appended"), "--count-with", str(tmp_path / "appended")]
+    options += ["--data", str(path), "--device", "cpu", "--limit", "1"]
+    main([*options, "--latents", "100", "400", "--output", str(tmp_path)])
+    result = load(tmp_path / "fox.json")
+    assert [row["setting"] for row in result["examples"]] == ["100 latents"] and result["n_examples"] == 1
+    assert re.match(r"400 latents: 1 texts \(1\), as ratio=.* above the 8 that this model", result["left_out"][-1])
+    assert "left out: 400 latents" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="no text can be measured: 400 latents"):
+        main([*options, "--latents", "400"])
 
 
 def test_all_suites(arguments, checkpoint, data, long_pages, tmp_path):

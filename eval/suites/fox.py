@@ -80,8 +80,9 @@ def report(result):
         f"A page's latents are shared among its windows ({mean(rows, 'windows'):.1f} of at most "
         f"{result['options']['window']} own tokens, on average): the number is that of the whole page.",
         *bucket_tables(rows),
-        "Published: C3's paper, arXiv 2511.15244, with Qwen2.5-1.5B and Qwen2.5-3B on the Fox benchmark; measured by "
-        "its authors, not here. Empty cells: not known to us.",
+        "Published, on the Fox benchmark, by the authors and not measured here: C3's paper, arXiv 2511.15244, with "
+        "Qwen2.5-1.5B and Qwen2.5-3B; DeepSeek-OCR, arXiv 2510.18234, with as many vision tokens of a page's image. "
+        "Empty cells: not known to us.",
         "### All metrics",
         method_table(with_language(rows), by="language"),
     ]

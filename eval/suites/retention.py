@@ -49,9 +49,13 @@ def prepare(args, pages, model, counter, window):
     tokenizer = model.processor.context_tokenizer or model.processor.tokenizer
     examples, left_out = [], []
     for length in sorted(set(args.lengths)):
-        texts, short = [], []
+        texts, short, altered = [], [], []
         for page in pages:
             prefix = cut_tokens(tokenizer, page.text, length * window)
+            if prefix is not None and not page.text.startswith(prefix):
+                # A tokenizer that normalises text: what follows could not be found by its length.
+                altered.append(page.id)
+                continue
             following = model.processor.encode(page.text[len(prefix) :]) if prefix is not None else []
             if len(following) < args.continuation:
                 short.append(page.id)
@@ -63,6 +67,8 @@ def prepare(args, pages, model, counter, window):
                 f"{len(short)} pages too short for a prefix of {length} windows and {args.continuation} tokens after "
                 f"it ({', '.join(short)})"
             )
+        if altered:
+            left_out.append(f"{len(altered)} pages that the tokenizer does not give back ({', '.join(altered)})")
         for ratio in sorted(set(args.ratios)):
             for lang, page, following in texts:
                 group = f"{lang}, {length} window" + "s" * (length > 1)

@@ -87,7 +87,11 @@ def _nested(kind, sample, num_samples, pages, tokenizer, wanted):
 
 def report(result):
     rows = result["examples"]
-    about = "Columns: length in the model's own tokens, about; mean precision."
+    about = (
+        "Columns: length in the model's own tokens, about; mean precision. The last one is over the lengths that have "
+        "as many tokens for each latent as the ratio says, which shorter texts, of one latent, have not; its interval "
+        "is over the texts, of which the lengths are starts."
+    )
     parts = ["## Robustness", describe(result), about, *kind_tables(rows)]
     return "\n\n".join([*parts, "### All metrics", method_table(with_kind(rows), by="kind")])
 
@@ -107,10 +111,16 @@ def kind_tables(rows):
             for kind in distinct(chosen, "kind"):
                 of_kind = select(chosen, kind=kind)
                 cells = [_cell(select(of_kind, length=size)) for size in sizes]
-                table.append([kind, *cells, precision_with_interval(of_kind)])
-            header = ["kind of text", *sizes, "all lengths"]
+                table.append([kind, *cells, _at_the_ratio(of_kind, setting)])
+            header = ["kind of text", *sizes, f"at {setting}"]
             parts += [f"### {method}, {setting}", markdown_table(header, table)]
     return parts
+
+
+def _at_the_ratio(rows, setting):
+    """Precision of the texts that are long enough for the ratio, each kind's samples one value."""
+    rows = [row for row in rows if row["counted_ratio"] >= float(setting.removesuffix("x"))]
+    return precision_with_interval(rows, by=lambda row: row["id"].rpartition("/")[-1]) if rows else ""
 
 
 def _cell(rows):
