@@ -132,6 +132,7 @@ def test_list_and_errors(capsys, monkeypatch):
 def test_rows_and_limits():
     row = ratio_row("a", [[1.0, 1.0, 1.0], [2.0, 3.0, 10.0]], "speed", at_least(3), tokens=7)
     assert (row["value"], row["met"], row["tokens"]) == (3.0, True, 7)
+    assert verdict(row) == "met, within the spread"
     assert row["quartiles"] == [2.5, 6.5] and row["ours"]["median"] == 1.0 and row["baseline"]["runs"] == 3
     row = ratio_row("a", [[2.0], [1.0]], "time", at_most(1.9))
     assert (row["value"], row["met"], row["quartiles"]) == (2.0, False, [2.0, 2.0])
