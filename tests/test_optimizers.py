@@ -239,6 +239,36 @@ def test_blocks_are_orthogonalised_by_themselves(in_float32):
             torch.testing.assert_close(update / update.norm(), left @ right / 2, rtol=1e-3, atol=1e-3)
 
 
+def test_whole_matrices_every_so_many_steps(in_float32):
+    """Steps 1 and 4 of a period of 3 are of whole matrices, the others of blocks; a loaded state goes on."""
+    options = {"lr": 0.1, "momentum": 0.0, "nesterov": False, "weight_decay": 0.0}
+
+    def steps(count, **blocks):
+        """Updates of a gradient that never changes, and the optimizer."""
+        weights, found = matrices((8, 8), (24, 8)), []
+        optimizer = BatchedMuon(weights, **options, **blocks)
+        for _ in range(count):
+            before = [each.detach().clone() for each in weights]
+            optimizer.step()
+            found.append(torch.cat([(new - old).flatten() for new, old in zip(weights, before, strict=True)]).detach())
+        return found, optimizer, weights
+
+    (whole,), (block,) = steps(1)[0], steps(1, block_size=4)[0]
+    assert not torch.allclose(whole, block, atol=1e-3)
+    found, optimizer, _ = steps(5, block_size=4, block_period=3)
+    for update, expected in zip(found, [whole, block, block, whole, block], strict=True):
+        torch.testing.assert_close(update, expected, rtol=1e-3, atol=1e-5)
+    _, resumed, weights = steps(0, block_size=4, block_period=3)
+    resumed.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    for expected in (block, whole):  # the sixth and the seventh
+        before = [each.detach().clone() for each in weights]
+        resumed.step()
+        update = torch.cat([(new - old).flatten() for new, old in zip(weights, before, strict=True)]).detach()
+        torch.testing.assert_close(update, expected, rtol=1e-3, atol=1e-5)
+    with pytest.raises(ValueError, match="optimizer.block_period: without optimizer.block_size"):
+        BatchedMuon(weights, block_period=3)
+
+
 def test_matrices_that_blocks_do_not_divide():
     with pytest.raises(
         ValueError, match="optimizer.block_size: 5 does not divide the longer side of a matrix of 12 x 8"

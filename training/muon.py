@@ -11,24 +11,28 @@ class BatchedMuon(torch.optim.Muon):
     `torch.optim.Muon`, whose updates it equals but for rounding, faster for many small matrices.
 
     With a `block_size` the longer side of every matrix (the rows of a square one) is cut into blocks of so many, each
-    of which is orthogonalised by itself, as block-periodic Muon does between its whole steps (arXiv 2510.16981) and
-    Group Muon does to groups of heads (arXiv 2605.08933). The arithmetic falls with the size of the blocks; the root
-    mean square of an update stays that of the whole matrix's.
+    of which is orthogonalised by itself, as Group Muon does to groups of heads (arXiv 2605.08933). With a
+    `block_period` as well, whole matrices are orthogonalised in every so many-th step, the first among them:
+    block-periodic Muon (MuonBP, arXiv 2510.16981). The arithmetic falls with the size of the blocks; the root mean
+    square of an update stays that of the whole matrix's.
 
     Args:
         params: as for `torch.optim.Muon`.
         block_size (`int`, *optional*): must divide the longer side of every matrix above it.
+        block_period (`int`, *optional*): steps from one with whole matrices to the next; without it there are none.
         **options: as for `torch.optim.Muon`.
 
     Raises:
-        ValueError: a matrix that cannot be cut into such blocks.
+        ValueError: a matrix that cannot be cut into such blocks, or a period without a size.
     """
 
-    def __init__(self, params, block_size=None, **options):
+    def __init__(self, params, block_size=None, block_period=None, **options):
+        if block_period and not block_size:
+            raise ValueError("optimizer.block_period: without optimizer.block_size there are no blocks.")
         super().__init__(params, **options)
         for group in self.param_groups:
             # In the groups, so that copies and saved states have it.
-            group["block_size"] = block_size
+            group |= {"block_size": block_size, "block_period": block_period, "steps_done": 0}
             for parameter in group["params"]:
                 longest = max(parameter.shape)
                 if block_size and longest > block_size and longest % block_size:
@@ -59,11 +63,10 @@ class BatchedMuon(torch.optim.Muon):
         torch._foreach_lerp_(buffers, grads, 1 - group["momentum"])
         updates = torch._foreach_lerp(grads, buffers, group["momentum"]) if group["nesterov"] else buffers
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
-        by_shape = {}
+        by_shape, block_size = {}, self._block_size(group)
         for parameter, update in zip(params, updates, strict=True):
             scale = _adjustment(parameter, group["adjust_lr_fn"])
-            # None in states of torch.optim.Muon, which has no blocks.
-            places, pieces = (_blocks(each, group.get("block_size")) for each in (parameter, update))
+            places, pieces = (_blocks(each, block_size) for each in (parameter, update))
             scale *= (min(parameter.shape) / (len(pieces) * min(pieces[0].shape))) ** 0.5
             key = (pieces[0].shape, scale, update.dtype, update.device)
             by_shape.setdefault(key, []).extend(zip(places, pieces, strict=True))
@@ -73,6 +76,13 @@ class BatchedMuon(torch.optim.Muon):
                 places, pieces = zip(*blocks[start : start + at_once], strict=True)
                 found = orthogonalise(torch.stack(pieces), group["ns_coefficients"], group["ns_steps"], group["eps"])
                 torch._foreach_add_(list(places), list(found.to(places[0].dtype)), alpha=-group["lr"] * scale)
+
+    @staticmethod
+    def _block_size(group):
+        """That of this step, which is counted. States of torch.optim.Muon, which has no blocks, lack all of it."""
+        period, done = group.get("block_period"), group.get("steps_done", 0)
+        group["steps_done"] = done + 1
+        return None if period and done % period == 0 else group.get("block_size")
 
 
 def _adjustment(parameter, name):

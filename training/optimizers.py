@@ -29,6 +29,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         weight_decay (`float`): for the hidden matrices only.
         ns_steps (`int`): Newton-Schulz iterations of an update.
         block_size (`int`, *optional*): orthogonalise blocks of so many rows or columns, see [`BatchedMuon`].
+        block_period (`int`, *optional*): but whole matrices every so many steps.
 
     Raises:
         ValueError: a matrix that `block_size` does not divide, or the model has no trainable matrices inside `layers`,
@@ -46,10 +47,18 @@ class MuonWithAdamW(torch.optim.Optimizer):
         weight_decay=0.0,
         ns_steps=5,
         block_size=None,
+        block_period=None,
     ):
         hidden, rest, _ = muon_groups(model, lr, muon_lr, learning_rates, weight_decay)
         self.optimizers = [
-            BatchedMuon(hidden, lr=muon_lr, momentum=momentum, ns_steps=ns_steps, block_size=block_size),
+            BatchedMuon(
+                hidden,
+                lr=muon_lr,
+                momentum=momentum,
+                ns_steps=ns_steps,
+                block_size=block_size,
+                block_period=block_period,
+            ),
             torch.optim.AdamW(rest, lr=lr, betas=tuple(betas)),
         ]
         super().__init__([group for each in self.optimizers for group in each.param_groups], {})

@@ -316,7 +316,7 @@ class Recipe:
         for key in ("lr", "muon_lr"):
             if key in self.optimizer:
                 check_number(f"optimizer.{key}", self.optimizer[key], 1e-12, 10)
-        for key in ("ns_steps", "block_size"):
+        for key in ("ns_steps", "block_size", "block_period"):
             if self.optimizer.get(key) is not None:
                 check_integer(f"optimizer.{key}", self.optimizer[key])
 
