@@ -9,8 +9,9 @@ import yaml
 from c3.data_c3 import DataSource
 from c3.training.checks import RecipeError
 from c3.training.curriculum import Phase
-from c3.training.recipe import ELSEWHERE, Recipe
+from c3.training.recipe import Recipe
 from c3.training.recipe_file import load_recipe
+from c3.training.training_keys import ELSEWHERE
 
 ROOT = Path(__file__).parents[1]
 
@@ -186,7 +187,45 @@ BAD = [
     ({"evaluation.windows": 0}, "evaluation.windows must be an integer of 1 or more, not 0"),
     ({"model.projector": "conv"}, "model: projector must be one of linear, mlp, not 'conv'"),
     ({"model.encoder_config.model_type": "qwen1"}, "model: encoder_config has an unknown model_type 'qwen1'"),
+    # Of TrainingArguments.
+    (
+        {"training.lr_scheduler_type": "square"},
+        "training.lr_scheduler_type must be one of linear, cosine, .*, not 'square'",
+    ),
+    (
+        {"training.lr_scheduler_type": "warmup_stable_decay"},
+        "training.lr_scheduler_type, training.lr_scheduler_kwargs: .*num_decay_steps",
+    ),
+    ({"training.lr_scheduler_kwargs": 3}, "training.lr_scheduler_kwargs must be keys and values, not 3"),
+    ({"training.lr_scheduler_kwargs": {"min": 3}}, "training.lr_scheduler_kwargs: .*unexpected keyword argument 'min'"),
+    (
+        {"training.lr_scheduler_type": "greedy", "training.eval_strategy": "no"},
+        "training.lr_scheduler_type: greedy needs training.eval_strategy and evaluation",
+    ),
+    ({"training.eval_strategy": "step"}, "training.eval_strategy must be one of no, steps, epoch, not 'step'"),
+    ({"training.save_strategy": "ste"}, "training.save_strategy must be one of no, steps, epoch, best, not 'ste'"),
+    ({"training.eval_steps": "often"}, "training.eval_steps must be a number, not 'often'"),
+    ({"training.save_steps": 2.5}, "training.save_steps must be a whole number of steps, or a share of them, not 2.5"),
+    ({"training.logging_steps": 0}, "training.logging_steps must be a whole number of steps"),
+    ({"training.warmup_steps": -1}, "training.warmup_steps must be a number between 0 and inf, not -1"),
+    ({"training.bf16": "yes please"}, "training.bf16 must be true or false, not 'yes please'"),
+    ({"training.save_total_limit": 1.5}, "training.save_total_limit must be a whole number, not 1.5"),
+    ({"training.gradient_accumulation_steps": 0}, "training.gradient_accumulation_steps must be an integer of 1 or"),
+    ({"training.seed": -1}, "training.seed must be an integer of 0 or more, not -1"),
+    ({"training.bf16": True, "training.fp16": True}, "training.fp16 and training.bf16 exclude each other"),
     # Combinations that cannot be.
+    (
+        {"training.load_best_model_at_end": True, "training.save_steps": 10},
+        "training.load_best_model_at_end: .* every 5 and every 10 steps",
+    ),
+    (
+        {"training.load_best_model_at_end": True, "training.save_steps": 5, "training.save_strategy": "no"},
+        "training.load_best_model_at_end: .* steps and no",
+    ),
+    (
+        {"training.load_best_model_at_end": True, "training.eval_strategy": "no"},
+        "training.load_best_model_at_end needs training.eval_strategy and evaluation",
+    ),
     ({"model.tie_word_embeddings": True, "model.encoder_config.hidden_size": 48}, "model: tie_word_embeddings needs"),
     ({"model.window": 32}, "curriculum: windows of 64 tokens are above the model's window of 32"),
     ({"tokens_per_batch": 63}, r"tokens_per_batch \(63\) must not be below the longest window .* \(64\)"),
@@ -245,7 +284,35 @@ BAD = [
         {"stages": [{"name": "first"}, {"name": "second", "training": {"max_steps": 0}}]},
         "stages: second: training.max_steps must be an integer",
     ),
+    (
+        {"stages": [{"name": "first"}, {"name": "second", "training": {"lr_scheduler_type": "square"}}]},
+        "stages: second: training.lr_scheduler_type must be one of",
+    ),
 ]
+PAIR = {"encoder": "org/small", "decoder": "org/large", "window": 64}
+BAD_PAIRS = [
+    ({}, {"curriculum": [{"until": 1, "windows": [128], "ratios": [4, 4]}]}, "curriculum: windows of 128 tokens are"),
+    ({}, {"dropout_windows": 0.5}, "dropout_windows needs a model with use_mask_embedding: true"),
+    ({"num_latents": 8}, {"evaluation": {"ratios": [2], "windows": 1, "window": 64}}, "the lowest ratio asks for 32"),
+    ({"pooling": "mean"}, {"learning_rates": {"queries": 0.1}}, "a model with pooling: mean has no queries to train"),
+    ({"num_latents": 65}, {}, "init_from_pair: num_latents .65. must not exceed window .64."),
+    ({"encoder_config": {}}, {}, "init_from_pair: unknown key encoder_config"),
+]
+
+
+@pytest.mark.parametrize(("fields", "stage", "message"), BAD_PAIRS)
+def test_stages_that_the_model_of_a_pair_cannot_take(fields, stage, message, values):
+    """Neither of the two is loaded: they are nowhere."""
+    for name in ("model", "tokenizer", "dropout_windows"):
+        values.pop(name)
+    evaluation = stage.pop("evaluation", values["evaluation"])
+    pair = {"init_from_pair": PAIR | {"num_latents": 64} | fields, "evaluation": evaluation}
+    stages = [{"name": "first"}, {"name": "second"} | stage]
+    if stage:
+        message = f"^stages: (first|second): .*{message}"
+    with pytest.raises(RecipeError, match=message):
+        Recipe(**values | pair | {"stages": stages})
+    assert Recipe(**values | {"init_from_pair": PAIR | {"num_latents": 64}, "stages": stages[:1]})
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD)

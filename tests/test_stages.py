@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from c3 import C3Model
 from c3.training.checkpoints import COMPLETE, checkpoints
+from c3.training.checks import RecipeError
 from c3.training.distributed import LaunchError
 from c3.training.dry_run import dry_run
 from c3.training.parts import count_parameters, describe_parts, part_of, set_trainable
@@ -110,6 +111,23 @@ def test_a_run_stopped_between_stages_goes_on_with_the_next(staged, load_staged,
         assert history(output / stage) == history(staged / stage)
     ours, theirs = (load_file(each / "final" / "model.safetensors") for each in (output, staged))
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("run", [train, dry_run])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ("curriculum: [{until: 1, windows: [64], ratios: [2, 4]}]", "windows of 64 tokens are above the model's"),
+        ("dropout_windows: 0.5", "dropout_windows needs a model with use_mask_embedding: true"),
+    ],
+)
+def test_a_later_stage_that_the_checkpoint_cannot_take(changes, message, run, load_training, make_model, tmp_path):
+    make_model(use_mask_embedding=False).save_pretrained(tmp_path / "start")
+    start = [f"init_from={tmp_path / 'start'}", "model={}", "tokenizer=null", "dropout_windows=0"]
+    recipe = load_training("later", *start, f"stages=[{{name: first}}, {{name: second, {changes}}}]")
+    with pytest.raises(RecipeError, match=("^stages: second: .*" if run is train else "") + message):
+        run(recipe)
+    assert not (Path(recipe.output_dir) / "1-first").exists()
 
 
 def test_streamed_runs_resume_too(load_training, training_folder):

@@ -199,7 +199,7 @@ def test_no_document_is_long_enough_to_evaluate(load_training):
     [
         ("training.max_step=3", "training: unknown key max_step; did you mean max_steps?"),
         ("train_data=missing.txt", "No such data file: missing.txt."),
-        ("training.lr_scheduler_type=square", "training: square is not a valid SchedulerType"),
+        ("training.lr_scheduler_type=square", "training.lr_scheduler_type must be one of linear, "),
     ],
 )
 def test_bad_recipes_end_with_one_line(override, message, training_folder, capsys):

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoTokenizer
+from transformers.utils import find_adapter_config_file
 
+from ..configuration_c3 import C3Config
 from ..data_c3 import load_texts
 from ..modeling_c3 import C3Model
 from ..processing_c3 import C3Processor
@@ -51,6 +53,19 @@ def build(recipe, start_from=None):
         model.processor = C3Processor.from_config(config, tokenizer)
     recipe.check_model(model.config)
     return model.train()
+
+
+def start_config(recipe):
+    """The [`C3Config`] of the checkpoint, or of the base of the adapter, that `init_from` names."""
+    with loading(f"init_from: {recipe.init_from}"):
+        try:
+            return C3Config.from_pretrained(recipe.init_from)
+        except OSError:
+            adapter = find_adapter_config_file(recipe.init_from)
+            if adapter is None:
+                raise
+            base = json.loads(Path(adapter).read_text(encoding="utf-8"))["base_model_name_or_path"]
+            return C3Config.from_pretrained(base)
 
 
 def backbone_configs(pair):

@@ -1,10 +1,11 @@
 """Training recipes: one experiment each, checked before anything is loaded."""
 
 import inspect
-from dataclasses import dataclass, field, fields, replace
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from transformers import CONFIG_MAPPING, TrainingArguments
+from transformers import CONFIG_MAPPING
 
 from ..configuration_c3 import INHERITED_FIELDS, OWN_FIELDS, C3Config
 from ..data_c3 import DataSource, check_source
@@ -15,6 +16,7 @@ from .lora import LoraSettings
 from .optimizers import OPTIMIZERS
 from .parts import PARTS
 from .sharding import check_sharding
+from .training_keys import check_training
 
 BACKBONES = ("encoder_config", "decoder_config")
 ORIGINS = ("model", "init_from", "init_from_pair")
@@ -23,24 +25,6 @@ OBJECTIVES = (*TEXT_OBJECTIVES, "instruction")
 DTYPES = ("float32", "bfloat16", "float16")
 # Backbone settings that transformers takes without listing them as fields.
 ROPE_FIELDS = {"rope_theta", "rope_scaling", "partial_rotary_factor"}
-# Settings of TrainingArguments that a recipe has under another name; there they would do nothing.
-ELSEWHERE = {
-    "output_dir": "output_dir",
-    "per_device_train_batch_size": "tokens_per_batch",
-    "num_train_epochs": "training.max_steps",
-    "optim": "optimizer.name",
-    "learning_rate": "optimizer.lr",
-    "weight_decay": "optimizer.weight_decay",
-    "adam_beta1": "optimizer.betas",
-    "adam_beta2": "optimizer.betas",
-    "torch_compile": "torch_compile",
-    "use_liger_kernel": "liger_kernel",
-    "push_to_hub": "hub",
-    "hub_model_id": "hub.repo_id",
-    "hub_private_repo": "hub.private",
-    "hub_revision": "hub.revision",
-    "hub_strategy": "hub",
-}
 # What a stage may set for itself.
 STAGE_KEYS = (
     "trainable",
@@ -147,6 +131,8 @@ class Recipe:
             # A stand-in for the vocabulary of a tokenizer that is not loaded yet.
             vocab_size = self.tokenizer["vocab_size"] if isinstance(self.tokenizer, dict) else 257
             self.check_model(self.model_config(vocab_size))
+        elif self.init_from_pair:
+            self.check_model(_pair_config(self.init_from_pair))
 
     @property
     def longest_window(self):
@@ -169,10 +155,8 @@ class Recipe:
             for key, value in self.stages[number].items()
             if key != "name"
         }
-        try:
+        with _in_stage(name):
             return replace(self, stages=[], output_dir=str(Path(self.output_dir) / f"{number + 1}-{name}"), **values)
-        except RecipeError as error:
-            raise RecipeError(f"stages: {name}: {error}") from error
 
     def model_config(self, vocab_size, **special_tokens):
         """The [`C3Config`] of a new model for a tokenizer of `vocab_size` with these `bos_token_id` and so on."""
@@ -181,6 +165,12 @@ class Recipe:
             return C3Config(**self.model | {part: tokens | self.model.get(part, {}) for part in BACKBONES})
         except (TypeError, ValueError) as error:
             raise RecipeError(f"model: {error}") from error
+
+    def check_stages(self, config):
+        """As `check_model`, for every stage of a run that starts with a model of this [`C3Config`]."""
+        for stage, recipe in zip(self.stages or [{"name": None}], self.stage_recipes(), strict=True):
+            with _in_stage(stage["name"]):
+                recipe.check_model(config)
 
     def check_model(self, config):
         """Raises `RecipeError` unless a model of this [`C3Config`] can take the curriculum and the evaluation."""
@@ -321,16 +311,7 @@ class Recipe:
                 check_integer(f"optimizer.{key}", self.optimizer[key])
 
     def _check_training(self):
-        for key in self.training:
-            if key in ELSEWHERE:
-                raise RecipeError(f"training.{key} would have no effect: set {ELSEWHERE[key]}.")
-        known = [each.name for each in fields(TrainingArguments) if each.init and each.name != "remove_unused_columns"]
-        reject_unknown("training", self.training, known)
-        # YAML takes a bare `no` for false.
-        self.training = {
-            key: "no" if key.endswith("_strategy") and value is False else value for key, value in self.training.items()
-        }
-        check_integer("training.max_steps", self.training.get("max_steps"))
+        self.training = check_training(self.training)
         try:
             check_sharding(self.training, self.optimizer)
         except ValueError as error:
@@ -368,7 +349,8 @@ class Recipe:
                 return
             if not isinstance(self.init_from_pair, dict):
                 raise RecipeError(f"init_from_pair must be keys and values, not {self.init_from_pair!r}.")
-            reject_unknown("init_from_pair", self.init_from_pair, ("encoder", "decoder", *OWN_FIELDS))
+            known = [name for name in OWN_FIELDS if name not in BACKBONES]
+            reject_unknown("init_from_pair", self.init_from_pair, ("encoder", "decoder", *known))
             for part in ("encoder", "decoder"):
                 _check_checkpoint(f"init_from_pair.{part}", self.init_from_pair.get(part))
             return
@@ -389,6 +371,17 @@ class Recipe:
                 reject_unknown(f"model.{part}", backbone, _backbone_fields(CONFIG_MAPPING[model_type]))
 
 
+@contextmanager
+def _in_stage(name):
+    """Names the stage in errors; None for a recipe that has none."""
+    try:
+        yield
+    except RecipeError as error:
+        if name is None:
+            raise
+        raise RecipeError(f"stages: {name}: {error}") from error
+
+
 def _sources(name, value):
     """`list[DataSource]` of what a recipe may say: a path, a dict, or a list of them."""
     given = value if isinstance(value, list) else [value]
@@ -403,6 +396,15 @@ def _sources(name, value):
         check_source(source.path)
         sources.append(source)
     return sources
+
+
+def _pair_config(pair):
+    """A [`C3Config`] of the fields that `init_from_pair` gives itself; placeholder ids depend on its two models."""
+    given = {name: value for name, value in pair.items() if name in OWN_FIELDS and not name.endswith("_token_id")}
+    try:
+        return C3Config(**given)
+    except ValueError as error:
+        raise RecipeError(f"init_from_pair: {error}") from error
 
 
 def _backbone_fields(config_class):

@@ -12,7 +12,7 @@ from transformers import set_seed
 from ..allocator_c3 import keep_freed_memory
 from ..eval.training_curves import plot_training_curves
 from ..whole_files_c3 import write_whole
-from .build import build, make_tokenizer
+from .build import build, make_tokenizer, start_config
 from .checkpoints import COMPLETE, checkpoint_to_resume, layout_of
 from .corpus import Corpus
 from .distributed import check_world_size, release_trainer
@@ -49,6 +49,9 @@ def train(recipe):
 def train_locked(recipe):
     """As `train`, with the output folder to ourselves."""
     stages = recipe.stage_recipes()
+    if recipe.init_from is not None:
+        # All of them now, so that hours of the first stage do not end at what the second asks for.
+        recipe.check_stages(start_config(recipe))
     if recipe.hub is not None and is_main_process():
         # Now, so that hours of training do not end at a missing login.
         say(f"The model will be pushed to {check_can_publish(recipe.hub)}.")
