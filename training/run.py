@@ -16,7 +16,7 @@ from .build import build, make_tokenizer, start_config
 from .checkpoints import COMPLETE, checkpoint_to_resume, layout_of
 from .corpus import Corpus
 from .distributed import check_world_size, release_trainer
-from .liger import apply_liger_kernel
+from .liger import apply_liger_kernel, check_liger_device
 from .lora import add_lora, save_adapter, save_base
 from .model_card import TrainedModel, write_model_card
 from .muon import has_fast_bfloat16
@@ -101,6 +101,8 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer):
     """As `train_stage`, the trainer before it trains."""
     args = training_arguments(recipe)
     check_world_size(args, recipe)
+    if recipe.liger_kernel:
+        check_liger_device(args.device)
     if args.device.type == "cpu":
         keep_freed_memory()
         if (args.bf16 or args.fp16 or recipe.dtype != "float32") and not has_fast_bfloat16():
