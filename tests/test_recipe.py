@@ -177,6 +177,8 @@ BAD = [
     ({"random_windows": True}, "random_windows must be a number between 0 and 1, not True"),
     ({"optimizer.name": "sgd"}, "optimizer.name must be one of muon, adamw, not 'sgd'"),
     ({"optimizer.lr": "fast"}, "optimizer.lr must be a number, not 'fast'"),
+    ({"attn_implementation": "spda"}, "attn_implementation must be one of eager, sdpa, .*, cpu_matmul, not 'spda'"),
+    ({"attn_implementation": True}, "attn_implementation must be one of eager, sdpa, .*, not True"),
     ({"torch_compile": "yes please"}, "torch_compile must be true or false"),
     ({"training": [1]}, r"training must be keys and values, not \[1\]"),
     ({"training.max_steps": 0}, "training.max_steps must be an integer of 1 or more, not 0"),
@@ -325,6 +327,31 @@ def test_bad_recipes(changes, message, load):
 def test_settings_that_would_have_no_effect(key, load):
     with pytest.raises(RecipeError, match=f"training.{key} would have no effect: set {ELSEWHERE[key]}"):
         load({f"training.{key}": 1})
+
+
+@pytest.mark.parametrize(
+    ("changes", "package", "message"),
+    [
+        ({"liger_kernel": True}, "liger_kernel", "liger_kernel: install the package first: pip install liger-kernel"),
+        (
+            {"attn_implementation": "flash_attention_2"},
+            "flash_attn",
+            "attn_implementation: flash_attention_2 needs the package flash-attn or kernels, which is not installed",
+        ),
+        (
+            {"attn_implementation": "kernels-community/flash-attn2"},
+            "kernels",
+            "attn_implementation: kernels-community/flash-attn2 needs the package kernels, which is not installed",
+        ),
+    ],
+)
+def test_packages_that_are_not_installed(changes, package, message, load, monkeypatch):
+    installed = set()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in installed or None)
+    with pytest.raises(RecipeError, match=message):
+        load(changes)
+    installed.add(package)
+    assert load(changes)
 
 
 def test_appended_layout_with_enough_latents(load):

@@ -265,6 +265,24 @@ def test_what_is_not_installed(missing, monkeypatch):
         runpy.run_path(str(ROOT / "train_hf.py"))
 
 
+def test_liger_kernel_on_a_cpu(load_training, monkeypatch):
+    monkeypatch.setattr("c3.training.recipe.check_liger_kernel", lambda: None)
+    recipe = load_training("liger", "liger_kernel=true")
+    with pytest.raises(RecipeError, match="liger_kernel: its kernels need a GPU, and this run is on the CPU"):
+        train(recipe)
+
+
+def test_a_package_that_shows_to_be_missing_while_loading(load_training, monkeypatch):
+    """Such as flash-attn for a model that does not take what `kernels` has."""
+
+    def raises(*args, **kwargs):
+        raise ImportError("flash_attn\nis not installed")
+
+    monkeypatch.setattr(C3Model, "_from_config", raises)
+    with pytest.raises(RecipeError, match="^model cannot be loaded: flash_attn is not installed$"):
+        make_trainer(load_training("no package"))
+
+
 def test_two_processes_share_the_batches():
     """As accelerate deals them out: to each its own, and together what one process would see."""
     blocks = np.array([[0, 16 * i, 16, 192] for i in range(12)])

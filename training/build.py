@@ -48,7 +48,7 @@ def build(recipe, start_from=None):
         config = recipe.model_config(len(tokenizer), **{name: getattr(tokenizer, name) for name in names})
         # Under ZeRO-3 only the backbones would be divided, and drawn from other random numbers; DeepSpeed divides it
         # later.
-        with without_zero3():
+        with loading("model"), without_zero3():
             model = C3Model._from_config(config, dtype=dtype, **attention)
         model.processor = C3Processor.from_config(config, tokenizer)
     recipe.check_model(model.config)

@@ -9,9 +9,11 @@ from transformers import CONFIG_MAPPING
 
 from ..configuration_c3 import INHERITED_FIELDS, OWN_FIELDS, C3Config
 from ..data_c3 import DataSource, check_source
+from .attention import check_attention
 from .checks import RecipeError, check_integer, check_number, checked, reject_unknown
 from .curriculum import TEXT_OBJECTIVES, Phase, check_curriculum
 from .hub_settings import HubSettings
+from .liger import check_liger_kernel
 from .lora import LoraSettings
 from .optimizers import OPTIMIZERS
 from .parts import PARTS
@@ -74,8 +76,8 @@ class Recipe:
         random_windows (`float`): share of the windows, at low ratios, in which tokens are replaced by random ones.
         optimizer (`dict`): `name` (muon or adamw) and keywords of it, see `training/optimizers.py`.
         torch_compile (`bool`): compile the two backbones, with dynamic shapes.
-        liger_kernel (`bool`): fused layers of the package liger-kernel in the two backbones (CUDA).
-        attn_implementation (`str`, *optional*): as in transformers, or `cpu_matmul` (`attention_c3.py`).
+        liger_kernel (`bool`): fused layers of the package liger-kernel in the two backbones (GPUs only).
+        attn_implementation (`str`, *optional*): see `training/attention.py`; `cpu_matmul` is `attention_c3.py`.
         evaluation (`dict`): `ratios`, `windows` (how many) and `window` (tokens) for free-running precision on
             `validation_data`; `training.eval_strategy` and `training.eval_steps` say when.
         early_stopping_patience (`int`, *optional*): evaluations without a better mean precision before training stops.
@@ -219,6 +221,10 @@ class Recipe:
             check_integer("early_stopping_patience", self.early_stopping_patience)
         if self.dtype not in DTYPES:
             raise RecipeError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}.")
+        if self.attn_implementation is not None:
+            check_attention(self.attn_implementation)
+        if self.liger_kernel:
+            check_liger_kernel()
 
     def _check_stages(self):
         for stage in self.stages:
