@@ -179,6 +179,10 @@ BAD = [
     ({"optimizer.lr": "fast"}, "optimizer.lr must be a number, not 'fast'"),
     ({"attn_implementation": "spda"}, "attn_implementation must be one of eager, sdpa, .*, cpu_matmul, not 'spda'"),
     ({"attn_implementation": True}, "attn_implementation must be one of eager, sdpa, .*, not True"),
+    ({"optimizer.betas": [0.9]}, "optimizer.betas must be two numbers from 0 to below 1, .* not .0.9."),
+    ({"optimizer.betas": 3}, "optimizer.betas must be two numbers from 0 to below 1, .* not 3"),
+    ({"optimizer.betas": [0.9, 1.0]}, "optimizer.betas must be two numbers from 0 to below 1"),
+    ({"optimizer.momentum": [0.9]}, "optimizer.momentum must be a number between 0 and 1"),
     ({"torch_compile": "yes please"}, "torch_compile must be true or false"),
     ({"training": [1]}, r"training must be keys and values, not \[1\]"),
     ({"training.max_steps": 0}, "training.max_steps must be an integer of 1 or more, not 0"),
@@ -218,16 +222,29 @@ BAD = [
     # Combinations that cannot be.
     (
         {"training.load_best_model_at_end": True, "training.save_steps": 10},
-        "training.load_best_model_at_end: .* every 5 and every 10 steps",
+        "training.load_best_model_at_end .* evaluation is every 5 steps and saving every 10 steps: set",
     ),
     (
         {"training.load_best_model_at_end": True, "training.save_steps": 5, "training.save_strategy": "no"},
-        "training.load_best_model_at_end: .* steps and no",
+        "training.load_best_model_at_end .* evaluation is steps and saving no: set",
     ),
     (
         {"training.load_best_model_at_end": True, "training.eval_strategy": "no"},
         "training.load_best_model_at_end needs training.eval_strategy and evaluation",
     ),
+    (
+        {"early_stopping_patience": 2, "training.save_steps": 500},
+        "training.load_best_model_at_end .which early_stopping_patience sets.: .* saving every 500 steps",
+    ),
+    (
+        {"early_stopping_patience": 2, "training.eval_strategy": False},
+        "early_stopping_patience needs training.eval_strategy and evaluation",
+    ),
+    (
+        {"training.metric_for_best_model": "loss"},
+        "training.metric_for_best_model must be one of precision, precision_4x, precision_8.5x, not 'loss'",
+    ),
+    ({"training.eval_strategy": None}, "evaluation needs training.eval_strategy: steps, and training.eval_steps"),
     ({"model.tie_word_embeddings": True, "model.encoder_config.hidden_size": 48}, "model: tie_word_embeddings needs"),
     ({"model.window": 32}, "curriculum: windows of 64 tokens are above the model's window of 32"),
     ({"tokens_per_batch": 63}, r"tokens_per_batch \(63\) must not be below the longest window .* \(64\)"),
@@ -373,6 +390,27 @@ def test_appended_layout_with_enough_latents(load):
 def test_missing_files(changes, message, load):
     with pytest.raises(FileNotFoundError, match=message):
         load(changes)
+
+
+def test_the_best_model_is_kept_with_early_stopping(load):
+    """Unless the recipe says otherwise; then the last one needs no checkpoint of its own."""
+    together = {"training.save_steps": 5}
+    assert load({"early_stopping_patience": 2} | together).training["load_best_model_at_end"] is True
+    assert load({"early_stopping_patience": 2, "training.save_strategy": "best"})
+    last = load({"early_stopping_patience": 2, "training.load_best_model_at_end": False, "training.save_steps": 3})
+    assert last.training["load_best_model_at_end"] is False
+    assert "load_best_model_at_end" not in load(together).training
+
+
+def test_an_evaluation_that_is_left_for_now(load):
+    assert load(None, "training.eval_strategy=no").evaluation
+
+
+def test_the_home_folder_in_output_dir(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    recipe = load({"output_dir": "~/run", "stages": [{"name": "a"}]})
+    assert recipe.output_dir == str(tmp_path / "home" / "run")
+    assert recipe.stage_recipes()[0].output_dir == str(tmp_path / "home" / "run" / "1-a")
 
 
 def test_a_checkpoint_or_hub_id_to_go_on_from(load, tmp_path):

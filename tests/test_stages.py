@@ -20,6 +20,7 @@ from c3.training.dry_run import dry_run
 from c3.training.parts import count_parameters, describe_parts, part_of, set_trainable
 from c3.training.recipe_file import load_recipe
 from c3.training.run import train
+from c3.training.trainer import TrainingError
 from tiny_models import history
 
 ROOT = Path(__file__).parents[1]
@@ -164,6 +165,66 @@ def test_early_stopping(load_training):
     )
     train(recipe)
     assert max(history(Path(recipe.output_dir))) == 3
+
+
+@pytest.fixture
+def precisions(monkeypatch):
+    """`precisions(0.5, 0.4, …)` are what the next evaluations find."""
+
+    def find(*values):
+        found = iter(values)
+        measure = lambda model, texts, ratios: dict.fromkeys(ratios, next(found))  # noqa: E731
+        monkeypatch.setattr("c3.training.trainer.shared_precision", measure)
+
+    return find
+
+
+EACH_STEP = ["training.eval_steps=1", "training.save_steps=1"]
+LORA = ["lora={r: 4}", "optimizer={name: adamw, lr: 0.01}"]
+
+
+@pytest.mark.parametrize("extra", [[], LORA], ids=["whole", "lora"])
+def test_early_stopping_survives_a_kill_and_ends_with_the_best(extra, load_training, precisions):
+    kind = "lora" if extra else "whole"
+
+    def load(name):
+        return load_training(f"patience {name} {kind}", "early_stopping_patience=2", *EACH_STEP, *extra)
+
+    straight, killed = Path(load("straight").output_dir), Path(load("killed").output_dir)
+    precisions(0.5, 0.4, 0.3)
+    train(load("straight"))
+    assert max(history(straight)) == 3
+    file = "adapter_model.safetensors" if extra else "model.safetensors"
+    best, last = (load_file(straight / f"checkpoint-{step}" / file) for step in (1, 3))
+    final = load_file(straight / "final" / file)
+    for name, weight in final.items():
+        assert torch.equal(weight, best[name].to(weight.dtype)), name
+    assert any(not torch.equal(weight, last[name].to(weight.dtype)) for name, weight in final.items())
+
+    # Between the first and the second evaluation without a better one.
+    for step in (1, 2):
+        shutil.copytree(straight / f"checkpoint-{step}", killed / f"checkpoint-{step}")
+    precisions(0.3)
+    train(load("killed"))
+    assert history(killed) == history(straight)
+    assert all(torch.equal(weight, final[name]) for name, weight in load_file(killed / "final" / file).items())
+
+    # Started again it evaluates and trains no more.
+    precisions()
+    train(load("killed"))
+    assert history(killed) == history(straight)
+
+    shutil.rmtree(killed / "checkpoint-1")
+    with pytest.raises(TrainingError, match="The best model so far was .*checkpoint-1, which is not there: bring it"):
+        train(load("killed"))
+
+
+def test_the_best_checkpoint_of_a_relative_folder_is_kept(load_training, training_folder, precisions, monkeypatch):
+    monkeypatch.chdir(training_folder)
+    precisions(0.5, 0.4, 0.3)
+    options = ["output_dir=./relative", "training.max_steps=3", "training.save_total_limit=1"]
+    train(load_training("", *options, *EACH_STEP))
+    assert [each.name for each in checkpoints("relative")] == ["checkpoint-1", "checkpoint-3"]
 
 
 def test_metrics_are_written_as_they_come(load_training, training_folder):

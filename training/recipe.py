@@ -1,6 +1,7 @@
 """Training recipes: one experiment each, checked before anything is loaded."""
 
 import inspect
+import os
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -49,7 +50,7 @@ class Recipe:
     One experiment.
 
     Args:
-        output_dir (`str`): checkpoints, logs, figures and at the end the model.
+        output_dir (`str`): checkpoints, logs, figures and at the end the model; `~` is the home folder.
         train_data, validation_data (`list[DataSource]`): texts; a path, or `{path, column, split, config, weight,
             streaming}`, or a list of them, see `data_c3.DataSource`.
         instruction_data (`list[DataSource]`): rows of `context` and `messages`, see `training/instructions.py`.
@@ -81,6 +82,7 @@ class Recipe:
         evaluation (`dict`): `ratios`, `windows` (how many) and `window` (tokens) for free-running precision on
             `validation_data`; `training.eval_strategy` and `training.eval_steps` say when.
         early_stopping_patience (`int`, *optional*): evaluations without a better mean precision before training stops.
+            The best model is the one to end with, unless `training.load_best_model_at_end` is false.
         hub ([`HubSettings`], *optional*): where to push the finished model, see `training/hub_settings.py`.
         training (`dict`): keywords of `transformers.TrainingArguments`; `max_steps` is required.
 
@@ -211,6 +213,7 @@ class Recipe:
         ):
             if not isinstance(getattr(self, name), kind) or getattr(self, name) == "":
                 raise RecipeError(f"{name} must be {said}, not {getattr(self, name)!r}.")
+        self.output_dir = os.path.expanduser(self.output_dir)
         for name in ("dropout_windows", "random_windows"):
             check_number(name, getattr(self, name), 0, 1)
         for name in ("continuation_length", "max_target_length"):
@@ -312,12 +315,23 @@ class Recipe:
         for key in ("lr", "muon_lr"):
             if key in self.optimizer:
                 check_number(f"optimizer.{key}", self.optimizer[key], 1e-12, 10)
+        for key, least, most in (("weight_decay", 0, 10), ("momentum", 0, 1), ("eps", 0, 1)):
+            if key in self.optimizer:
+                check_number(f"optimizer.{key}", self.optimizer[key], least, most)
+        betas = self.optimizer.get("betas", [0.9, 0.95])
+        if not isinstance(betas, (list, tuple)) or len(betas) != 2 or not all(map(_is_share, betas)):
+            raise RecipeError(
+                f"optimizer.betas must be two numbers from 0 to below 1, for example [0.9, 0.95], not {betas!r}."
+            )
         for key in ("ns_steps", "block_size"):
             if self.optimizer.get(key) is not None:
                 check_integer(f"optimizer.{key}", self.optimizer[key])
 
     def _check_training(self):
-        self.training = check_training(self.training)
+        if self.early_stopping_patience is not None and self.training.get("eval_strategy", "no") in ("no", False):
+            raise RecipeError("early_stopping_patience needs training.eval_strategy and evaluation.")
+        defaults = {"load_best_model_at_end": True} if self.early_stopping_patience is not None else {}
+        self.training = check_training(defaults | self.training)
         try:
             check_sharding(self.training, self.optimizer)
         except ValueError as error:
@@ -325,13 +339,15 @@ class Recipe:
 
     def _check_evaluation(self):
         evaluates = self.training.get("eval_strategy", "no") != "no"
-        if self.early_stopping_patience is not None and not evaluates:
-            raise RecipeError("early_stopping_patience needs training.eval_strategy and evaluation.")
         if not self.evaluation:
             if self.validation_data or evaluates:
                 raise RecipeError(f"evaluation: give {', '.join(EVALUATION)} to evaluate on validation_data.")
             return
         reject_unknown("evaluation", self.evaluation, EVALUATION)
+        if "eval_strategy" not in self.training:
+            raise RecipeError(
+                "evaluation needs training.eval_strategy: steps, and training.eval_steps; or `no` to leave it for now."
+            )
         missing = [name for name in EVALUATION if name not in self.evaluation]
         if missing or not self.validation_data:
             raise RecipeError(f"evaluation needs {', '.join(missing or ['validation_data'])}.")
@@ -342,6 +358,10 @@ class Recipe:
             raise RecipeError(f"evaluation.ratios must be a list of numbers, not {ratios!r}.")
         for ratio in ratios:
             check_number("evaluation.ratios", ratio, 1, self.evaluation["window"])
+        metric, measured = self.training.get("metric_for_best_model"), ["precision"]
+        measured += [f"precision_{ratio:g}x" for ratio in ratios]
+        if metric is not None and str(metric).removeprefix("eval_") not in measured:
+            raise RecipeError(f"training.metric_for_best_model must be one of {', '.join(measured)}, not {metric!r}.")
 
     def _check_origin(self):
         given = [name for name in ORIGINS if getattr(self, name)]
@@ -386,6 +406,10 @@ def _in_stage(name):
         if name is None:
             raise
         raise RecipeError(f"stages: {name}: {error}") from error
+
+
+def _is_share(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
 
 
 def _sources(name, value):

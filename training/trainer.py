@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 
 import torch
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
 
 from ..whole_files_c3 import write_whole
-from .checkpoints import checkpoints, last_whole_checkpoint, mark_complete, remove_checkpoint
+from .checkpoints import COMPLETE, checkpoints, last_whole_checkpoint, mark_complete, remove_checkpoint
 from .checks import RecipeError
 from .distributed import EngineCheck, all_agree, all_finite, prepare_distributed
+from .early_stopping import EarlyStopping
 from .evaluation import shared_precision
 from .metrics_log import MetricsLog
 from .optimizers import make_optimizer
@@ -51,7 +52,7 @@ class C3Trainer(Trainer):
     def __init__(self, recipe, corpus, **kwargs):
         callbacks = [MetricsLog()]
         if recipe.early_stopping_patience is not None:
-            callbacks.append(EarlyStoppingCallback(recipe.early_stopping_patience))
+            callbacks.append(EarlyStopping(recipe.early_stopping_patience))
         super().__init__(callbacks=callbacks, **kwargs)
         self.recipe, self.corpus = recipe, corpus
         self.add_callback(EngineCheck(self))
@@ -63,6 +64,8 @@ class C3Trainer(Trainer):
     def train(self, resume_from_checkpoint=None, **kwargs):
         """As in `Trainer`, with streamed data from where the checkpoint had read them up to."""
         self.resumed_from = resume_from_checkpoint
+        if resume_from_checkpoint is not None:
+            self.args.eval_on_start = False  # it was, and its place is in the log
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def get_train_dataloader(self):
@@ -80,6 +83,25 @@ class C3Trainer(Trainer):
         )
         self.streamed = loader.dataset if is_shared_out else None
         return loader if is_shared_out else self.accelerator.prepare(loader)
+
+    def _init_training_state(self, *args, **kwargs):
+        """As in `Trainer`, but the best checkpoint is looked for in the output folder, from wherever it was written."""
+        trained = super()._init_training_state(*args, **kwargs)
+        if self.state.best_global_step:
+            best = Path(self.args.output_dir) / f"checkpoint-{self.state.best_global_step}"
+            if (best / COMPLETE).is_file():
+                self.state.best_model_checkpoint = str(best)
+            elif self.args.load_best_model_at_end:
+                raise TrainingError(
+                    f"The best model so far was {best}, which is not there: bring it back, or set "
+                    "training.load_best_model_at_end: false to end with the last model."
+                )
+        return trained
+
+    def _run_epoch(self, *args, **kwargs):
+        # A run that is started again after early stopping has ended it.
+        if not self.control.should_training_stop:
+            super()._run_epoch(*args, **kwargs)
 
     def create_optimizer(self, model=None):
         if self.optimizer is None:
@@ -149,7 +171,8 @@ class C3Trainer(Trainer):
             raise
         if self.args.should_save and self.checkpoints_to_keep:
             for each in old[: max(0, len(old) + 1 - self.checkpoints_to_keep)]:
-                if str(each) != self.state.best_model_checkpoint:
+                # Not by the whole path: transformers writes `./runs` where pathlib writes `runs`.
+                if each.name != Path(self.state.best_model_checkpoint or "").name:
                     remove_checkpoint(each)
 
     def _save_stream(self):

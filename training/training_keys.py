@@ -126,7 +126,7 @@ def _check_schedule(training):
 
 
 def _check_best(training):
-    """The best model can be loaded only if every evaluated one was saved."""
+    """The best model can be loaded only if every model that was evaluated was saved."""
     if not training.get("load_best_model_at_end"):
         return
     evaluates, saves = training.get("eval_strategy", "no"), training.get("save_strategy", "steps")
@@ -134,11 +134,12 @@ def _check_best(training):
         raise RecipeError("training.load_best_model_at_end needs training.eval_strategy and evaluation.")
     if saves == "best":
         return
-    steps = [number_of_steps(training, key) for key in ("eval_steps", "save_steps")]
-    if evaluates != saves or (evaluates == "steps" and steps[0] != steps[1]):
-        said = f"{evaluates} and {saves}" if evaluates != saves else f"every {steps[0]} and every {steps[1]} steps"
+    found = [evaluates, saves]
+    if found == ["steps", "steps"]:
+        found = [f"every {number_of_steps(training, key)} steps" for key in ("eval_steps", "save_steps")]
+    if found[0] != found[1]:
         raise RecipeError(
-            "training.load_best_model_at_end: the best model must be among the saved ones, so set training.eval_steps "
-            f"and training.save_steps to the same number (evaluation and saving are: {said}), or "
-            "training.load_best_model_at_end: false to end with the last model."
+            "training.load_best_model_at_end (which early_stopping_patience sets): the best model must be among the "
+            f"saved ones, but evaluation is {found[0]} and saving {found[1]}: set training.save_steps to "
+            "training.eval_steps, or training.load_best_model_at_end to false, to end with the last model."
         )
