@@ -1,5 +1,6 @@
 """Stages, objectives and parts in real runs of seconds. Run: pytest tests/test_stages.py"""
 
+import errno
 import json
 import os
 import shutil
@@ -17,10 +18,10 @@ from c3.training.checkpoints import COMPLETE, checkpoints
 from c3.training.checks import RecipeError
 from c3.training.distributed import LaunchError
 from c3.training.dry_run import dry_run
+from c3.training.full_disk import TrainingError
 from c3.training.parts import count_parameters, describe_parts, part_of, set_trainable
 from c3.training.recipe_file import load_recipe
 from c3.training.run import train
-from c3.training.trainer import TrainingError
 from tiny_models import history
 
 ROOT = Path(__file__).parents[1]
@@ -250,34 +251,57 @@ def test_tensorboard(load_training):
 
 DISK_FULL = """
 import resource, runpy, sys
-from c3.training import trainer
+from c3.training import run, trainer
 
-save = trainer.Trainer._save_checkpoint
+save, finish = trainer.Trainer._save_checkpoint, run.finish
+
+def fill():
+    # Files of more than 50 kB cannot be written, as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
 def save_with_little_room(self, *args, **kwargs):
     if self.state.global_step == 4:
-        # Files of more than 100 kB cannot be written, as on a full disk.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        fill()
     save(self, *args, **kwargs)
 
-trainer.Trainer._save_checkpoint = save_with_little_room
-sys.argv = sys.argv[1:]
+def finish_with_little_room(*args):
+    fill()
+    return finish(*args)
+
+if sys.argv[1] == "final":
+    run.finish = finish_with_little_room
+else:
+    trainer.Trainer._save_checkpoint = save_with_little_room
+sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")
-def test_a_full_disk(training_folder):
-    output = training_folder / "full"
-    command = [sys.executable, "-c", DISK_FULL, ROOT / "train_hf.py", training_folder / "recipe.yaml"]
-    command += [f"output_dir={output}", "training.eval_strategy=no"]
+@pytest.mark.parametrize(("what", "kept"), [("checkpoint-4", 2), ("final", 4)])
+def test_a_full_disk(what, kept, training_folder):
+    output = training_folder / f"full {what}"
+    command = [sys.executable, "-c", DISK_FULL, what, ROOT / "train_hf.py", training_folder / "recipe.yaml"]
+    command += [f"output_dir={output}", "training.eval_strategy=no", "training.max_steps=4"]
     environment = os.environ | {"HF_DATASETS_CACHE": str(training_folder / "cache"), "HF_HUB_OFFLINE": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert run.returncode == 1, run.stderr
     message = run.stderr.splitlines()[-1]
-    assert message.startswith(f"train_hf.py: {output / 'checkpoint-4'} could not be written: ")
-    assert f"It was removed again. The last checkpoint is {output / 'checkpoint-2'}. Make room" in message
-    assert [each.name for each in checkpoints(output)] == ["checkpoint-2"]
+    assert message.startswith(f"train_hf.py: {output / what} could not be written: ")
+    assert f"It was removed again. The last checkpoint is {output / f'checkpoint-{kept}'}. Make room" in message
+    assert [each.name for each in checkpoints(output)] == [f"checkpoint-{step}" for step in range(2, kept + 1, 2)]
+    assert not (output / what).exists()
+
+
+@pytest.mark.parametrize("place", ["c3.training.run.write_card", "c3.training.metrics_log.MetricsLog.on_log"])
+def test_a_full_disk_while_small_files_are_written(place, load_training, monkeypatch):
+    def raises(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device", "small file")
+
+    monkeypatch.setattr(place, raises)
+    recipe = load_training(f"full {place}", "training.max_steps=1", "training.eval_strategy=no")
+    with pytest.raises(TrainingError, match="^small file could not be written: .*No space left.* Make room"):
+        train(recipe)
 
 
 def test_a_damaged_checkpoint_is_set_aside(load_training, capsys):

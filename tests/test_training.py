@@ -20,9 +20,10 @@ from c3.training.checkpoints import COMPLETE, checkpoints, last_whole_checkpoint
 from c3.training.checks import RecipeError
 from c3.training.curriculum import BatchPool, Curriculum, CurriculumSampler, Phase
 from c3.training.dry_run import dry_run
+from c3.training.full_disk import TrainingError
 from c3.training.recipe_file import load_recipe
 from c3.training.run import make_trainer, train
-from c3.training.trainer import C3Trainer, TrainingError
+from c3.training.trainer import C3Trainer
 from c3.training.validation import validation_windows
 from tiny_models import TEXTS, TRAINING_STEPS, history
 
@@ -263,6 +264,13 @@ def test_what_is_not_installed(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SystemExit, match=rf"{missing}.*: pip install -e \.\[train\]"):
         runpy.run_path(str(ROOT / "train_hf.py"))
+
+
+def test_muon_under_fsdp_that_no_recipe_asked_for(load_training):
+    trainer = make_trainer(load_training("fsdp"))
+    trainer.is_fsdp_enabled = True
+    with pytest.raises(RecipeError, match="optimizer.name: muon needs whole matrices, which FSDP cuts up"):
+        trainer.create_optimizer()
 
 
 def test_liger_kernel_on_a_cpu(load_training, monkeypatch):

@@ -16,6 +16,7 @@ from .build import build, make_tokenizer, start_config
 from .checkpoints import COMPLETE, checkpoint_to_resume, layout_of
 from .corpus import Corpus
 from .distributed import check_world_size, release_trainer
+from .full_disk import TrainingError, full_disk_explained
 from .liger import apply_liger_kernel, check_liger_device
 from .lora import add_lora, save_adapter, save_base
 from .model_card import TrainedModel, write_model_card
@@ -26,7 +27,7 @@ from .publish import PublishError, check_can_publish, publish
 from .resuming import check_batch_layout
 from .run_environment import describe_hardware
 from .run_lock import run_lock
-from .trainer import C3Trainer, TrainingError, training_arguments
+from .trainer import C3Trainer, training_arguments
 from .validation import validation_windows
 
 LOG = "log_history.json"
@@ -65,16 +66,18 @@ def train_locked(recipe):
         else:
             if name:
                 say(f"Stage {number} of {len(stages)}: {name}")
-            trainer = train_stage(stage, start_from)
-            write_log(trainer, output_dir / LOG)
-            if number < len(stages):
-                save_model(trainer, done, getattr(torch, stage.dtype))
-                release_trainer(trainer)
+            with full_disk_explained(output_dir):
+                trainer = train_stage(stage, start_from)
+                write_log(trainer, output_dir / LOG)
+                if number < len(stages):
+                    save_model(trainer, done, getattr(torch, stage.dtype))
+                    release_trainer(trainer)
         start_from = str(done)
         if is_main_process():
             entries = json.loads((output_dir / LOG).read_text(encoding="utf-8"))
             history += [entry | ({"stage": name} if name else {}) for entry in entries]
-    return finish(recipe, trainer, history)
+    with full_disk_explained(stages[-1].output_dir):
+        return finish(recipe, trainer, history)
 
 
 def train_stage(recipe, start_from=None):
@@ -148,10 +151,11 @@ def save_model(trainer, folder, dtype):
     """Writes model and processor, and marks the folder as whole. Every process must call it."""
     state = full_state_dict(trainer)
     if state is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / COMPLETE).unlink(missing_ok=True)
-        plain_model(trainer.accelerator.unwrap_model(trainer.model), state, dtype).save_pretrained(folder)
-        (folder / COMPLETE).touch()
+        with full_disk_explained(trainer.args.output_dir, partial=folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / COMPLETE).unlink(missing_ok=True)
+            plain_model(trainer.accelerator.unwrap_model(trainer.model), state, dtype).save_pretrained(folder)
+            (folder / COMPLETE).touch()
     # Nobody goes on before the folder is whole.
     trainer.accelerator.wait_for_everyone()
 
@@ -173,7 +177,8 @@ def finish(recipe, trainer, history):
         # All processes have to help gather the weights.
         state = full_state_dict(trainer)
         if state is not None:
-            save_adapter(trainer.accelerator.unwrap_model(trainer.model), final, state_dict=state)
+            with full_disk_explained(trainer.args.output_dir, partial=final):
+                save_adapter(trainer.accelerator.unwrap_model(trainer.model), final, state_dict=state)
         trainer.accelerator.wait_for_everyone()
         say(f"To merge it: python -m c3.training.merge_lora {final} {output_dir / 'merged'}")
     else:
