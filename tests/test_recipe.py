@@ -1,17 +1,19 @@
 """Recipes: every mistake is found before anything is loaded. Run: pytest tests/test_recipe.py"""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from transformers import TrainingArguments
 
 from c3.data_c3 import DataSource
 from c3.training.checks import RecipeError
 from c3.training.curriculum import Phase
 from c3.training.recipe import Recipe
 from c3.training.recipe_file import load_recipe
-from c3.training.training_keys import ELSEWHERE
+from c3.training.training_keys import ELSEWHERE, REFUSED
 
 ROOT = Path(__file__).parents[1]
 
@@ -344,6 +346,16 @@ def test_bad_recipes(changes, message, load):
 def test_settings_that_would_have_no_effect(key, load):
     with pytest.raises(RecipeError, match=f"training.{key} would have no effect: set {ELSEWHERE[key]}"):
         load({f"training.{key}": 1})
+
+
+def test_settings_that_would_break_a_promise(load):
+    """Each is one of this version of transformers, and is answered with what to do instead."""
+    known = TrainingArguments.__dataclass_fields__
+    for key, instead in REFUSED.items():
+        assert key in known
+        with pytest.raises(RecipeError, match=re.escape(f"training.{key}: {instead}.")):
+            load({f"training.{key}": 1})
+    assert {"save_only_model", "ignore_data_skip", "dataloader_num_workers", "torch_compile_mode"} <= set(REFUSED)
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,52 @@ ELSEWHERE = {
     "hub_revision": "hub.revision",
     "hub_strategy": "hub",
 }
+EVALUATES_BY_DECODING = (
+    "evaluation decodes texts as the key evaluation says, not in Trainer's batches: leave it out"
+)
+MAKES_BATCHES = "batches are made by the recipe's curriculum, in the training process: leave it out"
+RESUMES_EXACTLY = "a run that is started again could not go on with the same losses: leave it out"
+NOT_DOING = "it has no effect: leave it out"
+# Settings that would have no effect, or one that breaks what a run promises, and what to do instead.
+REFUSED = {
+    "adam_epsilon": "it has no effect: set optimizer.eps (with optimizer.name: adamw)",
+    "optim_args": "it has no effect: set the keys of optimizer",
+    "optim_target_modules": "it has no effect: set trainable, or lora.target_modules",
+    "label_smoothing_factor": "C3 computes its loss itself, without smoothing: leave it out",
+    "torch_compile_backend": "it would compile the model a second time: set torch_compile: true alone",
+    "torch_compile_mode": "it would compile the model a second time: set torch_compile: true alone",
+    "liger_kernel_config": "it has no effect: set liger_kernel: true alone",
+    "auto_find_batch_size": "it does not know of tokens_per_batch: lower that one",
+    "train_sampling_strategy": MAKES_BATCHES,
+    "length_column_name": MAKES_BATCHES,
+    "data_seed": "it has no effect: set training.seed",
+    "save_only_model": RESUMES_EXACTLY + ", or set training.save_strategy: no for no checkpoints at all",
+    "ignore_data_skip": RESUMES_EXACTLY,
+    "restore_callback_states_from_checkpoint": "what has to be restored is, always: leave it out",
+    "resume_from_checkpoint": "a run goes on from the last checkpoint in output_dir; to start from another set init_from",
+    "include_num_input_tokens_seen": "tokens are counted always, see metrics.jsonl: leave it out",
+    "hub_token": "it has no effect: log in with `hf auth login`, or set HF_TOKEN",
+    "hub_always_push": "it has no effect: set hub",
+    "do_train": NOT_DOING,
+    "do_predict": NOT_DOING,
+    "do_eval": "it has no effect: set training.eval_strategy",
+    **{
+        key: EVALUATES_BY_DECODING
+        for key in (
+            "per_device_eval_batch_size",
+            "prediction_loss_only",
+            "eval_accumulation_steps",
+            "eval_do_concat_batches",
+            "eval_use_gather_object",
+            "batch_eval_metrics",
+            "include_for_metrics",
+            "label_names",
+            "bf16_full_eval",
+            "fp16_full_eval",
+        )
+    },
+    **{each.name: MAKES_BATCHES for each in fields(TrainingArguments) if each.name.startswith("dataloader_")},
+}
 CHOICES = {
     "lr_scheduler_type": SchedulerType,
     "logging_strategy": IntervalStrategy,
@@ -54,6 +100,8 @@ def check_training(training):
     for key in training:
         if key in ELSEWHERE:
             raise RecipeError(f"training.{key} would have no effect: set {ELSEWHERE[key]}.")
+        if key in REFUSED:
+            raise RecipeError(f"training.{key}: {REFUSED[key]}.")
     known = [each.name for each in fields(TrainingArguments) if each.init and each.name != "remove_unused_columns"]
     reject_unknown("training", training, known)
     # YAML takes a bare `no` for false.
