@@ -13,7 +13,7 @@ from ..allocator_c3 import keep_freed_memory
 from ..eval.training_curves import plot_training_curves
 from ..whole_files_c3 import write_whole
 from .build import build, make_tokenizer, start_config
-from .checkpoints import COMPLETE, checkpoint_to_resume, layout_of
+from .checkpoints import COMPLETE, checkpoint_to_resume, last_whole_checkpoint, layout_of
 from .corpus import Corpus
 from .distributed import check_world_size, release_trainer
 from .full_disk import TrainingError, full_disk_explained
@@ -24,6 +24,7 @@ from .muon import has_fast_bfloat16
 from .parts import count_parameters, describe_parts, set_trainable
 from .plain_model import full_state_dict, plain_model
 from .publish import PublishError, check_can_publish, publish
+from .recipe_changes import check_recipe_changes
 from .resuming import check_batch_layout
 from .run_environment import describe_hardware
 from .run_lock import run_lock
@@ -63,6 +64,8 @@ def train_locked(recipe):
         done = output_dir / "finished"
         if (done / COMPLETE).is_file():
             say(f"Stage {name} was finished before.")
+            if last := last_whole_checkpoint(output_dir):
+                check_recipe_changes(last, layout_of(last), stage, say, finished=True)
         else:
             if name:
                 say(f"Stage {number} of {len(stages)}: {name}")
@@ -96,6 +99,7 @@ def train_stage(recipe, start_from=None):
         last = checkpoint_to_resume(recipe.output_dir, say)
     if last is not None:
         check_batch_layout(last, layout_of(last), args)
+        check_recipe_changes(last, layout_of(last), recipe, say)
     trainer.train(resume_from_checkpoint=last)
     return trainer
 

@@ -15,6 +15,7 @@ from .evaluation import shared_precision
 from .full_disk import TrainingError, full_disk_explained, last_checkpoint_said
 from .metrics_log import MetricsLog
 from .optimizers import make_optimizer
+from .recipe_changes import recipe_notes
 from .resuming import batch_layout
 from .sharding import check_deepspeed, check_fsdp, require_deepspeed
 
@@ -163,7 +164,7 @@ class C3Trainer(Trainer):
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 *old, new = checkpoints(self.args.output_dir)
-                mark_complete(new, batch_layout(self.args))
+                mark_complete(new, batch_layout(self.args) | {"recipe": recipe_notes(self.recipe)})
         if self.args.should_save and self.checkpoints_to_keep:
             for each in old[: max(0, len(old) + 1 - self.checkpoints_to_keep)]:
                 # Not by the whole path: transformers writes `./runs` where pathlib writes `runs`.

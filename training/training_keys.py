@@ -28,9 +28,7 @@ ELSEWHERE = {
     "hub_revision": "hub.revision",
     "hub_strategy": "hub",
 }
-EVALUATES_BY_DECODING = (
-    "evaluation decodes texts as the key evaluation says, not in Trainer's batches: leave it out"
-)
+EVALUATES_BY_DECODING = "evaluation decodes texts as the key evaluation says, not in Trainer's batches: leave it out"
 MAKES_BATCHES = "batches are made by the recipe's curriculum, in the training process: leave it out"
 RESUMES_EXACTLY = "a run that is started again could not go on with the same losses: leave it out"
 NOT_DOING = "it has no effect: leave it out"
@@ -50,7 +48,7 @@ REFUSED = {
     "save_only_model": RESUMES_EXACTLY + ", or set training.save_strategy: no for no checkpoints at all",
     "ignore_data_skip": RESUMES_EXACTLY,
     "restore_callback_states_from_checkpoint": "what has to be restored is, always: leave it out",
-    "resume_from_checkpoint": "a run goes on from the last checkpoint in output_dir; to start from another set init_from",
+    "resume_from_checkpoint": "a run goes on from the last checkpoint in output_dir; set init_from for another",
     "include_num_input_tokens_seen": "tokens are counted always, see metrics.jsonl: leave it out",
     "hub_token": "it has no effect: log in with `hf auth login`, or set HF_TOKEN",
     "hub_always_push": "it has no effect: set hub",
