@@ -14,7 +14,7 @@ import yaml
 from safetensors.torch import load_file
 
 from c3 import C3Model
-from c3.training.checkpoints import COMPLETE, checkpoints
+from c3.training.checkpoints import COMPLETE, checkpoints, layout_of, mark_complete
 from c3.training.checks import RecipeError
 from c3.training.distributed import LaunchError
 from c3.training.dry_run import dry_run
@@ -196,15 +196,21 @@ def test_early_stopping_survives_a_kill_and_ends_with_the_best(extra, load_train
     train(load("straight"))
     assert max(history(straight)) == 3
     file = "adapter_model.safetensors" if extra else "model.safetensors"
-    best, last = (load_file(straight / f"checkpoint-{step}" / file) for step in (1, 3))
+    best, newest = (load_file(straight / f"checkpoint-{step}" / file) for step in (1, 3))
     final = load_file(straight / "final" / file)
     for name, weight in final.items():
         assert torch.equal(weight, best[name].to(weight.dtype)), name
-    assert any(not torch.equal(weight, last[name].to(weight.dtype)) for name, weight in final.items())
+    assert any(not torch.equal(weight, newest[name].to(weight.dtype)) for name, weight in final.items())
 
     # Between the first and the second evaluation without a better one.
     for step in (1, 2):
         shutil.copytree(straight / f"checkpoint-{step}", killed / f"checkpoint-{step}")
+    # What an older version, or a run without early stopping, did not write.
+    last = killed / "checkpoint-2"
+    state = json.loads((last / "trainer_state.json").read_text())
+    del state["stateful_callbacks"]["EarlyStopping"]
+    (last / "trainer_state.json").write_text(json.dumps(state))
+    mark_complete(last, layout_of(last))
     precisions(0.3)
     train(load("killed"))
     assert history(killed) == history(straight)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 from transformers import Trainer, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
 from ..whole_files_c3 import write_whole
 from .checkpoints import COMPLETE, checkpoints, mark_complete, remove_checkpoint
@@ -80,9 +81,16 @@ class C3Trainer(Trainer):
         self.streamed = loader.dataset if is_shared_out else None
         return loader if is_shared_out else self.accelerator.prepare(loader)
 
-    def _init_training_state(self, *args, **kwargs):
-        """As in `Trainer`, but the best checkpoint is looked for in the output folder, from wherever it was written."""
-        trained = super()._init_training_state(*args, **kwargs)
+    def _init_training_state(self, max_steps, *args, **kwargs):
+        """
+        As in `Trainer`, but of a checkpoint the recipe's intervals and callbacks count, not those it was written with,
+        and the best one is looked for in the output folder, wherever that was before.
+        """
+        trained = super()._init_training_state(max_steps, *args, **kwargs)
+        self.state.compute_steps(self.args, max_steps)
+        for each in self.callback_handler.callbacks:
+            if isinstance(each, ExportableState):
+                self.state.stateful_callbacks.setdefault(type(each).__name__, each.state())
         if self.state.best_global_step:
             best = Path(self.args.output_dir) / f"checkpoint-{self.state.best_global_step}"
             if (best / COMPLETE).is_file():
