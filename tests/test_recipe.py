@@ -376,7 +376,8 @@ def test_settings_that_would_break_a_promise(load):
 )
 def test_packages_that_are_not_installed(changes, package, message, load, monkeypatch):
     installed = set()
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in installed or None)
+    for module in ("liger", "attention"):
+        monkeypatch.setattr(f"c3.training.{module}.find_spec", lambda name: name in installed or None)
     with pytest.raises(RecipeError, match=message):
         load(changes)
     installed.add(package)

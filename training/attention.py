@@ -1,6 +1,6 @@
 """Which `attn_implementation` a recipe may name."""
 
-import importlib.util
+from importlib.util import find_spec
 
 from .checks import RecipeError
 
@@ -22,7 +22,7 @@ def check_attention(name):
     if name not in PACKAGES and "/" not in name:
         return
     wanted = [PACKAGES[name], "kernels"] if name in PACKAGES else ["kernels"]
-    if not any(importlib.util.find_spec(each) for each in wanted):
+    if not any(find_spec(each) for each in wanted):
         raise RecipeError(
             f"attn_implementation: {name} needs the package {' or '.join(wanted).replace('_', '-')}, which is not "
             "installed: install it, or take sdpa."

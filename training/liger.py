@@ -1,6 +1,6 @@
 """Fused layers of the package liger-kernel in the two backbones."""
 
-import importlib.util
+from importlib.util import find_spec
 
 from .checks import RecipeError
 
@@ -10,7 +10,7 @@ NO_LOSSES = {"cross_entropy": False, "fused_linear_cross_entropy": False}
 
 def check_liger_kernel():
     """Raises `RecipeError` where the package is not installed."""
-    if importlib.util.find_spec("liger_kernel") is None:
+    if find_spec("liger_kernel") is None:
         raise RecipeError("liger_kernel: install the package first: pip install liger-kernel; or set it to false.")
 
 
