@@ -244,9 +244,8 @@ def test_what_shows_only_once_it_is_loaded(override, message, training_folder, l
 def test_a_pair_that_cannot_be_loaded_is_named(load_training, tmp_path, monkeypatch):
     """In a run and in a dry run, where the Hub cannot be reached."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    recipe = load_training(
-        "pair", "model={}", "tokenizer=null", "init_from_pair={encoder: org/small, decoder: org/large}"
-    )
+    pair = "init_from_pair={encoder: org/small, decoder: org/large, use_mask_embedding: true}"
+    recipe = load_training("pair", "model={}", "tokenizer=null", pair)
     for run in (train, dry_run):
         with pytest.raises(RecipeError, match="^init_from_pair.encoder: org/small cannot be loaded: "):
             run(recipe)
