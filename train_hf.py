@@ -19,10 +19,10 @@ try:
 
     from c3.training.checks import RecipeError
     from c3.training.distributed import LaunchError, leave_distributed
+    from c3.training.full_disk import TrainingError
     from c3.training.publish import PublishError
     from c3.training.recipe_file import load_recipe
     from c3.training.run import train
-    from c3.training.trainer import TrainingError
 except ModuleNotFoundError as error:
     # From the checkout's folder, so that `.` is right.
     sys.exit(f"train_hf.py: {error}. Install c3 with what training needs: pip install -e .[train]")

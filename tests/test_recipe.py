@@ -1,16 +1,19 @@
 """Recipes: every mistake is found before anything is loaded. Run: pytest tests/test_recipe.py"""
 
 import copy
+import re
 from pathlib import Path
 
 import pytest
 import yaml
+from transformers import TrainingArguments
 
 from c3.data_c3 import DataSource
 from c3.training.checks import RecipeError
 from c3.training.curriculum import Phase
-from c3.training.recipe import ELSEWHERE, Recipe
+from c3.training.recipe import Recipe
 from c3.training.recipe_file import load_recipe
+from c3.training.training_keys import ELSEWHERE, REFUSED
 
 ROOT = Path(__file__).parents[1]
 
@@ -176,6 +179,12 @@ BAD = [
     ({"random_windows": True}, "random_windows must be a number between 0 and 1, not True"),
     ({"optimizer.name": "sgd"}, "optimizer.name must be one of muon, adamw, not 'sgd'"),
     ({"optimizer.lr": "fast"}, "optimizer.lr must be a number, not 'fast'"),
+    ({"attn_implementation": "spda"}, "attn_implementation must be one of eager, sdpa, .*, cpu_matmul, not 'spda'"),
+    ({"attn_implementation": True}, "attn_implementation must be one of eager, sdpa, .*, not True"),
+    ({"optimizer.betas": [0.9]}, "optimizer.betas must be two numbers from 0 to below 1, .* not .0.9."),
+    ({"optimizer.betas": 3}, "optimizer.betas must be two numbers from 0 to below 1, .* not 3"),
+    ({"optimizer.betas": [0.9, 1.0]}, "optimizer.betas must be two numbers from 0 to below 1"),
+    ({"optimizer.momentum": [0.9]}, "optimizer.momentum must be a number between 0 and 1"),
     ({"torch_compile": "yes please"}, "torch_compile must be true or false"),
     ({"training": [1]}, r"training must be keys and values, not \[1\]"),
     ({"training.max_steps": 0}, "training.max_steps must be an integer of 1 or more, not 0"),
@@ -186,7 +195,58 @@ BAD = [
     ({"evaluation.windows": 0}, "evaluation.windows must be an integer of 1 or more, not 0"),
     ({"model.projector": "conv"}, "model: projector must be one of linear, mlp, not 'conv'"),
     ({"model.encoder_config.model_type": "qwen1"}, "model: encoder_config has an unknown model_type 'qwen1'"),
+    # Of TrainingArguments.
+    (
+        {"training.lr_scheduler_type": "square"},
+        "training.lr_scheduler_type must be one of linear, cosine, .*, not 'square'",
+    ),
+    (
+        {"training.lr_scheduler_type": "warmup_stable_decay"},
+        "training.lr_scheduler_type, training.lr_scheduler_kwargs: .*num_decay_steps",
+    ),
+    ({"training.lr_scheduler_kwargs": 3}, "training.lr_scheduler_kwargs must be keys and values, not 3"),
+    ({"training.lr_scheduler_kwargs": {"min": 3}}, "training.lr_scheduler_kwargs: .*unexpected keyword argument 'min'"),
+    (
+        {"training.lr_scheduler_type": "greedy", "training.eval_strategy": "no"},
+        "training.lr_scheduler_type: greedy needs training.eval_strategy and evaluation",
+    ),
+    ({"training.eval_strategy": "step"}, "training.eval_strategy must be one of no, steps, epoch, not 'step'"),
+    ({"training.save_strategy": "ste"}, "training.save_strategy must be one of no, steps, epoch, best, not 'ste'"),
+    ({"training.eval_steps": "often"}, "training.eval_steps must be a number, not 'often'"),
+    ({"training.save_steps": 2.5}, "training.save_steps must be a whole number of steps, or a share of them, not 2.5"),
+    ({"training.logging_steps": 0}, "training.logging_steps must be a whole number of steps"),
+    ({"training.warmup_steps": -1}, "training.warmup_steps must be a number between 0 and inf, not -1"),
+    ({"training.bf16": "yes please"}, "training.bf16 must be true or false, not 'yes please'"),
+    ({"training.save_total_limit": 1.5}, "training.save_total_limit must be a whole number, not 1.5"),
+    ({"training.gradient_accumulation_steps": 0}, "training.gradient_accumulation_steps must be an integer of 1 or"),
+    ({"training.seed": -1}, "training.seed must be an integer of 0 or more, not -1"),
+    ({"training.bf16": True, "training.fp16": True}, "training.fp16 and training.bf16 exclude each other"),
     # Combinations that cannot be.
+    (
+        {"training.load_best_model_at_end": True, "training.save_steps": 10},
+        "training.load_best_model_at_end .* evaluation is every 5 steps and saving every 10 steps: set",
+    ),
+    (
+        {"training.load_best_model_at_end": True, "training.save_steps": 5, "training.save_strategy": "no"},
+        "training.load_best_model_at_end .* evaluation is steps and saving no: set",
+    ),
+    (
+        {"training.load_best_model_at_end": True, "training.eval_strategy": "no"},
+        "training.load_best_model_at_end needs training.eval_strategy and evaluation",
+    ),
+    (
+        {"early_stopping_patience": 2, "training.save_steps": 500},
+        "training.load_best_model_at_end .which early_stopping_patience sets.: .* saving every 500 steps",
+    ),
+    (
+        {"early_stopping_patience": 2, "training.eval_strategy": False},
+        "early_stopping_patience needs training.eval_strategy and evaluation",
+    ),
+    (
+        {"training.metric_for_best_model": "loss"},
+        "training.metric_for_best_model must be one of precision, precision_4x, precision_8.5x, not 'loss'",
+    ),
+    ({"training.eval_strategy": None}, "evaluation needs training.eval_strategy: steps, and training.eval_steps"),
     ({"model.tie_word_embeddings": True, "model.encoder_config.hidden_size": 48}, "model: tie_word_embeddings needs"),
     ({"model.window": 32}, "curriculum: windows of 64 tokens are above the model's window of 32"),
     ({"tokens_per_batch": 63}, r"tokens_per_batch \(63\) must not be below the longest window .* \(64\)"),
@@ -245,7 +305,35 @@ BAD = [
         {"stages": [{"name": "first"}, {"name": "second", "training": {"max_steps": 0}}]},
         "stages: second: training.max_steps must be an integer",
     ),
+    (
+        {"stages": [{"name": "first"}, {"name": "second", "training": {"lr_scheduler_type": "square"}}]},
+        "stages: second: training.lr_scheduler_type must be one of",
+    ),
 ]
+PAIR = {"encoder": "org/small", "decoder": "org/large", "window": 64}
+BAD_PAIRS = [
+    ({}, {"curriculum": [{"until": 1, "windows": [128], "ratios": [4, 4]}]}, "curriculum: windows of 128 tokens are"),
+    ({}, {"dropout_windows": 0.5}, "dropout_windows needs a model with use_mask_embedding: true"),
+    ({"num_latents": 8}, {"evaluation": {"ratios": [2], "windows": 1, "window": 64}}, "the lowest ratio asks for 32"),
+    ({"pooling": "mean"}, {"learning_rates": {"queries": 0.1}}, "a model with pooling: mean has no queries to train"),
+    ({"num_latents": 65}, {}, "init_from_pair: num_latents .65. must not exceed window .64."),
+    ({"encoder_config": {}}, {}, "init_from_pair: unknown key encoder_config"),
+]
+
+
+@pytest.mark.parametrize(("fields", "stage", "message"), BAD_PAIRS)
+def test_stages_that_the_model_of_a_pair_cannot_take(fields, stage, message, values):
+    """Neither of the two is loaded: they are nowhere."""
+    for name in ("model", "tokenizer", "dropout_windows"):
+        values.pop(name)
+    evaluation = stage.pop("evaluation", values["evaluation"])
+    pair = {"init_from_pair": PAIR | {"num_latents": 64} | fields, "evaluation": evaluation}
+    stages = [{"name": "first"}, {"name": "second"} | stage]
+    if stage:
+        message = f"^stages: (first|second): .*{message}"
+    with pytest.raises(RecipeError, match=message):
+        Recipe(**values | pair | {"stages": stages})
+    assert Recipe(**values | {"init_from_pair": PAIR | {"num_latents": 64}, "stages": stages[:1]})
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD)
@@ -258,6 +346,42 @@ def test_bad_recipes(changes, message, load):
 def test_settings_that_would_have_no_effect(key, load):
     with pytest.raises(RecipeError, match=f"training.{key} would have no effect: set {ELSEWHERE[key]}"):
         load({f"training.{key}": 1})
+
+
+def test_settings_that_would_break_a_promise(load):
+    """Each is one of this version of transformers, and is answered with what to do instead."""
+    known = TrainingArguments.__dataclass_fields__
+    for key, instead in REFUSED.items():
+        assert key in known
+        with pytest.raises(RecipeError, match=re.escape(f"training.{key}: {instead}.")):
+            load({f"training.{key}": 1})
+    assert {"save_only_model", "ignore_data_skip", "dataloader_num_workers", "torch_compile_mode"} <= set(REFUSED)
+
+
+@pytest.mark.parametrize(
+    ("changes", "package", "message"),
+    [
+        ({"liger_kernel": True}, "liger_kernel", "liger_kernel: install the package first: pip install liger-kernel"),
+        (
+            {"attn_implementation": "flash_attention_2"},
+            "flash_attn",
+            "attn_implementation: flash_attention_2 needs the package flash-attn or kernels, which is not installed",
+        ),
+        (
+            {"attn_implementation": "kernels-community/flash-attn2"},
+            "kernels",
+            "attn_implementation: kernels-community/flash-attn2 needs the package kernels, which is not installed",
+        ),
+    ],
+)
+def test_packages_that_are_not_installed(changes, package, message, load, monkeypatch):
+    installed = set()
+    for module in ("liger", "attention"):
+        monkeypatch.setattr(f"c3.training.{module}.find_spec", lambda name: name in installed or None)
+    with pytest.raises(RecipeError, match=message):
+        load(changes)
+    installed.add(package)
+    assert load(changes)
 
 
 def test_appended_layout_with_enough_latents(load):
@@ -279,6 +403,27 @@ def test_appended_layout_with_enough_latents(load):
 def test_missing_files(changes, message, load):
     with pytest.raises(FileNotFoundError, match=message):
         load(changes)
+
+
+def test_the_best_model_is_kept_with_early_stopping(load):
+    """Unless the recipe says otherwise; then the last one needs no checkpoint of its own."""
+    together = {"training.save_steps": 5}
+    assert load({"early_stopping_patience": 2} | together).training["load_best_model_at_end"] is True
+    assert load({"early_stopping_patience": 2, "training.save_strategy": "best"})
+    last = load({"early_stopping_patience": 2, "training.load_best_model_at_end": False, "training.save_steps": 3})
+    assert last.training["load_best_model_at_end"] is False
+    assert "load_best_model_at_end" not in load(together).training
+
+
+def test_an_evaluation_that_is_left_for_now(load):
+    assert load(None, "training.eval_strategy=no").evaluation
+
+
+def test_the_home_folder_in_output_dir(load, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    recipe = load({"output_dir": "~/run", "stages": [{"name": "a"}]})
+    assert recipe.output_dir == str(tmp_path / "home" / "run")
+    assert recipe.stage_recipes()[0].output_dir == str(tmp_path / "home" / "run" / "1-a")
 
 
 def test_a_checkpoint_or_hub_id_to_go_on_from(load, tmp_path):

@@ -88,6 +88,13 @@ def test_settings_from_accelerate_launch(monkeypatch):
         check_sharding({}, {"name": "adamw"})
 
 
+def test_fsdp_from_accelerate_launch(monkeypatch):
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    check_sharding({}, {"name": "adamw"})
+    with pytest.raises(ValueError, match="optimizer.name: muon needs whole matrices, which FSDP cuts up"):
+        check_sharding({}, {"name": "muon"})
+
+
 def test_the_innermost_launcher_counts(monkeypatch):
     for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)

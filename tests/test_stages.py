@@ -1,5 +1,6 @@
 """Stages, objectives and parts in real runs of seconds. Run: pytest tests/test_stages.py"""
 
+import errno
 import json
 import os
 import shutil
@@ -13,9 +14,11 @@ import yaml
 from safetensors.torch import load_file
 
 from c3 import C3Model
-from c3.training.checkpoints import COMPLETE, checkpoints
+from c3.training.checkpoints import COMPLETE, checkpoints, layout_of, mark_complete
+from c3.training.checks import RecipeError
 from c3.training.distributed import LaunchError
 from c3.training.dry_run import dry_run
+from c3.training.full_disk import TrainingError
 from c3.training.parts import count_parameters, describe_parts, part_of, set_trainable
 from c3.training.recipe_file import load_recipe
 from c3.training.run import train
@@ -112,6 +115,23 @@ def test_a_run_stopped_between_stages_goes_on_with_the_next(staged, load_staged,
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.parametrize("run", [train, dry_run])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ("curriculum: [{until: 1, windows: [64], ratios: [2, 4]}]", "windows of 64 tokens are above the model's"),
+        ("dropout_windows: 0.5", "dropout_windows needs a model with use_mask_embedding: true"),
+    ],
+)
+def test_a_later_stage_that_the_checkpoint_cannot_take(changes, message, run, load_training, make_model, tmp_path):
+    make_model(use_mask_embedding=False).save_pretrained(tmp_path / "start")
+    start = [f"init_from={tmp_path / 'start'}", "model={}", "tokenizer=null", "dropout_windows=0"]
+    recipe = load_training("later", *start, f"stages=[{{name: first}}, {{name: second, {changes}}}]")
+    with pytest.raises(RecipeError, match=("^stages: second: .*" if run is train else "") + message):
+        run(recipe)
+    assert not (Path(recipe.output_dir) / "1-first").exists()
+
+
 def test_streamed_runs_resume_too(load_training, training_folder):
     def load(name, *overrides):
         values = yaml.safe_load((training_folder / "recipe.yaml").read_text())
@@ -148,6 +168,72 @@ def test_early_stopping(load_training):
     assert max(history(Path(recipe.output_dir))) == 3
 
 
+@pytest.fixture
+def precisions(monkeypatch):
+    """`precisions(0.5, 0.4, …)` are what the next evaluations find."""
+
+    def find(*values):
+        found = iter(values)
+        measure = lambda model, texts, ratios: dict.fromkeys(ratios, next(found))  # noqa: E731
+        monkeypatch.setattr("c3.training.trainer.shared_precision", measure)
+
+    return find
+
+
+EACH_STEP = ["training.eval_steps=1", "training.save_steps=1"]
+LORA = ["lora={r: 4}", "optimizer={name: adamw, lr: 0.01}"]
+
+
+@pytest.mark.parametrize("extra", [[], LORA], ids=["whole", "lora"])
+def test_early_stopping_survives_a_kill_and_ends_with_the_best(extra, load_training, precisions):
+    kind = "lora" if extra else "whole"
+
+    def load(name):
+        return load_training(f"patience {name} {kind}", "early_stopping_patience=2", *EACH_STEP, *extra)
+
+    straight, killed = Path(load("straight").output_dir), Path(load("killed").output_dir)
+    precisions(0.5, 0.4, 0.3)
+    train(load("straight"))
+    assert max(history(straight)) == 3
+    file = "adapter_model.safetensors" if extra else "model.safetensors"
+    best, newest = (load_file(straight / f"checkpoint-{step}" / file) for step in (1, 3))
+    final = load_file(straight / "final" / file)
+    for name, weight in final.items():
+        assert torch.equal(weight, best[name].to(weight.dtype)), name
+    assert any(not torch.equal(weight, newest[name].to(weight.dtype)) for name, weight in final.items())
+
+    # Between the first and the second evaluation without a better one.
+    for step in (1, 2):
+        shutil.copytree(straight / f"checkpoint-{step}", killed / f"checkpoint-{step}")
+    # What an older version, or a run without early stopping, did not write.
+    last = killed / "checkpoint-2"
+    state = json.loads((last / "trainer_state.json").read_text())
+    del state["stateful_callbacks"]["EarlyStopping"]
+    (last / "trainer_state.json").write_text(json.dumps(state))
+    mark_complete(last, layout_of(last))
+    precisions(0.3)
+    train(load("killed"))
+    assert history(killed) == history(straight)
+    assert all(torch.equal(weight, final[name]) for name, weight in load_file(killed / "final" / file).items())
+
+    # Started again it evaluates and trains no more.
+    precisions()
+    train(load("killed"))
+    assert history(killed) == history(straight)
+
+    shutil.rmtree(killed / "checkpoint-1")
+    with pytest.raises(TrainingError, match="The best model so far was .*checkpoint-1, which is not there: bring it"):
+        train(load("killed"))
+
+
+def test_the_best_checkpoint_of_a_relative_folder_is_kept(load_training, training_folder, precisions, monkeypatch):
+    monkeypatch.chdir(training_folder)
+    precisions(0.5, 0.4, 0.3)
+    options = ["output_dir=./relative", "training.max_steps=3", "training.save_total_limit=1"]
+    train(load_training("", *options, *EACH_STEP))
+    assert [each.name for each in checkpoints("relative")] == ["checkpoint-1", "checkpoint-3"]
+
+
 def test_metrics_are_written_as_they_come(load_training, training_folder):
     recipe = load_training("metrics", "training.max_steps=4", "training.save_steps=3")
     output = Path(recipe.output_dir)
@@ -171,34 +257,57 @@ def test_tensorboard(load_training):
 
 DISK_FULL = """
 import resource, runpy, sys
-from c3.training import trainer
+from c3.training import run, trainer
 
-save = trainer.Trainer._save_checkpoint
+save, finish = trainer.Trainer._save_checkpoint, run.finish
+
+def fill():
+    # Files of more than 50 kB cannot be written, as on a full disk.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
 def save_with_little_room(self, *args, **kwargs):
     if self.state.global_step == 4:
-        # Files of more than 100 kB cannot be written, as on a full disk.
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        fill()
     save(self, *args, **kwargs)
 
-trainer.Trainer._save_checkpoint = save_with_little_room
-sys.argv = sys.argv[1:]
+def finish_with_little_room(*args):
+    fill()
+    return finish(*args)
+
+if sys.argv[1] == "final":
+    run.finish = finish_with_little_room
+else:
+    trainer.Trainer._save_checkpoint = save_with_little_room
+sys.argv = sys.argv[2:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")
-def test_a_full_disk(training_folder):
-    output = training_folder / "full"
-    command = [sys.executable, "-c", DISK_FULL, ROOT / "train_hf.py", training_folder / "recipe.yaml"]
-    command += [f"output_dir={output}", "training.eval_strategy=no"]
+@pytest.mark.parametrize(("what", "kept"), [("checkpoint-4", 2), ("final", 4)])
+def test_a_full_disk(what, kept, training_folder):
+    output = training_folder / f"full {what}"
+    command = [sys.executable, "-c", DISK_FULL, what, ROOT / "train_hf.py", training_folder / "recipe.yaml"]
+    command += [f"output_dir={output}", "training.eval_strategy=no", "training.max_steps=4"]
     environment = os.environ | {"HF_DATASETS_CACHE": str(training_folder / "cache"), "HF_HUB_OFFLINE": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert run.returncode == 1, run.stderr
     message = run.stderr.splitlines()[-1]
-    assert message.startswith(f"train_hf.py: {output / 'checkpoint-4'} could not be written: ")
-    assert f"It was removed again. The last checkpoint is {output / 'checkpoint-2'}. Make room" in message
-    assert [each.name for each in checkpoints(output)] == ["checkpoint-2"]
+    assert message.startswith(f"train_hf.py: {output / what} could not be written: ")
+    assert f"It was removed again. The last checkpoint is {output / f'checkpoint-{kept}'}. Make room" in message
+    assert [each.name for each in checkpoints(output)] == [f"checkpoint-{step}" for step in range(2, kept + 1, 2)]
+    assert not (output / what).exists()
+
+
+@pytest.mark.parametrize("place", ["c3.training.run.write_card", "c3.training.metrics_log.MetricsLog.on_log"])
+def test_a_full_disk_while_small_files_are_written(place, load_training, monkeypatch):
+    def raises(*args, **kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device", "small file")
+
+    monkeypatch.setattr(place, raises)
+    recipe = load_training(f"full {place}", "training.max_steps=1", "training.eval_strategy=no")
+    with pytest.raises(TrainingError, match="^small file could not be written: .*No space left.* Make room"):
+        train(recipe)
 
 
 def test_a_damaged_checkpoint_is_set_aside(load_training, capsys):

@@ -20,9 +20,10 @@ from c3.training.checkpoints import COMPLETE, checkpoints, last_whole_checkpoint
 from c3.training.checks import RecipeError
 from c3.training.curriculum import BatchPool, Curriculum, CurriculumSampler, Phase
 from c3.training.dry_run import dry_run
+from c3.training.full_disk import TrainingError
 from c3.training.recipe_file import load_recipe
 from c3.training.run import make_trainer, train
-from c3.training.trainer import C3Trainer, TrainingError
+from c3.training.trainer import C3Trainer
 from c3.training.validation import validation_windows
 from tiny_models import TEXTS, TRAINING_STEPS, history
 
@@ -199,7 +200,7 @@ def test_no_document_is_long_enough_to_evaluate(load_training):
     [
         ("training.max_step=3", "training: unknown key max_step; did you mean max_steps?"),
         ("train_data=missing.txt", "No such data file: missing.txt."),
-        ("training.lr_scheduler_type=square", "training: square is not a valid SchedulerType"),
+        ("training.lr_scheduler_type=square", "training.lr_scheduler_type must be one of linear, "),
     ],
 )
 def test_bad_recipes_end_with_one_line(override, message, training_folder, capsys):
@@ -243,9 +244,8 @@ def test_what_shows_only_once_it_is_loaded(override, message, training_folder, l
 def test_a_pair_that_cannot_be_loaded_is_named(load_training, tmp_path, monkeypatch):
     """In a run and in a dry run, where the Hub cannot be reached."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    recipe = load_training(
-        "pair", "model={}", "tokenizer=null", "init_from_pair={encoder: org/small, decoder: org/large}"
-    )
+    pair = "init_from_pair={encoder: org/small, decoder: org/large, use_mask_embedding: true}"
+    recipe = load_training("pair", "model={}", "tokenizer=null", pair)
     for run in (train, dry_run):
         with pytest.raises(RecipeError, match="^init_from_pair.encoder: org/small cannot be loaded: "):
             run(recipe)
@@ -263,6 +263,31 @@ def test_what_is_not_installed(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SystemExit, match=rf"{missing}.*: pip install -e \.\[train\]"):
         runpy.run_path(str(ROOT / "train_hf.py"))
+
+
+def test_muon_under_fsdp_that_no_recipe_asked_for(load_training):
+    trainer = make_trainer(load_training("fsdp"))
+    trainer.is_fsdp_enabled = True
+    with pytest.raises(RecipeError, match="optimizer.name: muon needs whole matrices, which FSDP cuts up"):
+        trainer.create_optimizer()
+
+
+def test_liger_kernel_on_a_cpu(load_training, monkeypatch):
+    monkeypatch.setattr("c3.training.recipe.check_liger_kernel", lambda: None)
+    recipe = load_training("liger", "liger_kernel=true")
+    with pytest.raises(RecipeError, match="liger_kernel: its kernels need a GPU, and this run is on the CPU"):
+        train(recipe)
+
+
+def test_a_package_that_shows_to_be_missing_while_loading(load_training, monkeypatch):
+    """Such as flash-attn for a model that does not take what `kernels` has."""
+
+    def raises(*args, **kwargs):
+        raise ImportError("flash_attn\nis not installed")
+
+    monkeypatch.setattr(C3Model, "_from_config", raises)
+    with pytest.raises(RecipeError, match="^model cannot be loaded: flash_attn is not installed$"):
+        make_trainer(load_training("no package"))
 
 
 def test_two_processes_share_the_batches():

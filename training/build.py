@@ -6,7 +6,9 @@ from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoTokenizer
+from transformers.utils import find_adapter_config_file
 
+from ..configuration_c3 import C3Config
 from ..data_c3 import load_texts
 from ..modeling_c3 import C3Model
 from ..processing_c3 import C3Processor
@@ -46,11 +48,24 @@ def build(recipe, start_from=None):
         config = recipe.model_config(len(tokenizer), **{name: getattr(tokenizer, name) for name in names})
         # Under ZeRO-3 only the backbones would be divided, and drawn from other random numbers; DeepSpeed divides it
         # later.
-        with without_zero3():
+        with loading("model"), without_zero3():
             model = C3Model._from_config(config, dtype=dtype, **attention)
         model.processor = C3Processor.from_config(config, tokenizer)
     recipe.check_model(model.config)
     return model.train()
+
+
+def start_config(recipe):
+    """The [`C3Config`] of the checkpoint, or of the base of the adapter, that `init_from` names."""
+    with loading(f"init_from: {recipe.init_from}"):
+        try:
+            return C3Config.from_pretrained(recipe.init_from)
+        except OSError:
+            adapter = find_adapter_config_file(recipe.init_from)
+            if adapter is None:
+                raise
+            base = json.loads(Path(adapter).read_text(encoding="utf-8"))["base_model_name_or_path"]
+            return C3Config.from_pretrained(base)
 
 
 def backbone_configs(pair):

@@ -18,7 +18,13 @@ def checkpoints(output_dir):
 
 
 def mark_complete(folder, layout):
-    """Marks a checkpoint as wholly written, with size and hash of each of its files and `resuming.batch_layout`."""
+    """
+    Marks a checkpoint as wholly written, with size and hash of each of its files.
+
+    Args:
+        folder (`Path`): the checkpoint.
+        layout (`dict`): `resuming.batch_layout` and, as `recipe`, `recipe_changes.recipe_notes`.
+    """
     files = {
         str(each.relative_to(folder)): [each.stat().st_size, _hash(each)]
         for each in sorted(folder.rglob("*"))
@@ -28,7 +34,7 @@ def mark_complete(folder, layout):
 
 
 def layout_of(folder):
-    """The `resuming.batch_layout` with which a whole checkpoint was written."""
+    """The `layout` with which a whole checkpoint was marked."""
     return json.loads((Path(folder) / COMPLETE).read_text(encoding="utf-8"))["layout"]
 
 

@@ -19,7 +19,7 @@ def loading(where):
         yield
     except RecipeError:
         raise
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise RecipeError(f"{where} cannot be loaded: {said}") from error
 

@@ -1,20 +1,25 @@
 """Training recipes: one experiment each, checked before anything is loaded."""
 
 import inspect
-from dataclasses import dataclass, field, fields, replace
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from transformers import CONFIG_MAPPING, TrainingArguments
+from transformers import CONFIG_MAPPING
 
 from ..configuration_c3 import INHERITED_FIELDS, OWN_FIELDS, C3Config
 from ..data_c3 import DataSource, check_source
+from .attention import check_attention
 from .checks import RecipeError, check_integer, check_number, checked, reject_unknown
 from .curriculum import TEXT_OBJECTIVES, Phase, check_curriculum
 from .hub_settings import HubSettings
+from .liger import check_liger_kernel
 from .lora import LoraSettings
 from .optimizers import OPTIMIZERS
 from .parts import PARTS
 from .sharding import check_sharding
+from .training_keys import check_training
 
 BACKBONES = ("encoder_config", "decoder_config")
 ORIGINS = ("model", "init_from", "init_from_pair")
@@ -23,24 +28,6 @@ OBJECTIVES = (*TEXT_OBJECTIVES, "instruction")
 DTYPES = ("float32", "bfloat16", "float16")
 # Backbone settings that transformers takes without listing them as fields.
 ROPE_FIELDS = {"rope_theta", "rope_scaling", "partial_rotary_factor"}
-# Settings of TrainingArguments that a recipe has under another name; there they would do nothing.
-ELSEWHERE = {
-    "output_dir": "output_dir",
-    "per_device_train_batch_size": "tokens_per_batch",
-    "num_train_epochs": "training.max_steps",
-    "optim": "optimizer.name",
-    "learning_rate": "optimizer.lr",
-    "weight_decay": "optimizer.weight_decay",
-    "adam_beta1": "optimizer.betas",
-    "adam_beta2": "optimizer.betas",
-    "torch_compile": "torch_compile",
-    "use_liger_kernel": "liger_kernel",
-    "push_to_hub": "hub",
-    "hub_model_id": "hub.repo_id",
-    "hub_private_repo": "hub.private",
-    "hub_revision": "hub.revision",
-    "hub_strategy": "hub",
-}
 # What a stage may set for itself.
 STAGE_KEYS = (
     "trainable",
@@ -63,7 +50,7 @@ class Recipe:
     One experiment.
 
     Args:
-        output_dir (`str`): checkpoints, logs, figures and at the end the model.
+        output_dir (`str`): checkpoints, logs, figures and at the end the model; `~` is the home folder.
         train_data, validation_data (`list[DataSource]`): texts; a path, or `{path, column, split, config, weight,
             streaming}`, or a list of them, see `data_c3.DataSource`.
         instruction_data (`list[DataSource]`): rows of `context` and `messages`, see `training/instructions.py`.
@@ -90,11 +77,12 @@ class Recipe:
         random_windows (`float`): share of the windows, at low ratios, in which tokens are replaced by random ones.
         optimizer (`dict`): `name` (muon or adamw) and keywords of it, see `training/optimizers.py`.
         torch_compile (`bool`): compile the two backbones, with dynamic shapes.
-        liger_kernel (`bool`): fused layers of the package liger-kernel in the two backbones (CUDA).
-        attn_implementation (`str`, *optional*): as in transformers, or `cpu_matmul` (`attention_c3.py`).
+        liger_kernel (`bool`): fused layers of the package liger-kernel in the two backbones (GPUs only).
+        attn_implementation (`str`, *optional*): see `training/attention.py`; `cpu_matmul` is `attention_c3.py`.
         evaluation (`dict`): `ratios`, `windows` (how many) and `window` (tokens) for free-running precision on
             `validation_data`; `training.eval_strategy` and `training.eval_steps` say when.
         early_stopping_patience (`int`, *optional*): evaluations without a better mean precision before training stops.
+            The best model is the one to end with, unless `training.load_best_model_at_end` is false.
         hub ([`HubSettings`], *optional*): where to push the finished model, see `training/hub_settings.py`.
         training (`dict`): keywords of `transformers.TrainingArguments`; `max_steps` is required.
 
@@ -147,6 +135,8 @@ class Recipe:
             # A stand-in for the vocabulary of a tokenizer that is not loaded yet.
             vocab_size = self.tokenizer["vocab_size"] if isinstance(self.tokenizer, dict) else 257
             self.check_model(self.model_config(vocab_size))
+        elif self.init_from_pair:
+            self.check_model(_pair_config(self.init_from_pair))
 
     @property
     def longest_window(self):
@@ -169,10 +159,8 @@ class Recipe:
             for key, value in self.stages[number].items()
             if key != "name"
         }
-        try:
+        with _in_stage(name):
             return replace(self, stages=[], output_dir=str(Path(self.output_dir) / f"{number + 1}-{name}"), **values)
-        except RecipeError as error:
-            raise RecipeError(f"stages: {name}: {error}") from error
 
     def model_config(self, vocab_size, **special_tokens):
         """The [`C3Config`] of a new model for a tokenizer of `vocab_size` with these `bos_token_id` and so on."""
@@ -181,6 +169,12 @@ class Recipe:
             return C3Config(**self.model | {part: tokens | self.model.get(part, {}) for part in BACKBONES})
         except (TypeError, ValueError) as error:
             raise RecipeError(f"model: {error}") from error
+
+    def check_stages(self, config):
+        """As `check_model`, for every stage of a run that starts with a model of this [`C3Config`]."""
+        for stage, recipe in zip(self.stages or [{"name": None}], self.stage_recipes(), strict=True):
+            with _in_stage(stage["name"]):
+                recipe.check_model(config)
 
     def check_model(self, config):
         """Raises `RecipeError` unless a model of this [`C3Config`] can take the curriculum and the evaluation."""
@@ -219,6 +213,7 @@ class Recipe:
         ):
             if not isinstance(getattr(self, name), kind) or getattr(self, name) == "":
                 raise RecipeError(f"{name} must be {said}, not {getattr(self, name)!r}.")
+        self.output_dir = os.path.expanduser(self.output_dir)
         for name in ("dropout_windows", "random_windows"):
             check_number(name, getattr(self, name), 0, 1)
         for name in ("continuation_length", "max_target_length"):
@@ -229,6 +224,10 @@ class Recipe:
             check_integer("early_stopping_patience", self.early_stopping_patience)
         if self.dtype not in DTYPES:
             raise RecipeError(f"dtype must be one of {', '.join(DTYPES)}, not {self.dtype!r}.")
+        if self.attn_implementation is not None:
+            check_attention(self.attn_implementation)
+        if self.liger_kernel:
+            check_liger_kernel()
 
     def _check_stages(self):
         for stage in self.stages:
@@ -316,21 +315,25 @@ class Recipe:
         for key in ("lr", "muon_lr"):
             if key in self.optimizer:
                 check_number(f"optimizer.{key}", self.optimizer[key], 1e-12, 10)
+        for key, least, most in (("weight_decay", 0, 10), ("momentum", 0, 1), ("eps", 0, 1)):
+            if key in self.optimizer:
+                check_number(f"optimizer.{key}", self.optimizer[key], least, most)
+        betas = self.optimizer.get("betas", [0.9, 0.95])
+        if not isinstance(betas, (list, tuple)) or len(betas) != 2 or not all(map(_is_share, betas)):
+            raise RecipeError(
+                f"optimizer.betas must be two numbers from 0 to below 1, for example [0.9, 0.95], not {betas!r}."
+            )
         for key in ("ns_steps", "block_size", "block_period"):
             if self.optimizer.get(key) is not None:
                 check_integer(f"optimizer.{key}", self.optimizer[key])
+        if self.optimizer.get("block_period") and not self.optimizer.get("block_size"):
+            raise RecipeError("optimizer.block_period: without optimizer.block_size there are no blocks.")
 
     def _check_training(self):
-        for key in self.training:
-            if key in ELSEWHERE:
-                raise RecipeError(f"training.{key} would have no effect: set {ELSEWHERE[key]}.")
-        known = [each.name for each in fields(TrainingArguments) if each.init and each.name != "remove_unused_columns"]
-        reject_unknown("training", self.training, known)
-        # YAML takes a bare `no` for false.
-        self.training = {
-            key: "no" if key.endswith("_strategy") and value is False else value for key, value in self.training.items()
-        }
-        check_integer("training.max_steps", self.training.get("max_steps"))
+        if self.early_stopping_patience is not None and self.training.get("eval_strategy", "no") in ("no", False):
+            raise RecipeError("early_stopping_patience needs training.eval_strategy and evaluation.")
+        defaults = {"load_best_model_at_end": True} if self.early_stopping_patience is not None else {}
+        self.training = check_training(defaults | self.training)
         try:
             check_sharding(self.training, self.optimizer)
         except ValueError as error:
@@ -338,13 +341,15 @@ class Recipe:
 
     def _check_evaluation(self):
         evaluates = self.training.get("eval_strategy", "no") != "no"
-        if self.early_stopping_patience is not None and not evaluates:
-            raise RecipeError("early_stopping_patience needs training.eval_strategy and evaluation.")
         if not self.evaluation:
             if self.validation_data or evaluates:
                 raise RecipeError(f"evaluation: give {', '.join(EVALUATION)} to evaluate on validation_data.")
             return
         reject_unknown("evaluation", self.evaluation, EVALUATION)
+        if "eval_strategy" not in self.training:
+            raise RecipeError(
+                "evaluation needs training.eval_strategy: steps, and training.eval_steps; or `no` to leave it for now."
+            )
         missing = [name for name in EVALUATION if name not in self.evaluation]
         if missing or not self.validation_data:
             raise RecipeError(f"evaluation needs {', '.join(missing or ['validation_data'])}.")
@@ -355,6 +360,10 @@ class Recipe:
             raise RecipeError(f"evaluation.ratios must be a list of numbers, not {ratios!r}.")
         for ratio in ratios:
             check_number("evaluation.ratios", ratio, 1, self.evaluation["window"])
+        metric, measured = self.training.get("metric_for_best_model"), ["precision"]
+        measured += [f"precision_{ratio:g}x" for ratio in ratios]
+        if metric is not None and str(metric).removeprefix("eval_") not in measured:
+            raise RecipeError(f"training.metric_for_best_model must be one of {', '.join(measured)}, not {metric!r}.")
 
     def _check_origin(self):
         given = [name for name in ORIGINS if getattr(self, name)]
@@ -368,7 +377,8 @@ class Recipe:
                 return
             if not isinstance(self.init_from_pair, dict):
                 raise RecipeError(f"init_from_pair must be keys and values, not {self.init_from_pair!r}.")
-            reject_unknown("init_from_pair", self.init_from_pair, ("encoder", "decoder", *OWN_FIELDS))
+            known = [name for name in OWN_FIELDS if name not in BACKBONES]
+            reject_unknown("init_from_pair", self.init_from_pair, ("encoder", "decoder", *known))
             for part in ("encoder", "decoder"):
                 _check_checkpoint(f"init_from_pair.{part}", self.init_from_pair.get(part))
             return
@@ -389,6 +399,21 @@ class Recipe:
                 reject_unknown(f"model.{part}", backbone, _backbone_fields(CONFIG_MAPPING[model_type]))
 
 
+@contextmanager
+def _in_stage(name):
+    """Names the stage in errors; None for a recipe that has none."""
+    try:
+        yield
+    except RecipeError as error:
+        if name is None:
+            raise
+        raise RecipeError(f"stages: {name}: {error}") from error
+
+
+def _is_share(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
+
+
 def _sources(name, value):
     """`list[DataSource]` of what a recipe may say: a path, a dict, or a list of them."""
     given = value if isinstance(value, list) else [value]
@@ -403,6 +428,15 @@ def _sources(name, value):
         check_source(source.path)
         sources.append(source)
     return sources
+
+
+def _pair_config(pair):
+    """A [`C3Config`] of the fields that `init_from_pair` gives itself; placeholder ids depend on its two models."""
+    given = {name: value for name, value in pair.items() if name in OWN_FIELDS and not name.endswith("_token_id")}
+    try:
+        return C3Config(**given)
+    except ValueError as error:
+        raise RecipeError(f"init_from_pair: {error}") from error
 
 
 def _backbone_fields(config_class):

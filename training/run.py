@@ -12,21 +12,23 @@ from transformers import set_seed
 from ..allocator_c3 import keep_freed_memory
 from ..eval.training_curves import plot_training_curves
 from ..whole_files_c3 import write_whole
-from .build import build, make_tokenizer
-from .checkpoints import COMPLETE, checkpoint_to_resume, layout_of
+from .build import build, make_tokenizer, start_config
+from .checkpoints import COMPLETE, checkpoint_to_resume, last_whole_checkpoint, layout_of
 from .corpus import Corpus
 from .distributed import check_world_size, release_trainer
-from .liger import apply_liger_kernel
+from .full_disk import TrainingError, full_disk_explained
+from .liger import apply_liger_kernel, check_liger_device
 from .lora import add_lora, save_adapter, save_base
 from .model_card import TrainedModel, write_model_card
 from .muon import has_fast_bfloat16
 from .parts import count_parameters, describe_parts, set_trainable
 from .plain_model import full_state_dict, plain_model
 from .publish import PublishError, check_can_publish, publish
+from .recipe_changes import check_recipe_changes
 from .resuming import check_batch_layout
 from .run_environment import describe_hardware
 from .run_lock import run_lock
-from .trainer import C3Trainer, TrainingError, training_arguments
+from .trainer import C3Trainer, training_arguments
 from .validation import validation_windows
 
 LOG = "log_history.json"
@@ -49,6 +51,9 @@ def train(recipe):
 def train_locked(recipe):
     """As `train`, with the output folder to ourselves."""
     stages = recipe.stage_recipes()
+    if recipe.init_from is not None:
+        # All of them now, so that hours of the first stage do not end at what the second asks for.
+        recipe.check_stages(start_config(recipe))
     if recipe.hub is not None and is_main_process():
         # Now, so that hours of training do not end at a missing login.
         say(f"The model will be pushed to {check_can_publish(recipe.hub)}.")
@@ -59,19 +64,23 @@ def train_locked(recipe):
         done = output_dir / "finished"
         if (done / COMPLETE).is_file():
             say(f"Stage {name} was finished before.")
+            if last := last_whole_checkpoint(output_dir):
+                check_recipe_changes(last, layout_of(last), stage, say, finished=True)
         else:
             if name:
                 say(f"Stage {number} of {len(stages)}: {name}")
-            trainer = train_stage(stage, start_from)
-            write_log(trainer, output_dir / LOG)
-            if number < len(stages):
-                save_model(trainer, done, getattr(torch, stage.dtype))
-                release_trainer(trainer)
+            with full_disk_explained(output_dir):
+                trainer = train_stage(stage, start_from)
+                write_log(trainer, output_dir / LOG)
+                if number < len(stages):
+                    save_model(trainer, done, getattr(torch, stage.dtype))
+                    release_trainer(trainer)
         start_from = str(done)
         if is_main_process():
             entries = json.loads((output_dir / LOG).read_text(encoding="utf-8"))
             history += [entry | ({"stage": name} if name else {}) for entry in entries]
-    return finish(recipe, trainer, history)
+    with full_disk_explained(stages[-1].output_dir):
+        return finish(recipe, trainer, history)
 
 
 def train_stage(recipe, start_from=None):
@@ -90,6 +99,7 @@ def train_stage(recipe, start_from=None):
         last = checkpoint_to_resume(recipe.output_dir, say)
     if last is not None:
         check_batch_layout(last, layout_of(last), args)
+        check_recipe_changes(last, layout_of(last), recipe, say)
     trainer.train(resume_from_checkpoint=last)
     return trainer
 
@@ -98,6 +108,8 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer):
     """As `train_stage`, the trainer before it trains."""
     args = training_arguments(recipe)
     check_world_size(args, recipe)
+    if recipe.liger_kernel:
+        check_liger_device(args.device)
     if args.device.type == "cpu":
         keep_freed_memory()
         if (args.bf16 or args.fp16 or recipe.dtype != "float32") and not has_fast_bfloat16():
@@ -143,10 +155,11 @@ def save_model(trainer, folder, dtype):
     """Writes model and processor, and marks the folder as whole. Every process must call it."""
     state = full_state_dict(trainer)
     if state is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / COMPLETE).unlink(missing_ok=True)
-        plain_model(trainer.accelerator.unwrap_model(trainer.model), state, dtype).save_pretrained(folder)
-        (folder / COMPLETE).touch()
+        with full_disk_explained(trainer.args.output_dir, partial=folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / COMPLETE).unlink(missing_ok=True)
+            plain_model(trainer.accelerator.unwrap_model(trainer.model), state, dtype).save_pretrained(folder)
+            (folder / COMPLETE).touch()
     # Nobody goes on before the folder is whole.
     trainer.accelerator.wait_for_everyone()
 
@@ -168,7 +181,8 @@ def finish(recipe, trainer, history):
         # All processes have to help gather the weights.
         state = full_state_dict(trainer)
         if state is not None:
-            save_adapter(trainer.accelerator.unwrap_model(trainer.model), final, state_dict=state)
+            with full_disk_explained(trainer.args.output_dir, partial=final):
+                save_adapter(trainer.accelerator.unwrap_model(trainer.model), final, state_dict=state)
         trainer.accelerator.wait_for_everyone()
         say(f"To merge it: python -m c3.training.merge_lora {final} {output_dir / 'merged'}")
     else:

@@ -49,15 +49,20 @@ def check_sharding(training, optimizer):
         optimizer (`dict`): the recipe's, `name` and keywords of it.
     """
     config = deepspeed_config(training)
-    if training.get("fsdp"):
+    if training.get("fsdp") or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+        check_fsdp(optimizer)
         if training.get("deepspeed"):
             raise ValueError("training.fsdp and training.deepspeed exclude each other: choose one.")
-        if optimizer["name"] == "muon":
-            raise ValueError(
-                "optimizer.name: muon needs whole matrices, which FSDP cuts up: use adamw, or ZeRO instead of FSDP."
-            )
     if config is not None:
         check_deepspeed(config, optimizer, training.get("max_grad_norm", 1.0))
+
+
+def check_fsdp(optimizer):
+    """As `check_sharding`, for a run under FSDP, however it was asked for."""
+    if optimizer["name"] == "muon":
+        raise ValueError(
+            "optimizer.name: muon needs whole matrices, which FSDP cuts up: use adamw, or ZeRO instead of FSDP."
+        )
 
 
 def require_deepspeed(training):

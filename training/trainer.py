@@ -1,28 +1,26 @@
 """C3Trainer: the Hugging Face `Trainer` with curriculum batches, free-running evaluation and safe checkpoints."""
 
-import errno
 import json
-import shutil
 from pathlib import Path
 
 import torch
-from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments
+from transformers.trainer_callback import ExportableState
 
 from ..whole_files_c3 import write_whole
-from .checkpoints import checkpoints, last_whole_checkpoint, mark_complete, remove_checkpoint
+from .checkpoints import COMPLETE, checkpoints, mark_complete, remove_checkpoint
 from .checks import RecipeError
 from .distributed import EngineCheck, all_agree, all_finite, prepare_distributed
+from .early_stopping import EarlyStopping
 from .evaluation import shared_precision
+from .full_disk import TrainingError, full_disk_explained, last_checkpoint_said
 from .metrics_log import MetricsLog
 from .optimizers import make_optimizer
+from .recipe_changes import recipe_notes
 from .resuming import batch_layout
-from .sharding import check_deepspeed, require_deepspeed
+from .sharding import check_deepspeed, check_fsdp, require_deepspeed
 
 STREAM = "stream.json"  # in a checkpoint: where streamed data were read up to
-
-
-class TrainingError(RuntimeError):
-    """A run that cannot go on; the message says why, and from where it can be taken up again."""
 
 
 def training_arguments(recipe):
@@ -51,7 +49,7 @@ class C3Trainer(Trainer):
     def __init__(self, recipe, corpus, **kwargs):
         callbacks = [MetricsLog()]
         if recipe.early_stopping_patience is not None:
-            callbacks.append(EarlyStoppingCallback(recipe.early_stopping_patience))
+            callbacks.append(EarlyStopping(recipe.early_stopping_patience))
         super().__init__(callbacks=callbacks, **kwargs)
         self.recipe, self.corpus = recipe, corpus
         self.add_callback(EngineCheck(self))
@@ -63,6 +61,8 @@ class C3Trainer(Trainer):
     def train(self, resume_from_checkpoint=None, **kwargs):
         """As in `Trainer`, with streamed data from where the checkpoint had read them up to."""
         self.resumed_from = resume_from_checkpoint
+        if resume_from_checkpoint is not None:
+            self.args.eval_on_start = False  # it was, and its place is in the log
         return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
 
     def get_train_dataloader(self):
@@ -81,16 +81,44 @@ class C3Trainer(Trainer):
         self.streamed = loader.dataset if is_shared_out else None
         return loader if is_shared_out else self.accelerator.prepare(loader)
 
+    def _init_training_state(self, max_steps, *args, **kwargs):
+        """
+        As in `Trainer`, but of a checkpoint the recipe's intervals and callbacks count, not those it was written with,
+        and the best one is looked for in the output folder, wherever that was before.
+        """
+        trained = super()._init_training_state(max_steps, *args, **kwargs)
+        self.state.compute_steps(self.args, max_steps)
+        for each in self.callback_handler.callbacks:
+            if isinstance(each, ExportableState):
+                self.state.stateful_callbacks.setdefault(type(each).__name__, each.state())
+        if self.state.best_global_step:
+            best = Path(self.args.output_dir) / f"checkpoint-{self.state.best_global_step}"
+            if (best / COMPLETE).is_file():
+                self.state.best_model_checkpoint = str(best)
+            elif self.args.load_best_model_at_end:
+                raise TrainingError(
+                    f"The best model so far was {best}, which is not there: bring it back, or set "
+                    "training.load_best_model_at_end: false to end with the last model."
+                )
+        return trained
+
+    def _run_epoch(self, *args, **kwargs):
+        # A run that is started again after early stopping has ended it.
+        if not self.control.should_training_stop:
+            super()._run_epoch(*args, **kwargs)
+
     def create_optimizer(self, model=None):
         if self.optimizer is None:
             zero_stage = 0
-            if self.is_deepspeed_enabled:
-                config = self.accelerator.state.deepspeed_plugin.deepspeed_config
-                # Once more, because accelerate launch may have made the settings from its own options.
-                check_deepspeed(config, self.recipe.optimizer, self.args.max_grad_norm)
-                zero_stage = config.get("zero_optimization", {}).get("stage", 0)
             options = self.recipe.optimizer | {"learning_rates": self.recipe.learning_rates}
             try:
+                # Once more, because accelerate launch may have made the settings from its own options.
+                if self.is_deepspeed_enabled:
+                    config = self.accelerator.state.deepspeed_plugin.deepspeed_config
+                    check_deepspeed(config, self.recipe.optimizer, self.args.max_grad_norm)
+                    zero_stage = config.get("zero_optimization", {}).get("stage", 0)
+                elif self.is_fsdp_enabled:
+                    check_fsdp(self.recipe.optimizer)
                 self.optimizer = make_optimizer(self.model, zero_stage=zero_stage, **options)
             except ValueError as error:
                 raise RecipeError(str(error)) from error
@@ -135,48 +163,28 @@ class C3Trainer(Trainer):
     def _save_checkpoint(self, model, trial, **kwargs):
         if not all_finite(self.model, self.args.device):
             self._give_up(f"The weights are no longer finite numbers after step {self.state.global_step}.")
-        try:
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        with full_disk_explained(self.args.output_dir, partial=folder):
             super()._save_checkpoint(model, trial, **kwargs)
             if self.streamed is not None and self.args.should_save:
-                self._save_stream()
+                self._save_stream(folder)
             # Whole only once every process has written its share.
             self.accelerator.wait_for_everyone()
             if self.args.should_save:
                 *old, new = checkpoints(self.args.output_dir)
-                mark_complete(new, batch_layout(self.args))
-        except Exception as error:
-            self._explain_failed_save(error)
-            raise
+                mark_complete(new, batch_layout(self.args) | {"recipe": recipe_notes(self.recipe)})
         if self.args.should_save and self.checkpoints_to_keep:
             for each in old[: max(0, len(old) + 1 - self.checkpoints_to_keep)]:
-                if str(each) != self.state.best_model_checkpoint:
+                # Not by the whole path: transformers writes `./runs` where pathlib writes `runs`.
+                if each.name != Path(self.state.best_model_checkpoint or "").name:
                     remove_checkpoint(each)
 
-    def _save_stream(self):
-        args, step = self.args, self.state.global_step
-        state = self.streamed.state(step * args.gradient_accumulation_steps * args.world_size)
-        write_whole(Path(args.output_dir) / f"checkpoint-{step}" / STREAM, json.dumps(state))
-
-    def _explain_failed_save(self, error):
-        """Raises `TrainingError` if the disk is full; safetensors and torch hide the system's error in their own."""
-        partial = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        codes = {getattr(error, "errno", None), getattr(error.__cause__, "errno", None)}
-        text = str(error).lower()
-        full = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG} & codes or any(
-            words in text for words in ("no space left", "file too large", "unexpected pos", "file write failed")
-        )
-        if not full:
-            return
-        shutil.rmtree(partial, ignore_errors=True)
-        last = last_whole_checkpoint(self.args.output_dir)
-        whence = f"The last checkpoint is {last}" if last else "There is no checkpoint yet"
-        raise TrainingError(
-            f"{partial} could not be written: {error}. It was removed again. {whence}. Make room (or lower "
-            "training.save_total_limit) and start the same command again."
-        ) from error
+    def _save_stream(self, folder):
+        args = self.args
+        state = self.streamed.state(self.state.global_step * args.gradient_accumulation_steps * args.world_size)
+        write_whole(folder / STREAM, json.dumps(state))
 
     def _give_up(self, reason):
-        last = last_whole_checkpoint(self.args.output_dir)
-        whence = f"The last checkpoint is {last}" if last else "There is no checkpoint yet"
+        whence = last_checkpoint_said(self.args.output_dir)
         # In another folder, because a checkpoint brings its learning rate along.
         raise TrainingError(f"{reason} {whence}. Start again in a new output_dir with a lower learning rate.")
