@@ -49,8 +49,9 @@ class Corpus:
             for source in recipe.instruction_data:
                 with loading(f"instruction_data: {source.path}"):
                     rows = _first(load_columns(source, ["context", "messages"]), max_documents)
-                    found = InstructionExamples(rows, processor, recipe.max_target_length, name=source.path)
-                say(f"{source.path}: {len(found)} conversations; {found.unusable}.")
+                    limits = recipe.max_target_length, recipe.max_context_length or recipe.tokens_per_batch
+                    found = InstructionExamples(rows, processor, *limits, name=source.path)
+                say(f"{source.path}: {len(found)} conversations; {found.unusable}; {found.too_long}.")
                 self.instructions = found if self.instructions is None else self.instructions.extend(found)
 
     def data_loader(self, num_batches, seed, mask_token_id, process_index=0, num_processes=1, resume_from=None):

@@ -79,6 +79,8 @@ class Recipe:
         objectives (`dict[str, float]`): weights of reconstruction, continuation and instruction; each batch has one.
         continuation_length (`int`): tokens that are continued after a compressed prefix, at most.
         max_target_length (`int`): tokens of a conversation over a compressed context, at most.
+        max_context_length (`int`, *optional*): tokens of that context, at most; by default `tokens_per_batch`, since a
+            longer one makes a larger batch by itself. Rows above these two are left out and named in the log.
         trainable (`list[str]`): parts that are trained: encoder, queries, projector, decoder.
         learning_rates (`dict[str, float]`): of single parts, instead of `optimizer.lr`.
         lora ([`LoraSettings`], *optional*): adapters instead of whole backbones, see `training/lora.py`.
@@ -115,6 +117,7 @@ class Recipe:
     objectives: dict = field(default_factory=lambda: {"reconstruction": 1.0})
     continuation_length: int = 64
     max_target_length: int = 1024
+    max_context_length: int | None = None
     trainable: list = field(default_factory=lambda: list(PARTS))
     learning_rates: dict = field(default_factory=dict)
     lora: LoraSettings | None = None
@@ -223,6 +226,8 @@ class Recipe:
             check_number(name, getattr(self, name), 0, 1)
         for name in ("continuation_length", "max_target_length"):
             check_integer(name, getattr(self, name))
+        if self.max_context_length is not None:
+            check_integer("max_context_length", self.max_context_length)
         if self.hub is not None:
             self.hub = checked(HubSettings, "hub", self.hub)
         if self.early_stopping_patience is not None:
