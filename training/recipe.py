@@ -276,8 +276,8 @@ class Recipe:
             raise RecipeError("train_data: name at least one file or dataset.")
         if "instruction" in wanted and not self.instruction_data:
             raise RecipeError("objectives.instruction needs instruction_data, rows of context and messages.")
-        if any(source.streaming for source in self.validation_data + self.instruction_data):
-            raise RecipeError("streaming is for train_data only: the other data are read whole.")
+        if any(source.streaming for source in self.instruction_data):
+            raise RecipeError("streaming is for train_data and validation_data: instruction_data are read whole.")
         if self.streams:
             if not all(source.streaming for source in self.train_data):
                 raise RecipeError("train_data: either all sources stream or none.")
