@@ -142,7 +142,10 @@ def _first(rows, count):
 
 
 def _interleaved(sources, seed):
-    """One streaming dataset of several sources, documents drawn by the sources' weights."""
+    """
+    One streaming dataset of several sources: documents drawn by the sources' weights, or without weights one of each in
+    turn. It ends when every source has been read once, and those that end before begin again.
+    """
     import datasets
 
     texts = []
