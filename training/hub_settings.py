@@ -62,23 +62,21 @@ class HubSettings:
             # YAML takes a bare `no`, Norwegian, for false.
             raise ValueError(f'hub.languages must be a list of codes such as [en, "no"], not {self.languages!r}.')
 
+    def check_adapter(self, lora, base):
+        """
+        Raises `RecipeError` if what a run pushes could be loaded by nobody else.
 
-def check_adapter_can_be_pushed(settings, lora, base):
-    """
-    Raises `RecipeError` if what a run with adapters would push could be loaded by nobody else.
-
-    Args:
-        settings ([`HubSettings`]): the recipe's `hub`.
-        lora: the recipe's `lora`, None of a run without adapters.
-        base (`str`, *optional*): the recipe's `init_from`.
-    """
-    if lora is None and settings.merged:
-        raise RecipeError("hub.merged is for runs with lora: leave it out.")
-    if lora is not None and not settings.merged and not hub_ids([base]):
-        raise RecipeError(
-            f"hub: nobody else could load an adapter on {base or 'a new model'}, which is on this machine alone: set "
-            "hub.merged: true, or init_from to a Hub id."
-        )
+        Args:
+            lora ([`LoraSettings`], *optional*): the recipe's `lora`.
+            base (`str`, *optional*): the recipe's `init_from`.
+        """
+        if lora is None and self.merged:
+            raise RecipeError("hub.merged is for runs with lora: leave it out.")
+        if lora is not None and not self.merged and not hub_ids([base]):
+            raise RecipeError(
+                f"hub: nobody else could load an adapter on {base or 'a new model'}, which is on this machine alone: "
+                "set hub.merged: true, or init_from to a Hub id."
+            )
 
 
 def _matches(pattern, value):

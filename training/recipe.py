@@ -10,7 +10,7 @@ from ..configuration_c3 import INHERITED_FIELDS, OWN_FIELDS, C3Config
 from ..data_c3 import DataSource, check_source
 from .checks import RecipeError, check_integer, check_number, checked, reject_unknown
 from .curriculum import TEXT_OBJECTIVES, Phase, check_curriculum
-from .hub_settings import HubSettings, check_adapter_can_be_pushed
+from .hub_settings import HubSettings
 from .lora import LoraSettings
 from .optimizers import OPTIMIZERS
 from .parts import PARTS
@@ -300,7 +300,7 @@ class Recipe:
                 raise RecipeError("lora says itself what is trained: leave out trainable.")
             self.lora = checked(LoraSettings, "lora", self.lora)
         if self.hub is not None:
-            check_adapter_can_be_pushed(self.hub, self.lora, self.init_from)
+            self.hub.check_adapter(self.lora, self.init_from)
         reject_unknown("learning_rates", self.learning_rates, PARTS)
         for part, rate in self.learning_rates.items():
             if part not in self.trainable:
