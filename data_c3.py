@@ -17,8 +17,10 @@ class DataSource:
         path (`str`): a .parquet, .jsonl, .json or .txt file (.txt: one text per file), or the name of a Hub dataset.
         column (`str`): the column that holds the text.
         split, config (`str`): of a Hub dataset.
-        weight (`float`, *optional*): share of the batches that come from here, relative to the other sources'; without
-            weights every document is visited once per epoch.
+        weight (`float`, *optional*): share of the batches that come from here, relative to the other sources'; of data
+            that stream, the share of the documents, however long they are. Without weights every document is visited
+            once per epoch; streams then take turns, a document from each, and a shorter one begins again until the
+            longest has ended.
         streaming (`bool`): read while training instead of loading and tokenizing everything first.
     """
 

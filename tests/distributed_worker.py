@@ -6,6 +6,7 @@ one of the functions below as WHAT. Started by test_distributed.py.
 import gc
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -66,6 +67,19 @@ def nan_on_one_rank(arguments):
     train_hf.main(arguments)
 
 
+def killed(arguments):
+    """Every process is killed in its fourth step."""
+    compute_loss = C3Trainer.compute_loss
+
+    def dying(self, *args, **kwargs):
+        if self.state.global_step == 3:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return compute_loss(self, *args, **kwargs)
+
+    C3Trainer.compute_loss = dying
+    train_hf.main(arguments)
+
+
 def other_recipe(arguments):
     """Process 1 has another recipe."""
     train_hf.main([*arguments, f"training.max_steps={10 + RANK}"])
@@ -90,5 +104,5 @@ def other_weights(arguments):
 
 
 if __name__ == "__main__":
-    functions = (fsdp, two_stages, nan_on_one_rank, other_recipe, other_weights)
+    functions = (fsdp, two_stages, nan_on_one_rank, killed, other_recipe, other_weights)
     {each.__name__: each for each in functions}[sys.argv[1]](sys.argv[2:])

@@ -1,9 +1,12 @@
 """Window lengths, ratios and objectives of the batches of a run. Run: pytest tests/test_curriculum.py"""
 
 import math
+import pickle
+from itertools import islice
 
 import numpy as np
 import pytest
+from accelerate.data_loader import SkipBatchSampler
 
 from c3.training.curriculum import BatchPool, Curriculum, CurriculumSampler, Phase, check_curriculum, group_blocks
 
@@ -28,6 +31,62 @@ def test_a_batch_depends_on_seed_and_index_alone():
     assert list(make_sampler(seed=1)) != batches
     seeds = [spec.seed for batch in batches for spec in batch]
     assert len(set(seeds)) == len(seeds)
+
+
+def draws_by_choice(curriculum):
+    """Objectives and places as they were once drawn, all before the first batch: checkpoints rest on these draws."""
+    weights = np.array(list(curriculum.objectives.values()), dtype=float)
+    for index in range(curriculum.num_batches):
+        rng = np.random.default_rng([curriculum.seed, 4, index])
+        yield str(rng.choice(list(curriculum.objectives), p=weights / weights.sum()))
+
+
+OBJECTIVES = [
+    {"reconstruction": 1.0},
+    {"instruction": 2},
+    {"reconstruction": 0.7, "continuation": 0.3},
+    {"reconstruction": 0.7, "continuation": 0.2, "instruction": 0.1},
+    {"instruction": 1, "reconstruction": 3},
+]
+
+
+@pytest.mark.parametrize("seed", [0, 42, 2**40])
+@pytest.mark.parametrize("objectives", OBJECTIVES, ids=["one", "conversations", "two", "three", "other order"])
+@pytest.mark.parametrize("weights", [None, [1.0], [0.5, 0.2, 0.3]], ids=["all", "one source", "three sources"])
+def test_draws_are_those_that_were_always_made(objectives, weights, seed):
+    """From any place on, whatever was asked for before."""
+    pools = [BatchPool(BLOCKS + [[number, 0, 0, 0]], BLOCKS[:, 2], 64, number) for number in range(len(weights or "1"))]
+    conversations = BatchPool(np.arange(9), np.full(9, 32), 64, seed)
+    num_batches = 60
+    curriculum = Curriculum(PHASES, num_batches, seed, objectives)
+    sampler = CurriculumSampler(curriculum, pools, weights, conversations)
+    drawn = list(draws_by_choice(curriculum))
+    shares = np.array(weights or [1.0])
+    rng = np.random.default_rng([seed, 5])
+    chosen = rng.choice(len(pools), size=num_batches, p=shares / shares.sum()).tolist()
+    sources = [len(pools) if each == "instruction" else pool for each, pool in zip(drawn, chosen, strict=True)]
+    for index in (50, 3, *range(num_batches)):
+        draw = curriculum.draw(index)
+        place = sources[:index].count(sources[index])
+        assert draw.objective == curriculum.objective(index) == drawn[index]
+        if draw.objective == "instruction":
+            assert sampler.batch(index) == [(draw, example) for example in conversations.batch(place).tolist()]
+        else:
+            assert sampler.batch(index) == curriculum.windows(draw, pools[sources[index]].batch(place))
+
+
+def test_batches_that_nobody_looks_into_are_not_made(monkeypatch):
+    """Of a run of years: neither at its start, nor those that a resumed one skips."""
+    made = []
+    batch = CurriculumSampler.batch
+    monkeypatch.setattr(CurriculumSampler, "batch", lambda self, index: made.append(index) or batch(self, index))
+    sampler = make_sampler(num_batches=10**12)
+    batches = SkipBatchSampler(sampler, skip_batches=1000)
+    third = list(islice(batches, 3))[2]
+    assert made == []
+    assert list(third) == batch(sampler, 1002) == pickle.loads(pickle.dumps(third))
+    assert set(made) == {1002}
+    assert type(pickle.loads(pickle.dumps(third))) is list
 
 
 def test_windows_and_ratios_of_each_phase():
@@ -123,7 +182,7 @@ def test_weights_of_sources():
     sources = [batch[0].source for batch in sampler]
     assert np.mean(sources) == pytest.approx(0.25, abs=0.04)
     # Each source goes on where it was, whatever came from the other in between.
-    places = [place for pool, place in sampler._places if pool == 1]
+    places = [place for pool, place in zip(sampler._pool, sampler._place, strict=True) if pool == 1]
     assert places == list(range(len(places)))
 
 

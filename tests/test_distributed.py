@@ -102,10 +102,10 @@ def start(folder, environment):
     """`start(name, launcher, script, *overrides)` runs to the end; its output folder, once for each name."""
     finished = {}
 
-    def start(name, launcher, script, *overrides):
+    def start(name, launcher, script, *overrides, recipe="recipe.yaml"):
         if name not in finished:
             output = folder / name
-            command = launcher(*script, folder / "recipe.yaml", f"output_dir={output}", *overrides)
+            command = launcher(*script, folder / recipe, f"output_dir={output}", *overrides)
             run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
             assert run.returncode == 0, run.stderr[-6000:]
             finished[name] = output
@@ -274,6 +274,54 @@ def test_a_pair_of_backbones_under_zero3(start, folder):
     options = [ADAMW, "model={}", "tokenizer=null", f"init_from_pair={json.dumps(pair)}"]
     alone = start("pair", python, [TRAIN], *options, "training.gradient_accumulation_steps=2")
     assert_same_trace(start("pair-zero3", torchrun, [TRAIN], *options, zero("zero3")), alone)
+
+
+@pytest.fixture(scope="module")
+def flagship(folder):
+    """
+    `configs/c3_paper.yaml` but for its sizes, with the objectives of `configs/c3_apache.yaml`: two models with a
+    tokenizer each, weighted streams, numbers of latents, bfloat16, gradient checkpointing and ZeRO-2.
+    """
+    values = yaml.safe_load((ROOT / "configs" / "c3_paper.yaml").read_text())
+    values["init_from_pair"] |= {"num_latents": 8, "window": 32}
+    for part, kind, width, texts in (("encoder", "qwen2", 32, TEXTS), ("decoder", "qwen3", 48, TEXTS[::-1])):
+        tokenizer = train_tokenizer(texts * 4, vocab_size=260 + width)
+        torch.manual_seed(width)
+        model = AutoModelForCausalLM.from_config(tiny_backbone(kind, len(tokenizer), width))
+        for each in (model, tokenizer):
+            each.save_pretrained(folder / f"flagship-{part}")
+        values["init_from_pair"][part] = str(folder / f"flagship-{part}")
+    for source, name in zip(values["train_data"], ("train", "validation"), strict=True):
+        source["path"] = str(folder / f"{name}.jsonl")
+        del source["config"]
+    values["curriculum"] = [{"until": 1.0, "windows": [32], "num_latents": [2, 4, 8]}]
+    values["objectives"] = {"reconstruction": 0.7, "continuation": 0.3}
+    values |= {"continuation_length": 8, "tokens_per_batch": 128}
+    values["optimizer"]["lr"] = 0.003
+    values["training"] |= {"max_steps": 5, "gradient_accumulation_steps": 2, "warmup_steps": 1, "save_steps": 2}
+    values["training"] |= {"logging_steps": 1, "use_cpu": True, "disable_tqdm": True}
+    values["training"]["deepspeed"] = str(ROOT / values["training"]["deepspeed"])
+    (folder / "flagship.yaml").write_text(yaml.safe_dump(values))
+    return "flagship.yaml"
+
+
+def test_the_flagship_goes_on_after_a_kill(flagship, start, folder, environment):
+    """Both processes die in the fourth step; started again they go on to the very numbers of an uninterrupted run."""
+    straight = start("flagship", torchrun, [TRAIN], recipe=flagship)
+    killed = folder / "flagship-killed"
+    command = torchrun(WORKER, "killed", folder / flagship, f"output_dir={killed}")
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+    assert run.returncode != 0 and "SIGKILL" in run.stderr, run.stderr[-6000:]
+    assert [each.name for each in killed.glob("checkpoint-*")] == ["checkpoint-2"]
+    assert start("flagship-killed", torchrun, [TRAIN], recipe=flagship) == killed
+    for key in ("loss", "grad_norm", "learning_rate"):
+        assert history(killed, key) == history(straight, key) and len(history(straight, key)) == 5
+    ours, theirs = (load_file(each / "final" / "model.safetensors") for each in (killed, straight))
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    assert history(straight)[5] < history(straight)[1]
+    # In one process: bfloat16 rounds sums in another order.
+    alone = start("flagship-alone", python, [TRAIN], "training.gradient_accumulation_steps=4", recipe=flagship)
+    assert_same_trace(straight, alone, tolerance=0.02, keys=("loss",))
 
 
 LORA = "lora={r: 4, target_modules: [q_proj, v_proj]}"

@@ -1,5 +1,7 @@
 """Training examples and their batches: windows, continuations, conversations. Run: pytest tests/test_examples.py"""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ import torch
 from c3 import C3Processor
 from c3.tokenizer_c3 import train_tokenizer
 from c3.training.collator import C3Collator
-from c3.training.curriculum import Draw, WindowSpec
+from c3.training.curriculum import BatchPool, Draw, WindowSpec
 from c3.training.examples import WindowDataset, random_token_ids
 from c3.training.instructions import InstructionExamples
 from tiny_models import TEXTS, window_example
@@ -174,9 +176,8 @@ def test_conversations_are_laid_out_as_generate_does(layout, make_model):
     processor = model.processor
     examples = InstructionExamples(BAD_ROWS + ROWS, processor)
     assert len(examples) == 2
-    assert str(examples.unusable).startswith(
-        "6 left out: no context, no alternating messages, or too long (data, row 0,"
-    )
+    assert str(examples.unusable).startswith("6 left out: no context, or no alternating messages (data, row 0,")
+    assert str(examples.too_long) == "0 left out: a conversation above 1024 tokens"
     draw = Draw(index=0, window=32, ratio=4, objective="instruction")
     items = [examples.example(draw, index) for index in range(2)]
     batch = C3Collator(processor, model.config.mask_token_id)(items)
@@ -213,7 +214,58 @@ def test_conversations_are_laid_out_as_generate_does(layout, make_model):
 
 def test_no_conversation_can_be_used(make_model):
     processor = make_model("uniform").processor
-    with pytest.raises(ValueError, match="bad.jsonl: no row has a context and messages that alternate"):
+    with pytest.raises(ValueError, match="bad.jsonl: no row can be trained on: 6 left out: no context, or no altern"):
         InstructionExamples(BAD_ROWS, processor, name="bad.jsonl")
-    lengths = sorted(len(target) for _, _, target, _ in InstructionExamples(ROWS, processor).examples)
-    assert len(InstructionExamples(ROWS, processor, max_target_length=lengths[0])) == 1
+
+
+def test_conversations_that_are_too_long(make_model):
+    """Counted with their first prompt; what is compressed has a limit of its own."""
+    processor = make_model("uniform").processor
+    whole = InstructionExamples(ROWS, processor)
+    contexts = [len(processor.encode_context(context)) for context, *_ in whole.examples]
+    conversations = [len(processor.encode(prompt)) + len(target) for _, prompt, target, _ in whole.examples]
+    assert whole.lengths.tolist() == [sum(each) for each in zip(contexts, conversations, strict=True)]
+    for options, kept in (
+        ({"max_target_length": max(conversations)}, [0, 1]),
+        ({"max_target_length": max(conversations) - 1}, [int(np.argmin(conversations))]),
+        ({"max_context_length": max(contexts)}, [0, 1]),
+        ({"max_context_length": max(contexts) - 1}, [int(np.argmin(contexts))]),
+    ):
+        examples = InstructionExamples(ROWS, processor, **options)
+        assert examples.examples == [whole.examples[index] for index in kept]
+        assert examples.too_long.first == [f"data, row {index}" for index in (0, 1) if index not in kept]
+    message = "1024 tokens, or a context above 3 (data, row 0, data, row 1)"
+    with pytest.raises(ValueError, match=re.escape(f"2 left out: a conversation above {message}")):
+        InstructionExamples(ROWS, processor, max_context_length=3)
+
+
+@pytest.mark.parametrize(("layout", "most"), [("appended", 0.14), ("uniform", 0.22)])
+def test_padding_of_conversations_of_mixed_lengths(layout, most, make_model):
+    """
+    More than of plain texts: rows that are alike in all differ in what is context and what is conversation, and windows
+    are cut as `compress` cuts them, the last one short or (uniform) all of a text alike.
+    """
+    processor = make_model(layout).processor
+    rng = np.random.default_rng(0)
+    words = " ".join(TEXTS).split()
+
+    def text(low, high):
+        return " ".join(rng.choice(words, size=rng.integers(low, high)))
+
+    rows = [
+        {
+            "context": text(12, 200),
+            "messages": [{"role": "user", "content": text(2, 6)}, {"role": "assistant", "content": text(2, 12)}],
+        }
+        for _ in range(400)
+    ]
+    examples = InstructionExamples(rows, processor)
+    pool = BatchPool(np.arange(len(examples)), examples.lengths, tokens_per_batch=4096)
+    draw = Draw(index=0, window=64, ratio=4, objective="instruction")
+    collator = C3Collator(processor, mask_token_id=0)
+    filled = positions = 0
+    for place in range(pool.batches_per_epoch):
+        inputs = collator([examples.example(draw, index) for index in pool.batch(place).tolist()])
+        for name in ("attention_mask", "context_attention_mask"):
+            filled, positions = filled + int(inputs[name].sum()), positions + inputs[name].numel()
+    assert 1 - filled / positions < most

@@ -287,6 +287,14 @@ def test_every_way_to_load_it(cls, adapt, adapter, checkpoint, tmp_path):
     assert_same(PeftModel.from_pretrained(C3Model.from_pretrained(checkpoint), tmp_path / "again"), expected)
 
 
+def test_a_base_by_a_relative_path(adapt, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.chdir(checkpoint.parent)
+    model = adapt(checkpoint.name)
+    save_adapter(model, tmp_path / "adapter")
+    monkeypatch.chdir(tmp_path)
+    assert_same(C3Model.from_pretrained("adapter"), model)
+
+
 def test_training_goes_on_from_a_saved_adapter(adapt, adapter, checkpoint):
     model = PeftModel.from_pretrained(C3Model.from_pretrained(checkpoint), adapter, is_trainable=True)
     assert trainable(model) == trainable(adapt())
@@ -298,8 +306,9 @@ def test_the_model_inside_is_not_saved_by_mistake(adapt, tmp_path):
     assert not (tmp_path / "inside").exists()
 
 
-def test_adapters_on_a_pair_of_models(tokenizer, tmp_path):
-    """The pair is in no checkpoint until `save_base` writes it."""
+def test_adapters_on_a_pair_of_models(tokenizer, tmp_path, monkeypatch):
+    """The pair is in no checkpoint until `save_base` writes it; the adapter then loads from any folder."""
+    monkeypatch.chdir(tmp_path)
     from transformers import AutoModelForCausalLM
 
     torch.manual_seed(0)
@@ -308,10 +317,12 @@ def test_adapters_on_a_pair_of_models(tokenizer, tmp_path):
         backbone.save_pretrained(tmp_path / name)
         tokenizer.save_pretrained(tmp_path / name)
     model = C3Model.from_encoder_decoder_pretrained(tmp_path / "small", tmp_path / "large", num_latents=8, window=32)
-    save_base(model, tmp_path / "base")
+    save_base(model, "base")
     adapted = as_if_trained(add_lora(model, LoraSettings(r=2)))
     save_adapter(adapted, tmp_path / "adapter")
     written = (tmp_path / "base" / "model.safetensors").stat().st_mtime_ns
+    assert_same(C3Model.from_pretrained(tmp_path / "adapter"), adapted)
+    monkeypatch.chdir("/")
     assert_same(C3Model.from_pretrained(tmp_path / "adapter"), adapted)
     # Started again, the new queries are others; those that count are in the adapter.
     model = C3Model.from_encoder_decoder_pretrained(tmp_path / "small", tmp_path / "large", num_latents=8, window=32)

@@ -45,6 +45,16 @@ def written(folder, *args, **kwargs):
     return ModelCard.load(write_model_card(folder, *args, **kwargs))
 
 
+def test_adapters(described, tmp_path):
+    """How one is loaded from a branch, where its base has none of that name; what merging does to the figures."""
+    separate = written(tmp_path, described(adapter="separate", revision="v1")).text
+    assert 'AutoModel.from_pretrained("org/c3-small", adapter_kwargs={"revision": "v1"}, trust' in separate
+    assert "needs `pip install peft`" in separate and "Measured on these weights." in separate
+    merged = written(tmp_path, described(adapter="merged", revision="v1")).text
+    assert 'AutoModel.from_pretrained("org/c3-small", revision="v1", trust' in merged and "pip install" not in merged
+    assert "Measured on these weights, before the adapter was merged into its base, which rounds." in merged
+
+
 def test_what_was_measured_is_in_the_text_and_in_the_metadata(described, tmp_path):
     card = written(tmp_path, described(license="apache-2.0", languages=["en"], base_models=["org/base"]))
     assert "| 4x | 0.9688 |\n| 16x | 0.7500 |" in card.text and "0.5000" not in card.text

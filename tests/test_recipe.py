@@ -291,7 +291,7 @@ BAD = [
         "train_data: either all sources stream or none",
     ),
     ({"train_data": {"path": "train.txt", "streaming": True}}, "tokenizer: it is trained on data that are read whole"),
-    ({"validation_data": {"path": "train.txt", "streaming": True}}, "streaming is for train_data only"),
+    ({"instruction_data": {"path": "train.txt", "streaming": True}}, "streaming is for train_data and validation_data"),
     ({"lora": {"r": 4}}, "optimizer.name: muon is for whole matrices, not for adapters"),
     ({"lora": {"rank": 4}}, "lora: unknown key rank; known are r, alpha"),
     ({"lora": {"r": 0}}, "lora.r must be an integer of 1 or more"),

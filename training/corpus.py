@@ -4,7 +4,7 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from ..data_c3 import TokenStream, load_columns, load_texts
-from .checks import loading
+from .checks import RecipeError, loading
 from .collator import C3Collator
 from .curriculum import BatchPool, Curriculum, CurriculumSampler
 from .examples import WindowDataset
@@ -31,6 +31,11 @@ class Corpus:
         self.streams, self.instructions, self.streamed = [], None, None
         wanted = {name for name, weight in recipe.objectives.items() if weight}
         if recipe.streams:
+            if recipe.training.get("dataloader_num_workers"):
+                raise RecipeError(
+                    "training.dataloader_num_workers: streamed data are read by the training process itself, which "
+                    "knows where to go on from: leave it out."
+                )
             self.streamed = _interleaved(recipe.train_data, recipe.training.get("seed", 42))
             if max_documents is not None:
                 self.streamed = self.streamed.take(max_documents)
@@ -49,8 +54,9 @@ class Corpus:
             for source in recipe.instruction_data:
                 with loading(f"instruction_data: {source.path}"):
                     rows = _first(load_columns(source, ["context", "messages"]), max_documents)
-                    found = InstructionExamples(rows, processor, recipe.max_target_length, name=source.path)
-                say(f"{source.path}: {len(found)} conversations; {found.unusable}.")
+                    limits = recipe.max_target_length, recipe.max_context_length or recipe.tokens_per_batch
+                    found = InstructionExamples(rows, processor, *limits, name=source.path)
+                say(f"{source.path}: {len(found)} conversations; {found.unusable}; {found.too_long}.")
                 self.instructions = found if self.instructions is None else self.instructions.extend(found)
 
     def data_loader(self, num_batches, seed, mask_token_id, process_index=0, num_processes=1, resume_from=None):
@@ -88,7 +94,9 @@ class Corpus:
             [stream.ids for stream in self.streams], self.processor, instructions=self.instructions, **options
         )
         sampler = CurriculumSampler(curriculum, *self._pools(seed))
-        return DataLoader(examples, batch_sampler=sampler, collate_fn=collator), False
+        # What is random in an example comes from its own seed, so workers make the same batches in the same order.
+        workers = recipe.training.get("dataloader_num_workers", 0)
+        return DataLoader(examples, batch_sampler=sampler, collate_fn=collator, num_workers=workers), False
 
     def example(self, mask_token_id):
         """The collated inputs, `dict`, of a batch of one example: the first document's."""
@@ -134,7 +142,10 @@ def _first(rows, count):
 
 
 def _interleaved(sources, seed):
-    """One streaming dataset of several sources, documents drawn by the sources' weights."""
+    """
+    One streaming dataset of several sources: documents drawn by the sources' weights, or without weights one of each in
+    turn. It ends when every source has been read once, and those that end before begin again.
+    """
     import datasets
 
     texts = []

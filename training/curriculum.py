@@ -1,7 +1,10 @@
 """Which windows a batch holds, at which ratio and for which objective, over the steps of a run."""
 
 import bisect
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -129,12 +132,21 @@ class Curriculum:
         self.objectives = objectives or {"reconstruction": 1.0}
         self.continuation_length = continuation_length
         weights = np.array(list(self.objectives.values()), dtype=float)
-        self._shares = weights / weights.sum()
+        bounds = (weights / weights.sum()).cumsum()
+        self._names, self._bounds = list(self.objectives), (bounds / bounds[-1]).tolist()
 
     def phase(self, index):
         """The phase that batch `index` belongs to."""
         ends = [phase.until for phase in self.phases]
         return self.phases[min(bisect.bisect_right(ends, index / self.num_batches), len(ends) - 1)]
+
+    def objective(self, index):
+        """Name of the objective of batch `index`, `str`."""
+        if len(self._names) == 1:
+            return self._names[0]
+        # A generator of its own, so that a second objective leaves windows and ratios as they are.
+        drawn = np.random.default_rng([self.seed, 4, index]).random()
+        return self._names[bisect.bisect_right(self._bounds, drawn)]
 
     def draw(self, index):
         """The [`Draw`] of batch `index`."""
@@ -146,9 +158,7 @@ class Curriculum:
             num_latents = int(rng.choice(phase.num_latents))
         else:
             ratio = int(rng.integers(phase.ratios[0], phase.ratios[1] + 1))
-        # A generator of its own, so that a second objective leaves windows and ratios as they are.
-        objective = np.random.default_rng([self.seed, 4, index]).choice(list(self.objectives), p=self._shares)
-        return Draw(index, window, ratio, str(objective), num_latents)
+        return Draw(index, window, ratio, self.objective(index), num_latents)
 
     def windows(self, draw, blocks):
         """
@@ -211,8 +221,9 @@ def group_blocks(lengths, tokens_per_batch, rng):
 
 class CurriculumSampler(Sampler):
     """
-    Batches of `WindowSpec` (or, for instruction tuning, of example indices), one list per micro-batch of the run. Batch
-    i depends on `seed` and i alone, so a run that is resumed sees what an uninterrupted one sees.
+    Batches of `WindowSpec` (or, for instruction tuning, of example indices), one per micro-batch of the run. Batch i
+    depends on `seed` and i alone, so a run that is resumed sees what an uninterrupted one sees. Nothing is drawn before
+    it is needed, since a long run has millions of micro-batches.
 
     Args:
         curriculum ([`Curriculum`]): what each batch is for.
@@ -223,31 +234,70 @@ class CurriculumSampler(Sampler):
 
     def __init__(self, curriculum, pools, weights=None, instruction_pool=None):
         self.curriculum, self.pools, self.instruction_pool = curriculum, pools, instruction_pool
-        draws = [curriculum.draw(index).objective for index in range(curriculum.num_batches)]
-        shares = np.ones(len(pools)) if weights is None else np.array(weights, dtype=float)
-        rng = np.random.default_rng([curriculum.seed, 5])
-        # What each batch takes, and how many batches before it took from there.
-        taken = [0] * (len(pools) + 1)
-        chosen = rng.choice(len(pools), size=len(draws), p=shares / shares.sum()) if pools else [0] * len(draws)
-        self._places = []
-        for objective, pool in zip(draws, chosen, strict=True):
-            pool = len(pools) if objective == "instruction" else int(pool)
-            self._places.append((pool, taken[pool]))
-            taken[pool] += 1
+        # Of several pools, the one that each batch of texts takes from.
+        self._chosen = None
+        if len(pools) > 1:
+            shares = np.ones(len(pools)) if weights is None else np.array(weights, dtype=float)
+            rng = np.random.default_rng([curriculum.seed, 5])
+            chosen = rng.choice(len(pools), size=curriculum.num_batches, p=shares / shares.sum())
+            self._chosen = chosen.astype(np.int16)
+        # Where each batch so far takes from (the instruction pool is the last), and how many before it took from there.
+        self._pool, self._place = array("h"), array("q")
+        self._taken = [0] * (len(pools) + 1)
 
     def __len__(self):
         return self.curriculum.num_batches
 
     def __iter__(self):
-        return (self.batch(index) for index in range(len(self)))
+        return (PendingBatch(self, index) for index in range(len(self)))
 
     def batch(self, index):
         """`list` of what `WindowDataset` takes: batch `index`."""
         draw = self.curriculum.draw(index)
-        pool, place = self._places[index]
+        self._find_places(index)
+        pool, place = self._pool[index], self._place[index]
         if draw.objective == "instruction":
             return [(draw, example) for example in self.instruction_pool.batch(place).tolist()]
         return self.curriculum.windows(draw, self.pools[pool].batch(place))
+
+    def _find_places(self, index):
+        """Finds out where all batches up to `index` take from."""
+        asks = "instruction" in self.curriculum.objectives
+        for number in range(len(self._pool), index + 1):
+            if asks and self.curriculum.objective(number) == "instruction":
+                pool = len(self.pools)
+            else:
+                pool = 0 if self._chosen is None else int(self._chosen[number])
+            self._pool.append(pool)
+            self._place.append(self._taken[pool])
+            self._taken[pool] += 1
+
+
+class PendingBatch(Sequence):
+    """
+    Batch `index` of a [`CurriculumSampler`], made when somebody looks into it: a run that is resumed takes and drops
+    all batches before, and each process those of the others.
+    """
+
+    def __init__(self, sampler, index):
+        self._sampler, self._index = sampler, index
+
+    @cached_property
+    def _items(self):
+        return self._sampler.batch(self._index)
+
+    def __len__(self):
+        return len(self._items)
+
+    def __getitem__(self, place):
+        return self._items[place]
+
+    def __eq__(self, other):
+        return self._items == list(other)
+
+    def __reduce__(self):
+        # To the workers of a data loader go the items, not the sampler.
+        return list, (self._items,)
 
 
 class BatchPool:

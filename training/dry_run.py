@@ -1,9 +1,7 @@
 """What a recipe would do, without doing it: the resolved values, sizes, and the first example."""
 
-import json
 import os
 from dataclasses import asdict
-from pathlib import Path
 
 import torch
 import yaml
@@ -18,9 +16,12 @@ from .lora import add_lora
 from .memory import MemoryEstimate, estimate_activations, estimate_states
 from .parts import PARTS, count_parameters, set_trainable
 from .run import plain
+from .sharding import deepspeed_config
 
 # Enough documents for an example; a whole corpus may take long to tokenize.
 DOCUMENTS = 100
+# One setting of `TrainingArguments`, by its new name and by the one it had before.
+CHECKPOINTING = ("activation_checkpointing", "gradient_checkpointing")
 
 
 def dry_run(recipe, num_devices=None):
@@ -97,35 +98,54 @@ def _steps(recipe, num_devices):
     )
 
 
-def _memory(recipe, model, num_devices):
-    deepspeed = recipe.training.get("deepspeed")
-    settings = {}
-    if deepspeed:
-        values = deepspeed if isinstance(deepspeed, dict) else json.loads(Path(deepspeed).read_text(encoding="utf-8"))
-        settings = values.get("zero_optimization", {})
-    half = recipe.dtype != "float32" or bool(deepspeed and (recipe.training.get("bf16") or recipe.training.get("fp16")))
-    mixed = half or recipe.training.get("bf16") or recipe.training.get("fp16")
+def memory_estimate(recipe, model, num_devices):
+    """
+    What training takes on each device, [`MemoryEstimate`].
+
+    Args:
+        recipe ([`Recipe`]): of one stage.
+        model ([`C3Model`] or `peft.PeftModel`): with what is trained marked so; it needs no weights.
+        num_devices (`int`): that train together.
+    """
+    deepspeed = deepspeed_config(recipe.training) or {}
+    settings = deepspeed.get("zero_optimization", {})
+    mixed = bool(recipe.training.get("bf16") or recipe.training.get("fp16"))
+    half = recipe.dtype != "float32" or bool(deepspeed and mixed)
+    # `add_lora` keeps in float32 what it trains; DeepSpeed converts it.
+    trained_half = half and (recipe.lora is None or bool(deepspeed and mixed))
     counts = count_parameters(model).values()
     lowest = min(phase.lowest_ratio for phase in recipe.curriculum)
-    estimate = MemoryEstimate(
+    return MemoryEstimate(
         *estimate_states(
             *(sum(each) for each in zip(*counts, strict=True)),
             bytes_per_weight=2 if half else 4,
+            bytes_per_trained_weight=2 if trained_half else 4,
             zero_stage=settings.get("stage", 0),
             num_devices=num_devices,
-            offload_optimizer=bool(settings.get("offload_optimizer")),
-            offload_weights=bool(settings.get("offload_param")),
+            offload_optimizer=_is_offloaded(settings, "offload_optimizer"),
+            offload_weights=_is_offloaded(settings, "offload_param"),
         ),
         estimate_activations(
             model.config,
             recipe.tokens_per_batch,
             int(recipe.tokens_per_batch / lowest),
-            bytes_per_number=2 if mixed else 4,
-            gradient_checkpointing=recipe.training.get("gradient_checkpointing", False),
+            bytes_per_number=2 if half or mixed else 4,
+            gradient_checkpointing=any(recipe.training.get(key) for key in CHECKPOINTING),
         ),
     )
+
+
+def _is_offloaded(settings, key):
+    return ((settings.get(key) or {}).get("device") or "none") != "none"
+
+
+def _memory(recipe, model, num_devices):
+    estimate = memory_estimate(recipe, model, num_devices)
     parts = ", ".join(f"{name} {size / 2**30:.2f}" for name, size in asdict(estimate).items())
-    stage = f"ZeRO stage {settings.get('stage', 0)}" if deepspeed else "without ZeRO"
+    deepspeed = deepspeed_config(recipe.training)
+    stage = "without ZeRO"
+    if deepspeed is not None:
+        stage = f"ZeRO stage {deepspeed.get('zero_optimization', {}).get('stage', 0)}"
     return f"about {estimate.total / 2**30:.2f} GiB on each of {num_devices} devices, {stage} ({parts})"
 
 

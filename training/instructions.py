@@ -19,7 +19,8 @@ class InstructionExamples:
     Args:
         rows (`datasets.Dataset`): with the columns `context` and `messages`.
         processor (`C3Processor`): makes the ids.
-        max_target_length (`int`): tokens after the first prompt, at most; longer examples cannot be used.
+        max_target_length (`int`): tokens of the conversation, at most; longer examples cannot be used.
+        max_context_length (`int`, *optional*): the same for the context, which is compressed.
         name (`str`): of the source, for the log.
 
     Raises:
@@ -28,24 +29,34 @@ class InstructionExamples:
     Attributes:
         lengths (`np.ndarray` of shape `(examples,)`): tokens of context and conversation.
         unusable ([`UnusableDocuments`]): rows without a context, without an answer, or with other roles.
+        too_long ([`UnusableDocuments`]): rows above one of the limits.
     """
 
-    def __init__(self, rows, processor, max_target_length=1024, name="data"):
+    def __init__(self, rows, processor, max_target_length=1024, max_context_length=None, name="data"):
         self.processor = processor
         self.end = processor.tokenizer.eos_token_id
         if self.end is None:
             raise ValueError("Instruction tuning needs a tokenizer with an eos_token: it ends the answers.")
         self.examples, lengths = [], []
-        self.unusable = UnusableDocuments(reason="left out: no context, no alternating messages, or too long")
+        self.unusable = UnusableDocuments(reason="left out: no context, or no alternating messages")
+        reason = f"left out: a conversation above {max_target_length} tokens"
+        reason += f", or a context above {max_context_length}" if max_context_length else ""
+        self.too_long = UnusableDocuments(reason=reason)
         for index, row in enumerate(rows):
             example = self._read(row["context"], row["messages"])
-            if example is None or len(example[2]) > max_target_length:
+            if example is None:
                 self.unusable.add(f"{name}, row {index}")
                 continue
+            context, prompt, target, _ = example
+            in_context = len(processor.encode_context(context))
+            in_conversation = len(processor.encode(prompt)) + len(target)
+            if in_conversation > max_target_length or in_context > (max_context_length or in_context):
+                self.too_long.add(f"{name}, row {index}")
+                continue
             self.examples.append(example)
-            lengths.append(len(processor.encode_context(example[0])) + len(example[2]))
+            lengths.append(in_context + in_conversation)
         if not self.examples:
-            raise ValueError(f"{name}: no row has a context and messages that alternate between user and assistant.")
+            raise ValueError(f"{name}: no row can be trained on: {self.unusable}; {self.too_long}.")
         self.lengths = np.array(lengths)
 
     def _read(self, context, messages):

@@ -110,6 +110,9 @@ def add_lora(model, settings):
         use_dora=settings.use_dora,
     )
     adapted = get_peft_model(model, config)
+    if Path(model.name_or_path).is_dir():
+        # The adapter must find its base from any other folder too.
+        config.base_model_name_or_path = os.path.abspath(model.name_or_path)
     for name in parts:
         getattr(model, name).modules_to_save.float()
     return adapted
@@ -142,8 +145,7 @@ def save_adapter(model, folder, **kwargs):
     """
     Writes adapter_model.safetensors, adapter_config.json and the processor.
 
-    The config names the base by what it was loaded from. To be loaded elsewhere an adapter needs a base that can be
-    found there, best by a Hub id.
+    The config names the base by its Hub id or its folder. With a folder the adapter loads on this machine alone.
 
     Args:
         model (`peft.PeftModel`): what `add_lora` returned.
@@ -163,9 +165,9 @@ def save_base(model, folder):
 
     Args:
         model (`C3Model`): without adapters.
-        folder (`str`): where to; the model's `name_or_path` from now on.
+        folder (`str`): where to; as an absolute path the model's `name_or_path` from now on.
     """
-    folder = Path(folder)
+    folder = Path(os.path.abspath(folder))
     if not folder.is_dir():
         unfinished = folder.with_name(folder.name + ".tmp")
         model.save_pretrained(unfinished)

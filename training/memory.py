@@ -23,6 +23,7 @@ def estimate_states(
     trainable,
     *,
     bytes_per_weight=4,
+    bytes_per_trained_weight=None,
     zero_stage=0,
     num_devices=1,
     offload_optimizer=False,
@@ -37,16 +38,18 @@ def estimate_states(
         parameters, trainable (`int`): of the whole model.
         bytes_per_weight (`int`): 4 for float32 weights (also under `training.bf16` without DeepSpeed, which computes in
             16 bit over them), 2 for 16-bit ones; with DeepSpeed in 16 bit a 32-bit copy is kept by the optimizer.
+        bytes_per_trained_weight (`int`, *optional*): where those that are trained are others, as with LoRA.
         zero_stage (`int`): 0 for none.
         num_devices (`int`): all that train together.
         offload_optimizer, offload_weights (`bool`): to the host's memory.
 
     Returns: `tuple[int, int, int]`.
     """
-    weights = parameters * bytes_per_weight
-    gradients = trainable * bytes_per_weight
-    master = 4 * trainable if zero_stage and bytes_per_weight == 2 else 0
-    states = 8 * trainable if zero_stage or bytes_per_weight == 4 else 4 * trainable
+    bytes_trained = bytes_per_trained_weight or bytes_per_weight
+    weights = (parameters - trainable) * bytes_per_weight + trainable * bytes_trained
+    gradients = trainable * bytes_trained
+    master = 4 * trainable if zero_stage and bytes_trained == 2 else 0
+    states = 8 * trainable if zero_stage or bytes_trained == 4 else 4 * trainable
     optimizer = master + states
     if zero_stage >= 1:
         optimizer = 0 if offload_optimizer else optimizer // num_devices

@@ -9,11 +9,14 @@ same. Latents that base and adapter made are another model's to the merged one: 
 """
 
 import argparse
+import os
+import shutil
 from pathlib import Path
 
 from ..modeling_c3 import C3Model
 from ..processing_c3 import C3Processor
 from .lora import NO_PEFT
+from .plain_model import without_zero3
 
 
 def merge_lora(adapter, folder, base=None):
@@ -67,6 +70,20 @@ def merge_lora(adapter, folder, base=None):
         merged.processor = merged.processor
     merged.save_pretrained(folder)
     merged.name_or_path = str(folder)
+    return merged
+
+
+def merge_anew(adapter, folder):
+    """
+    As `merge_lora`, while the run that trained the adapter holds its model, into a folder of the run's own (`Path`):
+    what an earlier end of the run left there is replaced.
+    """
+    unfinished = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    with without_zero3():
+        merged = merge_lora(adapter, unfinished)
+    shutil.rmtree(folder, ignore_errors=True)
+    os.replace(unfinished, folder)
     return merged
 
 

@@ -37,6 +37,7 @@ class TrainedModel:
         license (`str`, *optional*): the Hub's identifier of a licence, such as `apache-2.0`.
         languages (`list[str]`): ISO 639 codes.
         base_models (`list[str]`): Hub ids of the models that training started from.
+        adapter (`str`, *optional*): of a run with LoRA, whether the adapter is "separate" from its base or "merged".
     """
 
     model_id: str
@@ -54,6 +55,7 @@ class TrainedModel:
     license: str | None = None
     languages: list = field(default_factory=list)
     base_models: list = field(default_factory=list)
+    adapter: str | None = None
 
     @property
     def name(self):
@@ -160,7 +162,11 @@ def _body(model, figures, logs):
 
 
 def _usage(model):
-    revision = "" if model.revision is None else f', revision="{model.revision}"'
+    revision, code = "" if model.revision is None else f', revision="{model.revision}"', "beside this card."
+    if model.adapter == "separate":
+        # `revision` would be the base's too.
+        revision = "" if model.revision is None else f', adapter_kwargs={{"revision": "{model.revision}"}}'
+        code = "beside the model that this adapter goes on, which is loaded with it; this needs `pip install peft`."
     _, precision = measured_precision(model.log_history, model.step)
     ratios = [ratio for task, ratio in precision if not task]
     # The lowest ratio that was measured is the one at which the text comes back best.
@@ -174,7 +180,7 @@ print(latents.values.shape)
 print(model.expand(latents))
 ```
 
-`trust_remote_code=True` runs the `*_c3.py` files that lie beside this card. With the `c3-latent` package installed,
+`trust_remote_code=True` runs the `*_c3.py` files that lie {code} With the `c3-latent` package installed,
 `import c3` makes it needless."""
 
 
@@ -183,6 +189,8 @@ def _measured(model):
     if step is None:
         return f"Precision: **{NOT_MEASURED}**. The run had no evaluation."
     when = "these weights" if step == model.step else f"the weights of step {step}, not these of step {model.step}"
+    if model.adapter == "merged":
+        when += ", before the adapter was merged into its base, which rounds"
     data = ", ".join(f"`{name}`" for name in _names(model.validation_data))
     rows = [
         (f"{ratio:g}x", *([task or "reconstruction"] if _has_tasks(precision) else []), f"{value:.4f}")

@@ -5,6 +5,7 @@ python -m c3.training.publish FOLDER OWNER/NAME [--private] [--revision BRANCH] 
 
 import argparse
 import contextlib
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
 from .hub_settings import HubSettings
+from .without_secrets import hub_ids
 
 CONFIGS = ("config.json", "adapter_config.json")
 # What may lie in a model's folder and is no part of it.
@@ -100,6 +102,14 @@ def command_line(folder, settings):
 def _check_folder(folder):
     if not any((folder / name).is_file() for name in CONFIGS):
         raise PublishError(f"{folder} is not the folder of a finished model: it has no {' or '.join(CONFIGS)}.")
+    if not (folder / CONFIGS[0]).is_file():
+        base = json.loads((folder / CONFIGS[1]).read_text(encoding="utf-8")).get("base_model_name_or_path")
+        if not hub_ids([base]):
+            merge = shlex.join(["python", "-m", "c3.training.merge_lora", str(folder), f"{folder}-merged"])
+            raise PublishError(
+                f"{folder} is an adapter on {base}, which is not on the Hub, so that nobody else could load it: merge "
+                f"it ({merge}) and push that."
+            )
 
 
 @contextlib.contextmanager

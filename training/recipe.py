@@ -66,6 +66,8 @@ class Recipe:
         objectives (`dict[str, float]`): weights of reconstruction, continuation and instruction; each batch has one.
         continuation_length (`int`): tokens that are continued after a compressed prefix, at most.
         max_target_length (`int`): tokens of a conversation over a compressed context, at most.
+        max_context_length (`int`, *optional*): tokens of that context, at most; by default `tokens_per_batch`, since a
+            longer one makes a larger batch by itself. Rows above these two are left out and named in the log.
         trainable (`list[str]`): parts that are trained: encoder, queries, projector, decoder.
         learning_rates (`dict[str, float]`): of single parts, instead of `optimizer.lr`.
         lora ([`LoraSettings`], *optional*): adapters instead of whole backbones, see `training/lora.py`.
@@ -103,6 +105,7 @@ class Recipe:
     objectives: dict = field(default_factory=lambda: {"reconstruction": 1.0})
     continuation_length: int = 64
     max_target_length: int = 1024
+    max_context_length: int | None = None
     trainable: list = field(default_factory=lambda: list(PARTS))
     learning_rates: dict = field(default_factory=dict)
     lora: LoraSettings | None = None
@@ -218,6 +221,8 @@ class Recipe:
             check_number(name, getattr(self, name), 0, 1)
         for name in ("continuation_length", "max_target_length"):
             check_integer(name, getattr(self, name))
+        if self.max_context_length is not None:
+            check_integer("max_context_length", self.max_context_length)
         if self.hub is not None:
             self.hub = checked(HubSettings, "hub", self.hub)
         if self.early_stopping_patience is not None:
@@ -270,8 +275,8 @@ class Recipe:
             raise RecipeError("train_data: name at least one file or dataset.")
         if "instruction" in wanted and not self.instruction_data:
             raise RecipeError("objectives.instruction needs instruction_data, rows of context and messages.")
-        if any(source.streaming for source in self.validation_data + self.instruction_data):
-            raise RecipeError("streaming is for train_data only: the other data are read whole.")
+        if any(source.streaming for source in self.instruction_data):
+            raise RecipeError("streaming is for train_data and validation_data: instruction_data are read whole.")
         if self.streams:
             if not all(source.streaming for source in self.train_data):
                 raise RecipeError("train_data: either all sources stream or none.")
@@ -293,6 +298,8 @@ class Recipe:
             if self.trainable != list(PARTS):
                 raise RecipeError("lora says itself what is trained: leave out trainable.")
             self.lora = checked(LoraSettings, "lora", self.lora)
+        if self.hub is not None:
+            self.hub.check_adapter(self.lora, self.init_from)
         reject_unknown("learning_rates", self.learning_rates, PARTS)
         for part, rate in self.learning_rates.items():
             if part not in self.trainable:

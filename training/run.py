@@ -19,6 +19,7 @@ from .distributed import check_world_size, release_trainer
 from .full_disk import TrainingError, full_disk_explained
 from .liger import apply_liger_kernel, check_liger_device
 from .lora import add_lora, save_adapter, save_base
+from .merge_lora import merge_anew
 from .model_card import TrainedModel, write_model_card
 from .muon import has_fast_bfloat16
 from .parts import count_parameters, describe_parts, set_trainable
@@ -172,11 +173,12 @@ def write_log(trainer, path):
 
 def finish(recipe, trainer, history):
     """
-    Writes the model in bfloat16 with its processor (of a run with LoRA the adapter), and beside it the log as JSON and
-    the figure of the curves.
+    Writes the model in bfloat16 with its processor (of a run with LoRA the adapter, and what is pushed of it where that
+    is the merged model), and beside it the log as JSON and the figure of the curves.
     """
     output_dir = Path(recipe.output_dir)
     final = output_dir / "final"
+    merged = output_dir / "merged" if recipe.hub is not None and recipe.hub.merged else None
     if recipe.lora is not None:
         # All processes have to help gather the weights.
         state = full_state_dict(trainer)
@@ -184,34 +186,39 @@ def finish(recipe, trainer, history):
             with full_disk_explained(trainer.args.output_dir, partial=final):
                 save_adapter(trainer.accelerator.unwrap_model(trainer.model), final, state_dict=state)
         trainer.accelerator.wait_for_everyone()
-        say(f"To merge it: python -m c3.training.merge_lora {final} {output_dir / 'merged'}")
+        if merged is None:
+            say(f"To merge it: python -m c3.training.merge_lora {final} {output_dir / 'merged'}")
     else:
         save_model(trainer, final, torch.bfloat16)
     if trainer.args.should_save:
         (final / COMPLETE).unlink(missing_ok=True)  # the mark is for us, not for those who get the folder
         write_whole(output_dir / LOG, json.dumps(history, indent=1))
         plot_training_curves(history, output_dir / "training_curves.png")
-        write_card(recipe, trainer, history, final)
+        write_card(recipe, trainer, history, final, count_parameters(trainer.model))
+        if merged is not None:
+            write_card(recipe, trainer, history, merged, count_parameters(merge_anew(final, merged)), merged=True)
         say(f"Finished: {final}")
         if recipe.hub is not None:
             try:
-                say(f"Pushed: {publish(final, recipe.hub)}")
+                say(f"Pushed: {publish(merged or final, recipe.hub)}")
             except PublishError as error:
                 raise TrainingError(str(error)) from error
     return final
 
 
-def write_card(recipe, trainer, history, final):
-    """Fills the model card, README.md, and puts the figure and the log beside it."""
-    counts = {part: total for part, (total, _) in count_parameters(trainer.model).items()}
+def write_card(recipe, trainer, history, folder, counts, merged=False):
+    """Fills a folder's model card, README.md, and puts the figure and the log beside it."""
+    counts = {part: total for part, (total, _) in counts.items()}
     last = recipe.stage_recipes()[-1]
     args = trainer.args
     output_dir = Path(recipe.output_dir)
     pair = recipe.init_from_pair or {}
     bases = [name for name in (recipe.init_from, pair.get("encoder"), pair.get("decoder")) if name]
+    # Of an adapter and the merged model only one is pushed.
+    hub = recipe.hub if recipe.hub is not None and recipe.hub.merged == merged else None
     model = TrainedModel(
-        model_id=recipe.hub.repo_id if recipe.hub else str(final),
-        revision=recipe.hub.revision if recipe.hub else None,
+        model_id=hub.repo_id if hub else str(folder),
+        revision=hub.revision if hub else None,
         recipe=plain(recipe),
         # Steps are counted anew in every stage; the figures of the last one are those of the weights.
         log_history=trainer.state.log_history,
@@ -223,8 +230,11 @@ def write_card(recipe, trainer, history, final):
         seconds=sum(_last(history, "seconds").values()),
         hardware=describe_hardware(args.device.type, args.world_size),
         base_models=[name for name in bases if not Path(name).exists()],
+        license=recipe.hub.license if recipe.hub else None,
+        languages=recipe.hub.languages if recipe.hub else [],
+        adapter=None if recipe.lora is None else "merged" if merged else "separate",
     )
-    write_model_card(final, model, [output_dir / "training_curves.png"], [output_dir / LOG])
+    write_model_card(folder, model, [output_dir / "training_curves.png"], [output_dir / LOG])
 
 
 def plain(recipe):

@@ -1,0 +1,110 @@
+"""Train data of a recipe as batches: workers, and how sources are mixed. Run: pytest tests/test_corpus.py"""
+
+import json
+import shutil
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from c3.data_c3 import DataSource
+from c3.training.checks import RecipeError
+from c3.training.corpus import Corpus, _interleaved
+from c3.training.run import train
+from tiny_models import TEXTS, history
+
+
+@pytest.fixture
+def conversations(tmp_path):
+    """A file of conversations over texts of different lengths, one of them very long."""
+    rows = [
+        {
+            "context": f"{number} {TEXTS[0]}" * times,
+            "messages": [{"role": "user", "content": "Which age?"}, {"role": "assistant", "content": f"{number}."}],
+        }
+        for number, times in enumerate([1, 2, 1, 40, 2, 1, 1])
+    ]
+    path = tmp_path / "chat.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def make_corpus(load_training, training_folder, make_model, conversations):
+    """`make_corpus(*overrides)`: two weighted sources and conversations; what it said is in its `said`."""
+    sources = [{"path": str(training_folder / f"{name}.jsonl"), "weight": 1} for name in ("train", "validation")]
+    objectives = "objectives={reconstruction: 2, continuation: 1, instruction: 1}"
+
+    def make(*overrides):
+        options = [f"train_data={json.dumps(sources)}", f"instruction_data={conversations}", objectives, *overrides]
+        recipe, said = load_training("corpus", *options), []
+        corpus = Corpus(recipe, make_model("uniform").processor, said.append)
+        corpus.said = said
+        return corpus
+
+    return make
+
+
+def batches(corpus):
+    loader, _ = corpus.data_loader(24, seed=3, mask_token_id=1)
+    return [
+        {name: each.tolist() if torch.is_tensor(each) else each for name, each in batch.items()} for batch in loader
+    ]
+
+
+def test_workers_make_the_same_batches_in_the_same_order(make_corpus):
+    alone = batches(make_corpus("training.dataloader_num_workers=0"))
+    corpus = make_corpus("training.dataloader_num_workers=2")
+    assert corpus.data_loader(24, 3, 1)[0].num_workers == 2
+    assert len(alone) == 24 and alone[0] != alone[1]
+    assert batches(corpus) == alone
+
+
+def test_a_run_with_workers_goes_on_where_it_was_stopped(load_training):
+    """With the losses of one without workers."""
+    options = ["training.max_steps=4", "training.eval_strategy=no", "evaluation={}", "validation_data=[]"]
+    alone = load_training("no workers", *options)
+    train(alone)
+    recipe = load_training("workers", *options, "training.dataloader_num_workers=2")
+    output = Path(recipe.output_dir)
+    train(recipe)
+    assert history(output) == history(Path(alone.output_dir)) and len(history(output)) == 4
+    shutil.rmtree(output / "checkpoint-4")
+    train(recipe)
+    assert history(output) == history(Path(alone.output_dir))
+
+
+def test_long_contexts_are_left_out_and_named(make_corpus):
+    """A context may hold as many tokens as a batch, unless the recipe says otherwise."""
+    (found,) = (line for line in make_corpus("tokens_per_batch=256").said if "conversations" in line)
+    assert "chat.jsonl: 6 conversations; 0 left out: no context, or no alternating messages; " in found
+    assert "1 left out: a conversation above 1024 tokens, or a context above 256 (" in found
+    assert found.endswith("chat.jsonl, row 3).")
+    (found,) = (line for line in make_corpus("max_context_length=100000").said if "conversations" in line)
+    assert "chat.jsonl: 7 conversations; " in found
+
+
+def test_streams_are_read_by_the_training_process(load_training, training_folder, make_model, tmp_path):
+    source = json.dumps({"path": str(training_folder / "train.jsonl"), "streaming": True})
+    make_model().processor.tokenizer.save_pretrained(tmp_path)
+    recipe = load_training(
+        "stream", f"train_data={source}", f"tokenizer={tmp_path}", "training.dataloader_num_workers=2"
+    )
+    with pytest.raises(RecipeError, match="training.dataloader_num_workers: streamed data are read by the training pr"):
+        Corpus(recipe, make_model().processor, print)
+
+
+def test_weights_of_streams_are_shares_of_the_documents(tmp_path):
+    """However long they are; without weights one of each in turn, shorter sources again and again."""
+
+    def mixed(*weights):
+        sources = []
+        for name, text, count, weight in zip("ab", ("long " * 50, "short"), (400, 30), weights, strict=True):
+            path = tmp_path / f"{name}.jsonl"
+            path.write_text("\n".join([json.dumps({"text": text})] * count))
+            sources.append(DataSource(str(path), weight=weight, streaming=True))
+        return [row["text"] == "short" for row in islice(_interleaved(sources, seed=0), 400)]
+
+    assert sum(mixed(1, 3)) / 400 == pytest.approx(0.75, abs=0.06)
+    assert mixed(None, None) == [False, True] * 200
