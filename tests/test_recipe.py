@@ -183,6 +183,7 @@ BAD = [
     ({"attn_implementation": True}, "attn_implementation must be one of eager, sdpa, .*, not True"),
     ({"optimizer.betas": [0.9]}, "optimizer.betas must be two numbers from 0 to below 1, .* not .0.9."),
     ({"optimizer.betas": 3}, "optimizer.betas must be two numbers from 0 to below 1, .* not 3"),
+    ({"optimizer.block_period": 5}, "optimizer.block_period: without optimizer.block_size there are no blocks"),
     ({"optimizer.betas": [0.9, 1.0]}, "optimizer.betas must be two numbers from 0 to below 1"),
     ({"optimizer.momentum": [0.9]}, "optimizer.momentum must be a number between 0 and 1"),
     ({"torch_compile": "yes please"}, "torch_compile must be true or false"),
