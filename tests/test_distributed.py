@@ -321,7 +321,7 @@ def test_the_flagship_goes_on_after_a_kill(flagship, start, folder, environment)
     assert history(straight)[5] < history(straight)[1]
     # In one process: bfloat16 rounds sums in another order.
     alone = start("flagship-alone", python, [TRAIN], "training.gradient_accumulation_steps=4", recipe=flagship)
-    assert_same_trace(straight, alone, tolerance=0.02, keys=("loss",))
+    assert_same_trace(straight, alone, tolerance=1e-3)
 
 
 LORA = "lora={r: 4, target_modules: [q_proj, v_proj]}"
