@@ -356,7 +356,8 @@ def test_settings_that_would_break_a_promise(load):
         assert key in known
         with pytest.raises(RecipeError, match=re.escape(f"training.{key}: {instead}.")):
             load({f"training.{key}": 1})
-    assert {"save_only_model", "ignore_data_skip", "dataloader_num_workers", "torch_compile_mode"} <= set(REFUSED)
+    assert {"save_only_model", "ignore_data_skip", "dataloader_pin_memory", "torch_compile_mode"} <= set(REFUSED)
+    assert "dataloader_num_workers" not in REFUSED
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,8 @@ class MuonWithAdamW(torch.optim.Optimizer):
             ),
             torch.optim.AdamW(rest, lr=lr, betas=tuple(betas)),
         ]
-        super().__init__([group for each in self.optimizers for group in each.param_groups], {})
+        # The rate among the defaults is for schedules that read it there, such as the polynomial one.
+        super().__init__([group for each in self.optimizers for group in each.param_groups], {"lr": lr})
         self._share()
 
     def _share(self):

@@ -21,6 +21,7 @@ KEYS = (
     "dtype",
     "continuation_length",
     "max_target_length",
+    "max_context_length",
     "learning_rates",
     "tokens_per_batch",
     "dropout_windows",

@@ -70,7 +70,11 @@ REFUSED = {
             "fp16_full_eval",
         )
     },
-    **{each.name: MAKES_BATCHES for each in fields(TrainingArguments) if each.name.startswith("dataloader_")},
+    **{
+        each.name: MAKES_BATCHES
+        for each in fields(TrainingArguments)
+        if each.name.startswith("dataloader_") and each.name != "dataloader_num_workers"
+    },
 }
 CHOICES = {
     "lr_scheduler_type": SchedulerType,
