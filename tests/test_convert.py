@@ -629,6 +629,8 @@ def test_outputs_that_cannot_be_made(theirs, tmp_path, monkeypatch):
 @pytest.mark.parametrize("writing", ["save_file", "_write_settings"])
 def test_a_conversion_that_is_interrupted_leaves_nothing(writing, run, theirs, tmp_path, monkeypatch):
     """Ctrl-C once weights are on the disk, and while the last files are written."""
+    # A shell starts what it runs in the background with the signal ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     module = tensor_files_c3 if writing == "save_file" else convert_c3
     write = getattr(module, writing)
 
@@ -637,7 +639,10 @@ def test_a_conversion_that_is_interrupted_leaves_nothing(writing, run, theirs, t
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(module, writing, interrupted)
-    code, out, err = run(theirs, tmp_path / "out")
+    try:
+        code, out, err = run(theirs, tmp_path / "out")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (code, out) == (130, "") and "Traceback" not in err
     assert not list(tmp_path.iterdir())
 
