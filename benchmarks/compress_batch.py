@@ -11,7 +11,7 @@ The latents are also compared with those of each window alone.
 import torch
 
 from .encoder_baseline import bare_encoder
-from .harness import Benchmark, at_least, check_row, ratio_row, value_row
+from .harness import Benchmark, agreement_row, at_least, ratio_row
 from .recorded_calls import recorded_calls
 
 RATIO = 8
@@ -52,10 +52,7 @@ def _agreement(setup, found, expected):
     error = ((found - expected).abs().amax(-1) / expected.abs().amax(-1).clamp(min=1e-6)).float()
     tolerance = TOLERANCE if setup.dtype == "float32" else 2e-2
     equal, largest = float((error <= tolerance).float().mean()), float(error.max())
-    case = f"latents as of each window alone, within {tolerance:g}"
-    if setup.dtype == "float32":
-        return check_row(case, equal, largest=largest)
-    return value_row(case, equal, "equal", largest=largest)
+    return agreement_row(setup, f"latents as of each window alone, within {tolerance:g}", equal, largest=largest)
 
 
 BENCHMARK = Benchmark("compress: windows in one batch against the encoder's bare forward", measure)

@@ -27,23 +27,19 @@ def measure(setup):
     }
     share = ceil(len(latents) / setup.runs)
     shares = [latents[start : start + share] for start in range(0, len(latents), share)]
-    together, one_by_one = [], []
+    remaining, together, one_by_one = iter(shares), [], []
 
     def expand():
         together[:] = model.expand(latents, batch_size=len(latents), show_progress=False)
 
     def generate():
-        one_by_one.extend(model.generate(window, **options) for window in shares.pop(0))
+        one_by_one.extend(model.generate(window, **options) for window in next(remaining))
 
     for _ in range(setup.warm_up):
         expand()
         model.generate(latents[0], **options)
-    ours, baseline = [], []
-    while shares:
-        count = len(shares[0])
-        for seconds, each in zip((ours, baseline), setup.alternate(expand, generate, runs=1, warm_up=0), strict=True):
-            seconds += each
-        baseline[-1] *= len(latents) / count
+    ours, baseline = setup.alternate(expand, generate, runs=len(shares), warm_up=0)
+    baseline = [seconds * len(latents) / len(share) for seconds, share in zip(baseline, shares, strict=True)]
     row = ratio_row(f"{len(latents)} windows of {tokens} tokens at {RATIO}x", (ours, baseline), "speed", at_least(10))
     row["tokens_per_second"] = latents.text_tokens / row["ours"]["median"]
     pairs = list(zip(together, one_by_one, strict=True))

@@ -177,9 +177,11 @@ def check_row(case, fraction, **facts):
     return value_row(case, fraction, "equal", at_least(1.0), is_check=True, **facts)
 
 
-def agreement_row(setup, case, fraction):
+def agreement_row(setup, case, fraction, **facts):
     """
-    A `check_row` for texts decoded in passes of other shapes. In half precision, where rounding alone may choose other
-    tokens, the fraction is a figure and no check.
+    A `check_row` for what was computed in passes of other shapes. In half precision, where rounding alone may choose
+    other tokens, the fraction is a figure and no check.
     """
-    return check_row(case, fraction) if setup.dtype == "float32" else value_row(case, fraction, "equal")
+    if setup.dtype == "float32":
+        return check_row(case, fraction, **facts)
+    return value_row(case, fraction, "equal", **facts)

@@ -3,7 +3,8 @@ Numbers that authors published, for the column beside ours; none of them was mea
 
 Precision on the English pages of Fox by (latents, bucket of tokens). C3 (Qwen2.5-1.5B and Qwen2.5-3B): the first and
 last rows of the two tables of arXiv 2511.15244, with the ratios that stand there; the paper does not define its
-precision in code. DeepSeek-OCR, at 64 and 100 vision tokens of a page's image: table 2 of arXiv 2510.18234.
+precision in code. DeepSeek-OCR, at 64 and 100 vision tokens of a page's image: table 2 of arXiv 2510.18234, by
+transcriptions of it.
 """
 
 C3_PUBLISHED = {
