@@ -8,7 +8,8 @@ import torch
 from transformers import get_cosine_schedule_with_warmup
 
 from c3.training import muon
-from c3.training.muon import BatchedMuon, orthogonalise
+from c3.training import orthogonalise as iterations
+from c3.training.muon import BatchedMuon
 from c3.training.optimizers import MuonWithAdamW, adamw
 from c3.training.parts import parameter_groups, part_of, set_trainable
 from tiny_models import TEXTS
@@ -51,7 +52,7 @@ def test_split(make_model):
 def in_float32(monkeypatch):
     """Both iterate in float32: Newton-Schulz magnifies bfloat16's rounding in directions without gradient."""
     monkeypatch.setattr(torch.Tensor, "bfloat16", torch.Tensor.float)
-    monkeypatch.setattr(muon, "product_dtype", lambda device: torch.float32)
+    monkeypatch.setattr(iterations, "product_dtype", lambda device: torch.float32)
 
 
 def test_equals_muon_and_adamw_run_separately(make_model, in_float32):
@@ -275,11 +276,3 @@ def test_matrices_that_blocks_do_not_divide():
     ):
         BatchedMuon(matrices((12, 8)), block_size=5)
     BatchedMuon(matrices((12, 8), (4, 4)), block_size=12).step()
-
-
-def test_the_dtype_of_products(monkeypatch):
-    """bfloat16, but for CPUs that would emulate it."""
-    for fast, expected in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(muon, "has_fast_bfloat16", lambda fast=fast: fast)
-        assert orthogonalise(torch.randn(2, 3, 4), (3.4445, -4.775, 2.0315), 2, 1e-7).dtype == expected
-    assert muon.product_dtype(torch.device("cuda")) == torch.bfloat16

@@ -2,6 +2,8 @@
 
 import torch
 
+from .orthogonalise import POLAR_EXPRESS, orthogonalise
+
 # Numbers in one batch: larger ones gain no speed, and would take memory for copies of a whole model.
 BATCH_NUMBERS = 1 << 22
 
@@ -20,19 +22,21 @@ class BatchedMuon(torch.optim.Muon):
         params: as for `torch.optim.Muon`.
         block_size (`int`, *optional*): must divide the longer side of every matrix above it.
         block_period (`int`, *optional*): steps from one with whole matrices to the next; without it there are none.
+        polar_express (`bool`): the four iterations of `POLAR_EXPRESS` instead of `ns_steps` times `ns_coefficients`.
         **options: as for `torch.optim.Muon`.
 
     Raises:
         ValueError: a matrix that cannot be cut into such blocks, or a period without a size.
     """
 
-    def __init__(self, params, block_size=None, block_period=None, **options):
+    def __init__(self, params, block_size=None, block_period=None, polar_express=False, **options):
         if block_period and not block_size:
             raise ValueError("optimizer.block_period: without optimizer.block_size there are no blocks.")
         super().__init__(params, **options)
         for group in self.param_groups:
             # In the groups, so that copies and saved states have it.
             group |= {"block_size": block_size, "block_period": block_period, "steps_done": 0}
+            group["polar_express"] = polar_express
             for parameter in group["params"]:
                 longest = max(parameter.shape)
                 if block_size and longest > block_size and longest % block_size:
@@ -64,6 +68,8 @@ class BatchedMuon(torch.optim.Muon):
         updates = torch._foreach_lerp(grads, buffers, group["momentum"]) if group["nesterov"] else buffers
         torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
         by_shape, block_size = {}, self._block_size(group)
+        # States of torch.optim.Muon lack the key.
+        polynomials = POLAR_EXPRESS if group.get("polar_express") else (group["ns_coefficients"],) * group["ns_steps"]
         for parameter, update in zip(params, updates, strict=True):
             scale = _adjustment(parameter, group["adjust_lr_fn"])
             places, pieces = (_blocks(each, block_size) for each in (parameter, update))
@@ -74,7 +80,7 @@ class BatchedMuon(torch.optim.Muon):
             at_once = max(1, BATCH_NUMBERS // shape.numel())
             for start in range(0, len(blocks), at_once):
                 places, pieces = zip(*blocks[start : start + at_once], strict=True)
-                found = orthogonalise(torch.stack(pieces), group["ns_coefficients"], group["ns_steps"], group["eps"])
+                found = orthogonalise(torch.stack(pieces), polynomials, group["eps"])
                 torch._foreach_add_(list(places), list(found.to(places[0].dtype)), alpha=-group["lr"] * scale)
 
     @staticmethod
@@ -96,35 +102,3 @@ def _blocks(matrix, block_size):
     whole = matrix if matrix.shape[0] >= matrix.shape[1] else matrix.T
     blocks = whole.split(block_size or len(whole))
     return [each if each.shape[0] <= each.shape[1] else each.T for each in blocks]
-
-
-def orthogonalise(matrices, coefficients, steps, eps):
-    """
-    Newton-Schulz iterations (https://kellerjordan.github.io/posts/muon) on matrices with no more rows than columns.
-
-    Args:
-        matrices (`torch.Tensor` of shape `(matrices, rows, columns)`).
-        coefficients (`tuple[float, float, float]`): of the odd polynomial of an iteration.
-        steps (`int`): iterations.
-        eps (`float`): least norm.
-
-    Returns: `torch.Tensor` of their shape, in `product_dtype`.
-    """
-    a, b, c = coefficients
-    x = matrices.to(product_dtype(matrices.device))
-    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=eps)
-    for _ in range(steps):
-        gram = x @ x.mT
-        gram = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        x = torch.baddbmm(x, gram, x, beta=a)
-    return x
-
-
-def product_dtype(device):
-    """`torch.dtype`: bfloat16, and float32 on CPUs that have to emulate products of it."""
-    return torch.bfloat16 if device.type != "cpu" or has_fast_bfloat16() else torch.float32
-
-
-def has_fast_bfloat16():
-    """Whether this CPU's matrix products take bfloat16, as those with AVX-512 do and those with AVX2 alone do not."""
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -21,7 +21,7 @@ from .liger import apply_liger_kernel, check_liger_device
 from .lora import add_lora, save_adapter, save_base
 from .merge_lora import merge_anew
 from .model_card import TrainedModel, write_model_card
-from .muon import has_fast_bfloat16
+from .orthogonalise import has_fast_bfloat16
 from .parts import count_parameters, describe_parts, set_trainable
 from .plain_model import full_state_dict, plain_model
 from .publish import PublishError, check_can_publish, publish
