@@ -7,10 +7,12 @@ from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.loss.loss_utils import ForCausalLMLoss
+from transformers.masking_utils import create_causal_mask
 from transformers.utils import ModelOutput, logging
 
 from .compression_c3 import CompressionMixin
 from .configuration_c3 import OWN_FIELDS, POOLINGS, C3Config
+from .packing_c3 import count_within, is_packed, number_rows
 from .pooling_c3 import mean_pool
 from .processing_c3 import C3Processor
 
@@ -161,13 +163,20 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
     def get_output_embeddings(self):
         return self.decoder.get_output_embeddings()
 
+    @property
+    def takes_packed_windows(self):
+        """Whether `encode_context` takes several windows in a row: mean pooling and FlashAttention do not."""
+        return self.config.pooling == "queries" and "flash" not in self.encoder.config._attn_implementation
+
     def encode_context(self, context_input_ids, context_attention_mask=None, context_position_ids=None, pooling=None):
         """
         Runs the context encoder and the projector.
 
         Args:
             context_input_ids (`torch.LongTensor` of shape `(windows, length)`): text ids and query placeholders.
-            context_attention_mask (`torch.Tensor` of shape `(windows, length)`, *optional*): 0 at padding.
+            context_attention_mask (`torch.Tensor` of shape `(windows, length)`, *optional*): 0 at padding. Where it
+                holds numbers above 1, rows are packed: it gives the number, 1, 2, 3…, of each position's window, no
+                window sees another, and latents come in the order of the numbers (`packing_c3.py`).
             context_position_ids (`torch.Tensor` of shape `(windows, length)`, *optional*): may be fractional;
                 by default what `config.latent_position_layout` says.
             pooling (`str`, *optional*): by default `config.pooling`. A decoder has not learned to read latents that
@@ -177,8 +186,8 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             `torch.Tensor` of shape `(latents, D_dec)`: latents of all windows, in the placeholders' order.
 
         Raises:
-            ValueError: a pooling that there is not or that this model has no queries for, more queries than it has, or
-                a window without text to take the mean of.
+            ValueError: a pooling that there is not or that this model has no queries for, more queries than it has, a
+                window without text to take the mean of, or packed rows with mean pooling or FlashAttention.
         """
         is_query = context_input_ids == self.config.query_token_id
         if context_attention_mask is None:
@@ -187,10 +196,20 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
         pooling = self.config.pooling if pooling is None else pooling
         if pooling not in POOLINGS or (pooling == "queries" and self.context_queries is None):
             raise ValueError(f"This model has no pooling {pooling!r}; it was trained with {self.config.pooling!r}.")
+        packed = is_packed(context_attention_mask)
+        if packed and not (pooling == "queries" and self.takes_packed_windows):
+            raise ValueError(
+                "Packed windows need pooling by queries, and an encoder whose attention is not FlashAttention; give "
+                "each window a row."
+            )
+        windows = context_attention_mask.long() if packed else number_rows(context_attention_mask)
+        if context_position_ids is None:
+            context_position_ids = context_positions(is_query, windows, self.config.latent_position_layout)
         encode = self._states_at_queries if pooling == "queries" else self._means_of_text
-        return self.projector(encode(context_input_ids, is_query, context_attention_mask, context_position_ids))
+        states = encode(context_input_ids, is_query, windows, packed, context_position_ids)
+        return self.projector(states)
 
-    def _states_at_queries(self, ids, is_query, attention_mask, position_ids):
+    def _states_at_queries(self, ids, is_query, windows, packed, position_ids):
         """The encoder's states, `[latents, D_enc]`, at queries in the place of their placeholders."""
         inputs_embeds = self.encoder.get_input_embeddings()(ids.masked_fill(is_query, 0))
         if self.config.num_queries == 1:
@@ -198,7 +217,7 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             queries = self.context_queries(is_query.new_zeros((), dtype=torch.long)).to(inputs_embeds.dtype)
             inputs_embeds = torch.where(is_query.unsqueeze(-1), queries, inputs_embeds)
         else:
-            index = (is_query.cumsum(-1) - 1)[is_query]
+            index = count_within(is_query, windows)[0][is_query] - 1
             if index.numel() and int(index.max()) >= self.config.num_queries:
                 raise ValueError(
                     f"A window holds {int(index.max()) + 1} queries, but this model was trained with "
@@ -206,26 +225,30 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
                 )
             queries = self.context_queries(index).to(inputs_embeds.dtype)
             inputs_embeds = inputs_embeds.masked_scatter(is_query.unsqueeze(-1), queries)
-        return self._encoder_states(inputs_embeds, is_query, attention_mask, position_ids)[is_query]
+        attention_mask = self._mask_of_packed(inputs_embeds, windows) if packed else (windows > 0).long()
+        states = self._encoder_states(inputs_embeds, attention_mask, position_ids)[is_query]
+        return states[windows[is_query].argsort(stable=True)] if packed else states
 
-    def _means_of_text(self, ids, is_query, attention_mask, position_ids):
+    def _means_of_text(self, ids, is_query, windows, packed, position_ids):
         """The means, `[latents, D_enc]`, of the encoder's states over stretches of the text, which it reads alone."""
         counts = is_query.sum(-1)
         # Where windows have equally many latents, which is what is trained, no placeholder is left to be encoded.
         columns = ~is_query.all(0)
-        ids, is_query, attention_mask = (each[:, columns] for each in (ids, is_query, attention_mask))
-        attention_mask = attention_mask.masked_fill(is_query, 0)
-        position_ids = None if position_ids is None else position_ids[:, columns]
+        ids, is_query, windows, position_ids = (each[:, columns] for each in (ids, is_query, windows, position_ids))
+        is_text = (windows > 0) & ~is_query
         inputs_embeds = self.encoder.get_input_embeddings()(ids.masked_fill(is_query, 0))
-        states = self._encoder_states(inputs_embeds, is_query, attention_mask, position_ids)
-        return mean_pool(states, attention_mask.bool(), counts)
+        return mean_pool(self._encoder_states(inputs_embeds, is_text.long(), position_ids), is_text, counts)
 
-    def _encoder_states(self, inputs_embeds, is_query, attention_mask, position_ids):
-        if position_ids is None:
-            position_ids = context_positions(is_query, attention_mask.bool(), self.config.latent_position_layout)
+    def _encoder_states(self, inputs_embeds, attention_mask, position_ids):
         return self.encoder(
             inputs_embeds=inputs_embeds, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
         ).last_hidden_state
+
+    def _mask_of_packed(self, inputs_embeds, windows):
+        """What lets every window see itself alone, in the form that the encoder's attention takes."""
+        # Positions that start again tell transformers where a window does.
+        place, _ = count_within(torch.ones_like(windows, dtype=torch.bool), windows)
+        return create_causal_mask(self.encoder.config, inputs_embeds, None, None, position_ids=place)
 
     def embed_prompt(self, input_ids, latents=None):
         """
@@ -367,25 +390,25 @@ def _standard_deviation(weight):
     return deviation
 
 
-def context_positions(is_query, is_kept, layout):
+def context_positions(is_query, windows, layout):
     """
-    Position ids of the encoder's input.
+    Position ids of the encoder's input; those of every window start at 0.
 
     Args:
-        is_query (`torch.BoolTensor` of shape `(windows, length)`): True at query placeholders.
-        is_kept (`torch.BoolTensor` of shape `(windows, length)`): False at padding.
+        is_query (`torch.BoolTensor` of shape `(rows, length)`): True at query placeholders.
+        windows (`torch.LongTensor` of shape `(rows, length)`): number of each position's window; 0 at padding.
         layout (`str`): `"appended"` or `"uniform"`, see [`C3Config`].
 
     Returns:
-        `torch.LongTensor` (appended) or `torch.FloatTensor` (uniform) of shape `(windows, length)`.
+        `torch.LongTensor` (appended) or `torch.FloatTensor` (uniform) of shape `(rows, length)`.
     """
+    is_kept = windows > 0
     if layout == "appended":
-        return (is_kept.cumsum(-1) - 1).clamp(min=0)
-    is_text = is_kept & ~is_query
-    num_latents = is_query.sum(-1, keepdim=True).clamp(min=1)
-    text_length = is_text.sum(-1, keepdim=True)
-    query_positions = ((is_query.cumsum(-1) - 1) + 0.5) * text_length / num_latents - 0.5
-    return torch.where(is_query, query_positions, (is_text.cumsum(-1) - 1).clamp(min=0).float())
+        return (count_within(is_kept, windows)[0] - 1).clamp(min=0)
+    place_of_text, text_length = count_within(is_kept & ~is_query, windows)
+    place_of_query, num_latents = count_within(is_query, windows)
+    query_positions = (place_of_query - 0.5) * text_length / num_latents.clamp(min=1) - 0.5
+    return torch.where(is_query, query_positions, (place_of_text - 1).clamp(min=0).float())
 
 
 C3Model.register_for_auto_class("AutoModel")

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
 from .fingerprints_c3 import fingerprint_tokenizer
+from .packing_c3 import pack_rows
 from .text_pieces_c3 import encode_in_pieces
 from .windows_c3 import LazySequence, even_windows, share_latents
 
@@ -242,13 +243,14 @@ class C3Processor(ProcessorMixin):
         """Text of decoder ids, `list[int]` or a 1-D tensor; special tokens are left out."""
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False, **kwargs)
 
-    def context_inputs(self, contexts, num_latents):
+    def context_inputs(self, contexts, num_latents, pack=False):
         """
         The encoder's input for a batch of windows, padded on the left.
 
         Args:
             contexts (`list[list[int]]`): text ids of each window.
             num_latents (`list[int]`): N of each window.
+            pack (`bool`): whether short windows may share a row, see `C3Model.encode_context`.
 
         Returns:
             `BatchFeature` with `context_input_ids` and `context_attention_mask`, `(windows, length)`.
@@ -261,7 +263,13 @@ class C3Processor(ProcessorMixin):
             before + list(ids) + between + [self.query_token_id] * n + after
             for ids, n in zip(contexts, num_latents, strict=True)
         ]
-        return BatchFeature({"context_input_ids": _pad_left(rows), "context_attention_mask": _mask(rows)})
+        masks = [[1] * len(row) for row in rows]
+        if pack:
+            packed = pack_rows([len(row) for row in rows])
+            if len(packed) < len(rows):
+                masks = [[window + 1 for window in row for _ in rows[window]] for row in packed]
+                rows = [[i for window in row for i in rows[window]] for row in packed]
+        return BatchFeature({"context_input_ids": _pad_left(rows), "context_attention_mask": _pad_left(masks)})
 
     def prompt_inputs(self, spans, prompts=None, targets=None, labels=None):
         """

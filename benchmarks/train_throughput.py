@@ -53,7 +53,7 @@ class Alternating(TrainerCallback):
         batch = self.trainer.last_batch
         self.tokens.append(int((batch["labels"] != -100).sum()))
         masks = [batch[name] for name in ("attention_mask", "context_attention_mask")]
-        self.padding.append(1 - sum(int(mask.sum()) for mask in masks) / sum(mask.numel() for mask in masks))
+        self.padding.append(1 - sum(int((mask > 0).sum()) for mask in masks) / sum(mask.numel() for mask in masks))
         begun = time.perf_counter()
         forward_and_backward(self.trainer.model, batch, args.bf16)
         _wait(args.device)

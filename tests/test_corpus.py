@@ -10,6 +10,7 @@ import torch
 
 from c3.data_c3 import DataSource
 from c3.training.checks import RecipeError
+from c3.training.collator import C3Collator
 from c3.training.corpus import Corpus, _interleaved
 from c3.training.run import train
 from tiny_models import TEXTS, history
@@ -47,7 +48,7 @@ def make_corpus(load_training, training_folder, make_model, conversations):
 
 
 def batches(corpus):
-    loader, _ = corpus.data_loader(24, seed=3, mask_token_id=1)
+    loader, _ = corpus.data_loader(24, seed=3, collator=C3Collator(corpus.processor, mask_token_id=1))
     return [
         {name: each.tolist() if torch.is_tensor(each) else each for name, each in batch.items()} for batch in loader
     ]
@@ -56,7 +57,7 @@ def batches(corpus):
 def test_workers_make_the_same_batches_in_the_same_order(make_corpus):
     alone = batches(make_corpus("training.dataloader_num_workers=0"))
     corpus = make_corpus("training.dataloader_num_workers=2")
-    assert corpus.data_loader(24, 3, 1)[0].num_workers == 2
+    assert corpus.data_loader(24, 3, None)[0].num_workers == 2
     assert len(alone) == 24 and alone[0] != alone[1]
     assert batches(corpus) == alone
 

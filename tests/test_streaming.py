@@ -9,7 +9,8 @@ import pytest
 
 from c3.training import streaming
 from c3.training.collator import C3Collator
-from c3.training.curriculum import Curriculum, Phase
+from c3.training.curriculum import BatchPool, Curriculum, Phase, group_conversations
+from c3.training.instructions import InstructionExamples
 from c3.training.streaming import StreamedBatches
 from tiny_models import TEXTS
 
@@ -105,6 +106,46 @@ def test_a_resumed_stream_goes_on_alike(stop, processor, small_chunks, tmp_path)
     assert resumed.unusable == whole.unusable and whole.unusable.count == 8
     share = list(batches(resume_from=state, process_index=1, num_processes=2))
     assert contents(share)[-5:] == expected[1::2][-5:] and len(share) == len(expected[1::2])
+
+
+@pytest.mark.parametrize("stop", [0, 1, 23, 50])
+def test_conversations_between_streamed_texts(stop, processor, small_chunks):
+    """As many as their weight says, each once an epoch; texts come as without them; a resumed run goes on alike."""
+    rows = [
+        {
+            "context": f"{number} {TEXTS[0]}",
+            "messages": [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": f"{number}."}],
+        }
+        for number in range(6)
+    ]
+    instructions = InstructionExamples(rows, processor)
+    stream = datasets.Dataset.from_dict({"text": TEXTS * 20}).to_iterable_dataset()
+
+    def batches(objectives, **options):
+        curriculum = Curriculum([Phase(1.0, [8, 16], [2, 4])], 60, seed=3, objectives=objectives)
+        pool = BatchPool(np.arange(6), instructions.lengths, 300, seed=3, group=group_conversations)
+        options |= {"instructions": instructions, "instruction_pool": pool}
+        return StreamedBatches(stream, curriculum, processor, block_size=16, tokens_per_batch=64, **options)
+
+    both = {"reconstruction": 2, "instruction": 1}
+    mixed = batches(both)
+    taken = list(islice(iter(mixed), stop + 1))
+    state = json.loads(json.dumps(mixed.state(stop)))
+    whole = list(batches(both))
+    assert contents(taken) == contents(whole[: stop + 1])
+    assert contents(list(batches(both, resume_from=state))[stop:]) == contents(whole[stop:])
+    shares = [list(batches(both, process_index=index, num_processes=2)) for index in range(2)]
+    assert contents(batch for pair in zip(*shares, strict=True) for batch in pair) == contents(whole)
+    is_instruction = [batch[0]["prompt"] is not None for batch in whole]
+    assert 10 < sum(is_instruction) < 30
+    asked = [each["target"] for batch, asks in zip(whole, is_instruction, strict=True) if asks for each in batch]
+    per_epoch = len(instructions)
+    for start in range(0, len(asked) - per_epoch + 1, per_epoch):
+        assert len({tuple(target) for target in asked[start : start + per_epoch]}) == per_epoch
+    # In the order in which the texts alone come; windows and ratios are those of the batch's place.
+    starts = [batch[0]["windows"][0][0][:2] for batch, asks in zip(whole, is_instruction, strict=True) if not asks]
+    plain = [batch[0]["windows"][0][0][:2] for batch in batches({"reconstruction": 1})]
+    assert starts == plain[: len(starts)]
 
 
 def test_resuming_does_not_tokenize_what_was_read(processor, small_chunks, monkeypatch):

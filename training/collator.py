@@ -10,15 +10,16 @@ class C3Collator:
     Args:
         processor ([`C3Processor`]): builds the ids and positions.
         mask_token_id (`int`): placeholder of a hidden input token.
+        pack (`bool`): whether windows of unlike lengths share rows, see `packing_c3.py`.
     """
 
-    def __init__(self, processor, mask_token_id):
-        self.processor, self.mask_token_id = processor, mask_token_id
+    def __init__(self, processor, mask_token_id, pack=False):
+        self.processor, self.mask_token_id, self.pack = processor, mask_token_id, pack
 
     def __call__(self, examples):
         """`dict` of `context_inputs`, `prompt_inputs` with labels, and the `logits_to_keep` that cover the labels."""
         windows = [window for example in examples for window in example["windows"]]
-        batch = self.processor.context_inputs([ids for ids, _, _ in windows], [n for _, n, _ in windows])
+        batch = self.processor.context_inputs([ids for ids, *_ in windows], [n for _, n, _ in windows], self.pack)
         prompts = [example["prompt"] for example in examples]
         replays_text = prompts[0] is None
         spans = [[(n, text_length) for _, n, text_length in example["windows"]] for example in examples]

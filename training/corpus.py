@@ -6,7 +6,7 @@ from torch.utils.data import DataLoader
 from ..data_c3 import TokenStream, load_columns, load_texts
 from .checks import RecipeError, loading
 from .collator import C3Collator
-from .curriculum import BatchPool, Curriculum, CurriculumSampler
+from .curriculum import BatchPool, Curriculum, CurriculumSampler, group_conversations
 from .examples import WindowDataset
 from .instructions import InstructionExamples
 from .streaming import StreamedBatches
@@ -30,7 +30,7 @@ class Corpus:
         self.recipe, self.processor, self.say = recipe, processor, say
         self.streams, self.instructions, self.streamed = [], None, None
         wanted = {name for name, weight in recipe.objectives.items() if weight}
-        if recipe.streams:
+        if recipe.streams and wanted - {"instruction"}:
             if recipe.training.get("dataloader_num_workers"):
                 raise RecipeError(
                     "training.dataloader_num_workers: streamed data are read by the training process itself, which "
@@ -59,14 +59,14 @@ class Corpus:
                 say(f"{source.path}: {len(found)} conversations; {found.unusable}; {found.too_long}.")
                 self.instructions = found if self.instructions is None else self.instructions.extend(found)
 
-    def data_loader(self, num_batches, seed, mask_token_id, process_index=0, num_processes=1, resume_from=None):
+    def data_loader(self, num_batches, seed, collator, process_index=0, num_processes=1, resume_from=None):
         """
         `(DataLoader, whether it is already this process's share)` over the `num_batches` micro-batches of a run.
 
         Args:
             num_batches (`int`): of all processes together.
             seed (`int`): of the order and of what is random in the examples.
-            mask_token_id (`int`): see [`C3Collator`].
+            collator ([`C3Collator`]): makes the model's inputs.
             process_index, num_processes (`int`): streaming data are shared out here, others by the caller.
             resume_from (`dict`, *optional*): of streaming data, see [`StreamedBatches`].
         """
@@ -74,7 +74,6 @@ class Corpus:
         objectives = {name: weight for name, weight in recipe.objectives.items() if weight}
         curriculum = Curriculum(recipe.curriculum, num_batches, seed, objectives, recipe.continuation_length)
         options = {"dropout_windows": recipe.dropout_windows, "random_windows": recipe.random_windows}
-        collator = C3Collator(self.processor, mask_token_id)
         if self.streamed is not None:
             batches = StreamedBatches(
                 self.streamed,
@@ -86,6 +85,8 @@ class Corpus:
                 num_processes=num_processes,
                 say=self.say,
                 resume_from=resume_from,
+                instructions=self.instructions,
+                instruction_pool=self._instruction_pool(seed),
                 **options,
             )
             # Empty batches are there to be skipped.
@@ -93,7 +94,7 @@ class Corpus:
         examples = WindowDataset(
             [stream.ids for stream in self.streams], self.processor, instructions=self.instructions, **options
         )
-        sampler = CurriculumSampler(curriculum, *self._pools(seed))
+        sampler = CurriculumSampler(curriculum, *self._pools(seed), self._instruction_pool(seed))
         # What is random in an example comes from its own seed, so workers make the same batches in the same order.
         workers = recipe.training.get("dataloader_num_workers", 0)
         return DataLoader(examples, batch_sampler=sampler, collate_fn=collator, num_workers=workers), False
@@ -106,6 +107,7 @@ class Corpus:
         collator = C3Collator(self.processor, mask_token_id)
         if self.streamed is not None:
             options = {"block_size": recipe.longest_window, "tokens_per_batch": recipe.longest_window}
+            options |= {"instructions": self.instructions, "instruction_pool": self._instruction_pool(0)}
             return collator(next(iter(StreamedBatches(self.streamed, curriculum, self.processor, **options)))[:1])
         examples = WindowDataset(
             [stream.ids for stream in self.streams], self.processor, instructions=self.instructions
@@ -117,7 +119,7 @@ class Corpus:
         return collator([examples[curriculum.windows(draw, np.concatenate(blocks)[:1])[0]]])
 
     def _pools(self, seed):
-        """Pools of blocks, their weights or None, and the pool of conversations or None."""
+        """Pools of blocks, and their weights or None."""
         recipe = self.recipe
         tagged = [np.insert(stream.blocks, 0, index, axis=1) for index, stream in enumerate(self.streams)]
         weights = [source.weight for source in recipe.train_data][: len(tagged)]
@@ -128,13 +130,15 @@ class Corpus:
             BatchPool(blocks, blocks[:, 2], recipe.tokens_per_batch, seed + index, name)
             for index, (blocks, name) in enumerate(zip(tagged, names, strict=False))
         ]
-        instruction_pool = None
-        if self.instructions is not None:
-            lengths = self.instructions.lengths
-            instruction_pool = BatchPool(
-                np.arange(len(lengths)), lengths, recipe.tokens_per_batch, seed, "The instruction data"
-            )
-        return pools, weights, instruction_pool
+        return pools, weights
+
+    def _instruction_pool(self, seed):
+        """The pool of conversations, or None."""
+        if self.instructions is None:
+            return None
+        lengths = self.instructions.lengths
+        options = {"name": "The instruction data", "group": group_conversations}
+        return BatchPool(np.arange(len(lengths)), lengths, self.recipe.tokens_per_batch, seed, **options)
 
 
 def _first(rows, count):

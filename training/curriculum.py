@@ -219,6 +219,33 @@ def group_blocks(lengths, tokens_per_batch, rng):
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
+def group_conversations(lengths, tokens_per_batch, rng):
+    """
+    Batches of conversations about a context that are alike in both, in random order. What is in a batch depends on
+    `lengths` alone. The windows of the contexts are packed; it is the decoder's rows, latents and conversation, that
+    have to be alike.
+
+    Args:
+        lengths (`np.ndarray` of shape `(examples, 2)`): tokens of each context and each conversation.
+        tokens_per_batch (`int`), rng (`np.random.Generator`): see `group_blocks`.
+
+    Returns: `list[np.ndarray]`, indices of the examples of each batch.
+    """
+    totals = lengths.sum(-1)
+    by_context = np.argsort(lengths[:, 0], kind="stable")
+    # As many groups by context as there are batches by conversation in each of them, about.
+    num_groups = max(1, round((totals.sum() / tokens_per_batch) ** 0.5 / 2))
+    batches = []
+    for number, group in enumerate(np.array_split(by_context, num_groups)):
+        # There and back, so that a batch may go on from one group into the next.
+        order = group[np.argsort(lengths[group, 1] * (-1) ** number, kind="stable")]
+        for index in order.tolist():
+            if not batches or totals[batches[-1]].sum() + totals[index] > tokens_per_batch:
+                batches.append([])
+            batches[-1].append(index)
+    return [np.array(batches[i]) for i in rng.permutation(len(batches))]
+
+
 class CurriculumSampler(Sampler):
     """
     Batches of `WindowSpec` (or, for instruction tuning, of example indices), one per micro-batch of the run. Batch i
@@ -306,9 +333,10 @@ class BatchPool:
 
     Args:
         rows (`np.ndarray` of shape `(rows, …)`): blocks, or indices of examples.
-        lengths (`np.ndarray` of shape `(rows,)`): tokens of each.
+        lengths (`np.ndarray` of shape `(rows,)` or `(rows, 2)`): tokens of each, as `group` takes them.
         tokens_per_batch, seed (`int`): see `group_blocks`.
         name (`str`): for the message.
+        group (`Callable`): `group_blocks` or `group_conversations`.
 
     Attributes:
         batches_per_epoch (`int`): the same for every epoch.
@@ -317,12 +345,13 @@ class BatchPool:
         RecipeError: fewer tokens than a batch takes.
     """
 
-    def __init__(self, rows, lengths, tokens_per_batch, seed=0, name="The data"):
+    def __init__(self, rows, lengths, tokens_per_batch, seed=0, name="The data", group=group_blocks):
         self.rows, self.lengths, self.tokens_per_batch, self.seed = rows, lengths, tokens_per_batch, seed
+        self.group = group
         self._epoch = (None, None)
-        if sum(lengths) < tokens_per_batch:
+        if lengths.sum() < tokens_per_batch:
             raise RecipeError(
-                f"{name} hold {sum(lengths)} tokens, but a batch takes {tokens_per_batch}; give more text or fewer "
+                f"{name} hold {lengths.sum()} tokens, but a batch takes {tokens_per_batch}; give more text or fewer "
                 "tokens per batch."
             )
         self.batches_per_epoch = len(self._batches(0))
@@ -330,7 +359,7 @@ class BatchPool:
     def _batches(self, epoch):
         if self._epoch[0] != epoch:
             rng = np.random.default_rng([self.seed, 2, epoch])
-            self._epoch = (epoch, group_blocks(self.lengths, self.tokens_per_batch, rng))
+            self._epoch = (epoch, self.group(self.lengths, self.tokens_per_batch, rng))
         return self._epoch[1]
 
     def batch(self, place):

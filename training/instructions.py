@@ -27,7 +27,7 @@ class InstructionExamples:
         ValueError: no row can be used, or a tokenizer without an end-of-text token.
 
     Attributes:
-        lengths (`np.ndarray` of shape `(examples,)`): tokens of context and conversation.
+        lengths (`np.ndarray` of shape `(examples, 2)`): tokens of context and conversation.
         unusable ([`UnusableDocuments`]): rows without a context, without an answer, or with other roles.
         too_long ([`UnusableDocuments`]): rows above one of the limits.
     """
@@ -54,7 +54,7 @@ class InstructionExamples:
                 self.too_long.add(f"{name}, row {index}")
                 continue
             self.examples.append(example)
-            lengths.append(in_context + in_conversation)
+            lengths.append((in_context, in_conversation))
         if not self.examples:
             raise ValueError(f"{name}: no row can be trained on: {self.unusable}; {self.too_long}.")
         self.lengths = np.array(lengths)

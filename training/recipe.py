@@ -280,8 +280,6 @@ class Recipe:
         if self.streams:
             if not all(source.streaming for source in self.train_data):
                 raise RecipeError("train_data: either all sources stream or none.")
-            if "instruction" in wanted:
-                raise RecipeError("objectives.instruction cannot be mixed with train_data that stream.")
             if isinstance(self.tokenizer, dict):
                 raise RecipeError("tokenizer: it is trained on data that are read whole, not on streaming ones.")
         weights = [source.weight for source in self.train_data]

@@ -30,7 +30,7 @@ class StreamedBatches(IterableDataset):
 
     Args:
         texts (`datasets.IterableDataset`): documents in the column `text`.
-        curriculum ([`Curriculum`]): what each batch is for; no instruction tuning.
+        curriculum ([`Curriculum`]): what each batch is for.
         processor ([`C3Processor`]): makes the ids.
         block_size, tokens_per_batch (`int`): as for `TokenStream` and `BatchPool`.
         dropout_windows, random_windows (`float`): as for `WindowDataset`.
@@ -39,6 +39,8 @@ class StreamedBatches(IterableDataset):
             hundredth and so on.
         resume_from (`dict`, *optional*): what `state` gave; the batches before it come as empty lists, because
             `Trainer` takes and drops as many.
+        instructions (`InstructionExamples`, *optional*), instruction_pool (`BatchPool`, *optional*): for batches of
+            instruction tuning, which do not stream.
 
     Attributes:
         unusable ([`UnusableDocuments`]): seen so far.
@@ -57,12 +59,16 @@ class StreamedBatches(IterableDataset):
         num_processes=1,
         say=None,
         resume_from=None,
+        instructions=None,
+        instruction_pool=None,
     ):
         # A buffer of one: the order of shards is shuffled here and documents below, where it can be taken up again.
         self.texts = texts.shuffle(seed=curriculum.seed, buffer_size=1)
         self.curriculum, self.processor = curriculum, processor
         self.block_size, self.tokens_per_batch = block_size, tokens_per_batch
         self.options = {"dropout_windows": dropout_windows, "random_windows": random_windows}
+        self.options["instructions"] = instructions
+        self.instruction_pool = instruction_pool
         self.process_index, self.num_processes = process_index, num_processes
         self.start = BEGINNING | (resume_from or {})
         self.unusable, self.say = UnusableDocuments(), say
@@ -87,6 +93,7 @@ class StreamedBatches(IterableDataset):
         for _ in range(self.process_index, start["batch"], self.num_processes):
             yield []
         index = start["first_batch"]
+        instructed = sum(map(self._is_instruction, range(index)))
         for number, documents in enumerate(self._chunks(start), start=start["chunk"]):
             self._starts[-1] |= {"chunk": number, "first_batch": index}
             rng = np.random.default_rng([self.curriculum.seed, 6, number])
@@ -94,12 +101,27 @@ class StreamedBatches(IterableDataset):
             blocks = np.insert(blocks_of([len(ids) for ids in documents], self.block_size), 0, 0, axis=1)
             windows = WindowDataset([np.concatenate(documents)], self.processor, **self.options)
             for chosen in group_blocks(blocks[:, 2], self.tokens_per_batch, rng):
+                while self._is_instruction(index):
+                    if self._is_wanted(index, start["batch"]):
+                        draw = self.curriculum.draw(index)
+                        yield [windows[draw, example] for example in self.instruction_pool.batch(instructed).tolist()]
+                    index, instructed = index + 1, instructed + 1
                 if index >= self.curriculum.num_batches:
                     return
-                if index >= start["batch"] and index % self.num_processes == self.process_index:
+                if self._is_wanted(index, start["batch"]):
                     draw = self.curriculum.draw(index)
                     yield [windows[spec] for spec in self.curriculum.windows(draw, blocks[chosen])]
                 index += 1
+
+    def _is_instruction(self, index):
+        """Whether batch `index` of the run is of conversations."""
+        if self.instruction_pool is None or index >= self.curriculum.num_batches:
+            return False
+        return self.curriculum.objective(index) == "instruction"
+
+    def _is_wanted(self, index, first):
+        """Whether this process makes batch `index`, and has not made it before it was resumed with batch `first`."""
+        return index >= first and index % self.num_processes == self.process_index
 
     def _chunks(self, start):
         """Yields the ids of the documents of each chunk, over and over the data, and notes where it began."""

@@ -10,6 +10,7 @@ from transformers.trainer_callback import ExportableState
 from ..whole_files_c3 import write_whole
 from .checkpoints import COMPLETE, checkpoints, mark_complete, remove_checkpoint
 from .checks import RecipeError
+from .collator import C3Collator
 from .distributed import EngineCheck, all_agree, all_finite, prepare_distributed
 from .early_stopping import EarlyStopping
 from .evaluation import shared_precision
@@ -70,10 +71,11 @@ class C3Trainer(Trainer):
         state = None
         if self.corpus.streamed is not None and self.resumed_from is not None:
             state = json.loads((Path(self.resumed_from) / STREAM).read_text(encoding="utf-8"))
+        model = self.model
         loader, is_shared_out = self.corpus.data_loader(
             args.max_steps * args.gradient_accumulation_steps * args.world_size,
             args.seed,
-            self.model.config.mask_token_id,
+            C3Collator(self.corpus.processor, model.config.mask_token_id, pack=model.takes_packed_windows),
             args.process_index,
             args.world_size,
             state,
@@ -132,7 +134,7 @@ class C3Trainer(Trainer):
         self.state.num_input_tokens_seen += int((inputs["labels"] != -100).sum()) * self.args.world_size
         for mask in (inputs["attention_mask"], inputs["context_attention_mask"]):
             # Added up where they are, so that a GPU is not waited for.
-            self.filled_positions += mask.sum()
+            self.filled_positions += (mask > 0).sum()
             self.positions += mask.numel()
         loss = super().training_step(model, inputs, *args, **kwargs)
         if not all_agree(torch.isfinite(loss), self.args.device):
