@@ -2,7 +2,7 @@
 
 import torch
 
-from .orthogonalise import POLAR_EXPRESS, orthogonalise
+from .orthogonalise import orthogonalise
 
 # Numbers in one batch: larger ones gain no speed, and would take memory for copies of a whole model.
 BATCH_NUMBERS = 1 << 22
@@ -22,21 +22,19 @@ class BatchedMuon(torch.optim.Muon):
         params: as for `torch.optim.Muon`.
         block_size (`int`, *optional*): must divide the longer side of every matrix above it.
         block_period (`int`, *optional*): steps from one with whole matrices to the next; without it there are none.
-        polar_express (`bool`): the four iterations of `POLAR_EXPRESS` instead of `ns_steps` times `ns_coefficients`.
         **options: as for `torch.optim.Muon`.
 
     Raises:
         ValueError: a matrix that cannot be cut into such blocks, or a period without a size.
     """
 
-    def __init__(self, params, block_size=None, block_period=None, polar_express=False, **options):
+    def __init__(self, params, block_size=None, block_period=None, **options):
         if block_period and not block_size:
             raise ValueError("optimizer.block_period: without optimizer.block_size there are no blocks.")
         super().__init__(params, **options)
         for group in self.param_groups:
             # In the groups, so that copies and saved states have it.
             group |= {"block_size": block_size, "block_period": block_period, "steps_done": 0}
-            group["polar_express"] = polar_express
             for parameter in group["params"]:
                 longest = max(parameter.shape)
                 if block_size and longest > block_size and longest % block_size:
@@ -66,10 +64,10 @@ class BatchedMuon(torch.optim.Muon):
         buffers = [self.state[each]["momentum_buffer"] for each in params]
         torch._foreach_lerp_(buffers, grads, 1 - group["momentum"])
         updates = torch._foreach_lerp(grads, buffers, group["momentum"]) if group["nesterov"] else buffers
-        torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
+        if group["weight_decay"]:
+            torch._foreach_mul_(params, 1 - group["lr"] * group["weight_decay"])
         by_shape, block_size = {}, self._block_size(group)
-        # States of torch.optim.Muon lack the key.
-        polynomials = POLAR_EXPRESS if group.get("polar_express") else (group["ns_coefficients"],) * group["ns_steps"]
+        polynomials = (group["ns_coefficients"],) * group["ns_steps"]
         for parameter, update in zip(params, updates, strict=True):
             scale = _adjustment(parameter, group["adjust_lr_fn"])
             places, pieces = (_blocks(each, block_size) for each in (parameter, update))

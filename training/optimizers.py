@@ -27,14 +27,13 @@ class MuonWithAdamW(torch.optim.Optimizer):
         momentum (`float`): Muon's, in Nesterov's form.
         betas (`tuple[float, float]`): AdamW's.
         weight_decay (`float`): for the hidden matrices only.
-        ns_steps (`int`, *optional*): Newton-Schulz iterations of an update, 5 unless given.
+        ns_steps (`int`): Newton-Schulz iterations of an update.
         block_size (`int`, *optional*): orthogonalise blocks of so many rows or columns, see [`BatchedMuon`].
         block_period (`int`, *optional*): but whole matrices every so many steps.
-        polar_express (`bool`): four other iterations that come as close in less time (arXiv 2505.16932).
 
     Raises:
-        ValueError: both `ns_steps` and `polar_express`, a matrix that `block_size` does not divide, or the model has
-            no trainable matrices inside `layers`, or nothing else that is trainable.
+        ValueError: a matrix that `block_size` does not divide, or the model has no trainable matrices inside `layers`,
+            or nothing else that is trainable.
     """
 
     def __init__(
@@ -46,23 +45,19 @@ class MuonWithAdamW(torch.optim.Optimizer):
         momentum=0.95,
         betas=(0.9, 0.95),
         weight_decay=0.0,
-        ns_steps=None,
+        ns_steps=5,
         block_size=None,
         block_period=None,
-        polar_express=False,
     ):
-        if polar_express and ns_steps is not None:
-            raise ValueError("optimizer.polar_express has four iterations of its own: leave out optimizer.ns_steps.")
         hidden, rest, _ = muon_groups(model, lr, muon_lr, learning_rates, weight_decay)
         self.optimizers = [
             BatchedMuon(
                 hidden,
                 lr=muon_lr,
                 momentum=momentum,
-                ns_steps=5 if ns_steps is None else ns_steps,
+                ns_steps=ns_steps,
                 block_size=block_size,
                 block_period=block_period,
-                polar_express=polar_express,
             ),
             torch.optim.AdamW(rest, lr=lr, betas=tuple(betas)),
         ]

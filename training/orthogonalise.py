@@ -2,15 +2,8 @@
 
 import torch
 
-# Polar Express (arXiv 2505.16932): of all four odd polynomials of degree 5, those that bring singular values from
-# 0.0021 to 1 closest to 1, for values divided by 1.02 before each, since rounding errors above 1 would explode. Values
-# from 0.0023 end between 0.66 and 1.3; five iterations of Muon's own polynomial leave them between 0.68 and 1.21.
-POLAR_EXPRESS = (
-    (8.2558, -23.476, 16.7325),
-    (4.0218, -2.8765, 0.5201),
-    (3.6119, -2.5972, 0.4895),
-    (2.6794, -1.9181, 0.4158),
-)
+# Rows; the products of smaller quarters are too slow to pay.
+SMALLEST_HALF = 128
 
 
 def orthogonalise(matrices, polynomials, eps=1e-7):
@@ -35,27 +28,46 @@ def orthogonalise(matrices, polynomials, eps=1e-7):
     scale, shifts = _completed_squares(polynomials)
     x = matrices.to(product_dtype(matrices.device))
     *_, rows, columns = x.shape
+    gram = _symmetric_product(x, x.mT)
+    # The trace is the squared norm.
+    norm = gram.diagonal(dim1=-2, dim2=-1).sum(-1, dtype=torch.float32).sqrt().clamp(min=eps)[:, None, None]
+    factor = (scale / norm).to(x.dtype)
+    gram *= factor * factor
     if x.dtype == torch.float32 and _gram_pays(rows, columns, len(shifts)):
-        return _by_gram_matrix(x, scale, shifts, eps)
-    x = x * (scale / x.norm(dim=(-2, -1), keepdim=True).clamp(min=eps))
-    for inner, outer in shifts:
-        shifted = _add_to_diagonal(x @ x.mT, inner)
-        x = _add_to_diagonal(shifted @ shifted, outer) @ x
+        return _iterate_on_gram_matrix(gram, shifts).mul_(factor) @ x
+    for index, (inner, outer) in enumerate(shifts):
+        if index:
+            gram = _symmetric_product(x, x.mT)
+        shifted = _add_to_diagonal(gram, inner)
+        product = _add_to_diagonal(_symmetric_product(shifted, shifted), outer)
+        if not index:
+            product *= factor
+        x = product @ x
     return x
 
 
-def _by_gram_matrix(x, scale, shifts, eps):
-    gram = x @ x.mT
-    norm = gram.diagonal(dim1=-2, dim2=-1).sum(-1).sqrt().clamp(min=eps)[:, None, None]
-    gram *= (scale / norm) ** 2
+def _iterate_on_gram_matrix(gram, shifts):
+    """What X is to be multiplied by, all iterations together: polynomials of G, which is symmetric, as G itself."""
     product = None
     for index, (inner, outer) in enumerate(shifts):
         shifted = _add_to_diagonal(gram.clone(), inner)
-        factor = _add_to_diagonal(shifted @ shifted, outer)
-        product = factor if product is None else product @ factor
+        factor = _add_to_diagonal(_symmetric_product(shifted, shifted), outer)
+        product = factor if product is None else _symmetric_product(product, factor)
         if index + 1 < len(shifts):
-            gram = factor @ gram @ factor
-    return product.mul_(scale / norm) @ x
+            gram = _symmetric_product(_symmetric_product(factor, gram), factor)
+    return product
+
+
+def _symmetric_product(left, right):
+    """Matrix products that are known to be symmetric: on CPUs the lower left quarter is copied, not computed."""
+    half = left.shape[-2] // 2
+    if left.is_cuda or half < SMALLEST_HALF:
+        return left @ right
+    product = torch.empty((*left.shape[:-1], right.shape[-1]), dtype=left.dtype, device=left.device)
+    product[..., :half, :] = left[..., :half, :] @ right
+    product[..., half:, half:] = left[..., half:, :] @ right[..., half:]
+    product[..., half:, :half] = product[..., :half, half:].mT
+    return product
 
 
 def _gram_pays(rows, columns, iterations):

@@ -333,12 +333,6 @@ class Recipe:
                 check_integer(f"optimizer.{key}", self.optimizer[key])
         if self.optimizer.get("block_period") and not self.optimizer.get("block_size"):
             raise RecipeError("optimizer.block_period: without optimizer.block_size there are no blocks.")
-        if not isinstance(self.optimizer.get("polar_express", False), bool):
-            raise RecipeError(
-                f"optimizer.polar_express must be true or false, not {self.optimizer['polar_express']!r}."
-            )
-        if self.optimizer.get("polar_express") and self.optimizer.get("ns_steps") is not None:
-            raise RecipeError("optimizer.polar_express has four iterations of its own: leave out optimizer.ns_steps.")
 
     def _check_training(self):
         if self.early_stopping_patience is not None and self.training.get("eval_strategy", "no") in ("no", False):

@@ -37,7 +37,7 @@ def deepspeed_config(training):
 
 
 # What our own Muon can do and DeepSpeed's cannot.
-OWN_MUON = ("ns_steps", "block_size", "block_period", "polar_express")
+OWN_MUON = ("ns_steps", "block_size", "block_period")
 
 
 def check_sharding(training, optimizer):
