@@ -14,6 +14,9 @@ PASS_IN_POSITIONS = {"cpu": 64}
 PASS_IN_POSITIONS_ELSEWHERE = 4096
 # Times that drafting computes each position, before a draft is known: measured at 4 to 8 tokens per latent.
 EXPECTED_PASSES = 2.3
+# Positions of a window that are drafted at once: what larger passes compute leaves a CPU's caches. Windows beyond them
+# are drafted one group after the other.
+DRAFTED_AT_ONCE = {"cpu": 1024}
 # Positions whose logits are held at once: those of a large vocabulary need more memory than anything else.
 LOGITS_AT_ONCE = 1024
 
@@ -40,8 +43,21 @@ def decode_windows(model, prompt, lengths, suppressed, method=None):
         parallel_cost = _cost(prompt, len(lengths) * max(lengths)) * EXPECTED_PASSES
         is_parallel = model.mask_embedding is not None and parallel_cost <= greedy_cost
         method = "parallel" if is_parallel else "greedy"
-    decode = decode_in_parallel if method == "parallel" else decode_greedily
-    return decode(model, prompt, lengths, suppressed)
+    if method == "greedy":
+        return decode_greedily(model, prompt, lengths, suppressed)
+    device = prompt["attention_mask"].device.type
+    at_once = max(1, DRAFTED_AT_ONCE[device] // max(lengths)) if device in DRAFTED_AT_ONCE else len(lengths)
+    groups = [slice(start, start + at_once) for start in range(0, len(lengths), at_once)]
+    return [
+        ids for rows in groups for ids in decode_in_parallel(model, _of_rows(prompt, rows), lengths[rows], suppressed)
+    ]
+
+
+def _of_rows(prompt, rows):
+    """A prompt of some of the rows, `slice`, without the columns that only pad the others."""
+    chosen = {name: each[rows] for name, each in prompt.items()}
+    first = int(chosen["attention_mask"].any(0).long().argmax())
+    return {name: each[:, first:] for name, each in chosen.items()}
 
 
 def decode_greedily(model, prompt, lengths, suppressed):
