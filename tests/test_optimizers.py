@@ -5,7 +5,7 @@ import io
 
 import pytest
 import torch
-from transformers import get_cosine_schedule_with_warmup
+from transformers import get_cosine_schedule_with_warmup, get_polynomial_decay_schedule_with_warmup
 
 from c3.training import muon
 from c3.training import orthogonalise as iterations
@@ -88,6 +88,17 @@ def test_scheduler_acts_on_both(make_model):
         pytest.approx([step * 0.01, step * 0.0025]) for step in range(4)
     ]
     assert {group["lr"] for group in optimizer.param_groups} == {0.04, 0.01}
+
+
+def test_a_schedule_that_reads_the_default_rate(make_model):
+    """The polynomial one ends at a rate of its own, and takes the first from the optimizer's defaults."""
+    optimizer = MuonWithAdamW(make_model("uniform"), lr=1e-2, muon_lr=0.04)
+    scheduler = get_polynomial_decay_schedule_with_warmup(optimizer, 0, 4, lr_end=1e-3)
+    for _ in range(4):
+        optimizer.step()
+        scheduler.step()
+    rates = [{group["lr"] for group in each.param_groups} for each in optimizer.optimizers]
+    assert [rate for each in rates for rate in each] == pytest.approx([4e-3, 1e-3])
 
 
 def test_closure_and_zero_grad(make_model):

@@ -205,6 +205,11 @@ BAD = [
         {"training.lr_scheduler_type": "warmup_stable_decay"},
         "training.lr_scheduler_type, training.lr_scheduler_kwargs: .*num_decay_steps",
     ),
+    ({"training.accelerator_config": 3}, "training.accelerator_config must be keys and values, not 3"),
+    (
+        {"training.accelerator_config": {"even_batches": True}},
+        "training.accelerator_config: unknown key even_batches; known are non_blocking",
+    ),
     ({"training.lr_scheduler_kwargs": 3}, "training.lr_scheduler_kwargs must be keys and values, not 3"),
     ({"training.lr_scheduler_kwargs": {"min": 3}}, "training.lr_scheduler_kwargs: .*unexpected keyword argument 'min'"),
     (

@@ -221,6 +221,10 @@ def test_early_stopping_survives_a_kill_and_ends_with_the_best(extra, load_train
     train(load("killed"))
     assert history(killed) == history(straight)
 
+    weights = killed / "checkpoint-1" / file
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(TrainingError, match="checkpoint-1, is damaged .*has other contents.*: set training.load_best"):
+        train(load("killed"))
     shutil.rmtree(killed / "checkpoint-1")
     with pytest.raises(TrainingError, match="The best model so far was .*checkpoint-1, which is not there: bring it"):
         train(load("killed"))

@@ -8,7 +8,7 @@ from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
 from ..whole_files_c3 import write_whole
-from .checkpoints import COMPLETE, checkpoints, mark_complete, remove_checkpoint
+from .checkpoints import COMPLETE, checkpoints, damage, mark_complete, remove_checkpoint
 from .checks import RecipeError
 from .collator import C3Collator
 from .distributed import EngineCheck, all_agree, all_finite, prepare_distributed
@@ -27,10 +27,11 @@ STREAM = "stream.json"  # in a checkpoint: where streamed data were read up to
 def training_arguments(recipe):
     """The recipe's `TrainingArguments`; `RecipeError` for values that transformers refuses."""
     # Batches differ in size, so accelerate cannot make up a missing one for the last process; none is missing.
-    options = {"accelerator_config": {"even_batches": False}, "use_cpu": not torch.accelerator.is_available()}
+    accelerator = (recipe.training.get("accelerator_config") or {}) | {"even_batches": False}
+    options = {"use_cpu": not torch.accelerator.is_available()}
     if recipe.evaluation:
         options |= {"metric_for_best_model": "precision", "greater_is_better": True}
-    options |= recipe.training
+    options |= recipe.training | {"accelerator_config": accelerator}
     try:
         require_deepspeed(options)
         prepare_distributed(options)
@@ -103,6 +104,15 @@ class C3Trainer(Trainer):
                     "training.load_best_model_at_end: false to end with the last model."
                 )
         return trained
+
+    def _load_best_model(self):
+        best = Path(self.state.best_model_checkpoint)
+        if reason := damage(best):
+            raise TrainingError(
+                f"The best model so far, {best}, is damaged ({reason}): set training.load_best_model_at_end: false to "
+                "end with the last model."
+            )
+        super()._load_best_model()
 
     def _run_epoch(self, *args, **kwargs):
         # A run that is started again after early stopping has ended it.

@@ -82,6 +82,8 @@ CHOICES = {
     "eval_strategy": IntervalStrategy,
     "save_strategy": SaveStrategy,
 }
+# Of training.accelerator_config; the others would change which batches there are.
+ACCELERATOR_KEYS = ("non_blocking", "gradient_accumulation_kwargs", "use_configured_state")
 STEPS = ("logging_steps", "eval_steps", "save_steps")
 # Schedules that follow what is measured.
 MEASURED_SCHEDULES = ("reduce_lr_on_plateau", "greedy")
@@ -114,6 +116,10 @@ def check_training(training):
         allowed = [each.value for each in choices]
         if key in training and training[key] not in allowed:
             raise RecipeError(f"training.{key} must be one of {', '.join(allowed)}, not {training[key]!r}.")
+    accelerator = training.get("accelerator_config") or {}
+    if not isinstance(accelerator, dict):
+        raise RecipeError(f"training.accelerator_config must be keys and values, not {accelerator!r}.")
+    reject_unknown("training.accelerator_config", accelerator, ACCELERATOR_KEYS)
     for key in STEPS:
         value = training.get(key)
         if value is not None and (value <= 0 or (value > 1 and value != int(value))):
