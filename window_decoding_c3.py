@@ -16,7 +16,7 @@ PASS_IN_POSITIONS_ELSEWHERE = 4096
 EXPECTED_PASSES = 2.3
 # Positions of a window that are drafted at once: what larger passes compute leaves a CPU's caches. Windows beyond them
 # are drafted one group after the other.
-DRAFTED_AT_ONCE = {"cpu": 1024}
+DRAFTED_AT_ONCE = {"cpu": 2048}
 # Positions whose logits are held at once: those of a large vocabulary need more memory than anything else.
 LOGITS_AT_ONCE = 1024
 
