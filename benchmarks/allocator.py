@@ -46,7 +46,7 @@ def _prepare(keep, size, device, dtype, smoke, text_file, threads):
     if keep:
         keep_freed_memory()
     setup = Setup(size=size, device=device, dtype=dtype, smoke=smoke, text_file=text_file)
-    model, text = setup.model, setup.text(setup.pick(25_000, 1_000))
+    model, text = setup.model, setup.text(setup.pick(50_000, 1_000))
     latents = setup.windows(setup.pick(64, 2), ratio=4)
     _work["compress"] = lambda: model.compress(text, batch_size=64, show_progress=False)
     _work["expand"] = lambda: model.expand(latents, batch_size=64, show_progress=False)

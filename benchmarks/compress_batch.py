@@ -16,7 +16,7 @@ from .recorded_calls import recorded_calls
 
 RATIO = 8
 # A run takes a second, and its times scatter by more than what is judged.
-RUNS = 20
+RUNS = 15
 TOLERANCE = 1e-4
 
 

@@ -18,7 +18,7 @@ DTYPE = torch.bfloat16
 
 def measure(setup):
     model = setup.model
-    latents = setup.windows(setup.pick(16, 3), RATIO)
+    latents = setup.windows(setup.pick(8, 3), RATIO)
     count = len(latents)
     half = model if model.dtype == DTYPE else _in_half_precision(model)
     read = {"allow_mismatch": True, "batch_size": count, "show_progress": False}

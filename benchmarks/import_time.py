@@ -18,7 +18,6 @@ COMMANDS = {
     "c3 --help": ("-m", "c3", "--help"),
     "Python's start": ("-c", "pass"),
     "import torch": ("-c", "import torch"),
-    "from c3 import C3Model": ("-c", "from c3 import C3Model"),
 }
 BASELINE = "import transformers"
 JUDGED = ("import c3", "c3 --help")

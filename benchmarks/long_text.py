@@ -30,7 +30,7 @@ def measure(setup):
     rows = []
     for to_file in (True, False) if is_whole or setup.smoke else (True,):
         # Of latents in memory only the peak is wanted.
-        runs = setup.runs if to_file else 0
+        runs = -(-setup.runs // 2) if to_file else 0
         on_short = in_fresh_process(compress, *described, short, to_file, 0)
         on_long = in_fresh_process(compress, *described, long, to_file, runs)
         where = "in a file" if to_file else f"in memory, {on_long['latents'] / 1e6:.0f} MB"
