@@ -1,7 +1,13 @@
 """docs/performance.md says what the committed measurements say. Run: pytest tests/test_performance_doc.py"""
 
 import json
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
+
+import pytest
 
 from c3.benchmarks.report import find_markers, render
 
@@ -13,3 +19,29 @@ def test_the_table_is_the_committed_result():
     _, section, _ = find_markers(ROOT / "docs" / "performance.md")
     result = json.loads((ROOT / "benchmarks" / "results" / "mini_cpu" / "results.json").read_text(encoding="utf-8"))
     assert section.strip() == render(result).strip()
+
+
+PAGE_FAULTS = """
+import resource, torch
+torch.set_num_threads(1)
+def additions():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(10):
+        torch.ones(4096, 2048) + 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+additions()
+print(additions())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux" or not os.confstr("CS_GNU_LIBC_VERSION"), reason="needs glibc")
+def test_the_allocators_environment_variables():
+    """As they are in the document: large tensors, once made, take no page that the kernel has to zero."""
+    said = re.search(r"^export (MALLOC_.*)$", (ROOT / "docs" / "performance.md").read_text(encoding="utf-8"), re.M)
+    variables = dict(each.split("=") for each in said[1].split())
+    plain = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    faults = [
+        int(subprocess.run([sys.executable, "-c", PAGE_FAULTS], env=env, capture_output=True, check=True).stdout)
+        for env in (plain, plain | variables)
+    ]
+    assert faults[0] > 10_000 and faults[1] < 100
