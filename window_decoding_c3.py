@@ -14,8 +14,8 @@ PASS_IN_POSITIONS = {"cpu": 64}
 PASS_IN_POSITIONS_ELSEWHERE = 4096
 # Times that drafting computes each position, before a draft is known: measured at 4 to 8 tokens per latent.
 EXPECTED_PASSES = 2.3
-# Positions of a window that are drafted at once: what larger passes compute leaves a CPU's caches. Windows beyond them
-# are drafted one group after the other.
+# Positions of windows that are drafted at once; windows beyond are the next group's. What larger passes compute leaves
+# a CPU's caches.
 DRAFTED_AT_ONCE = {"cpu": 2048}
 # Positions whose logits are held at once: those of a large vocabulary need more memory than anything else.
 LOGITS_AT_ONCE = 1024

@@ -18,13 +18,7 @@ def measure(setup):
     model = setup.model
     latents = setup.windows(setup.pick(64, 3), RATIO)
     tokens = int(latents.text_lengths[0])
-    options = {
-        "do_sample": False,
-        "num_beams": 1,
-        "max_new_tokens": tokens,
-        "suppress_tokens": sorted(set(model.processor.tokenizer.all_special_ids)),
-        "pad_token_id": 0,
-    }
+    options = generate_options(model, tokens)
     share = ceil(len(latents) / setup.runs)
     shares = [latents[start : start + share] for start in range(0, len(latents), share)]
     remaining, together, one_by_one = iter(shares), [], []
@@ -47,6 +41,17 @@ def measure(setup):
         row,
         agreement_row(setup, "texts as of generate, window by window", sum(a == b for a, b in pairs) / len(pairs)),
     ]
+
+
+def generate_options(model, tokens):
+    """Keywords, `dict`, with which transformers' `generate` gives as many tokens of a window as `expand` does."""
+    return {
+        "do_sample": False,
+        "num_beams": 1,
+        "max_new_tokens": tokens,
+        "suppress_tokens": sorted(set(model.processor.tokenizer.all_special_ids)),
+        "pad_token_id": 0,
+    }
 
 
 BENCHMARK = Benchmark("expand: 64 windows against transformers' generate, window by window", measure)

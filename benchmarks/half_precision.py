@@ -10,6 +10,7 @@ import copy
 
 import torch
 
+from .expand_windows import generate_options
 from .harness import Benchmark, value_row
 
 RATIO = 4
@@ -22,13 +23,7 @@ def measure(setup):
     count = len(latents)
     half = model if model.dtype == DTYPE else _in_half_precision(model)
     read = {"allow_mismatch": True, "batch_size": count, "show_progress": False}
-    options = {
-        "do_sample": False,
-        "num_beams": 1,
-        "max_new_tokens": int(latents.text_lengths[0]),
-        "suppress_tokens": sorted(set(model.processor.tokenizer.all_special_ids)),
-        "pad_token_id": 0,
-    }
+    options = generate_options(model, int(latents.text_lengths[0]))
     plain = [half.generate(window, allow_mismatch=True, **options) for window in latents]
     texts = {
         f"{count} windows in a batch, one token a pass": half.expand(latents, method="greedy", **read),
