@@ -235,13 +235,15 @@ def group_conversations(lengths, tokens_per_batch, rng):
     by_context = np.argsort(lengths[:, 0], kind="stable")
     # As many groups by context as there are batches by conversation in each of them, about.
     num_groups = max(1, round((totals.sum() / tokens_per_batch) ** 0.5 / 2))
-    batches = []
+    batches, held = [], 0
     for number, group in enumerate(np.array_split(by_context, num_groups)):
         # There and back, so that a batch may go on from one group into the next.
         order = group[np.argsort(lengths[group, 1] * (-1) ** number, kind="stable")]
         for index in order.tolist():
-            if not batches or totals[batches[-1]].sum() + totals[index] > tokens_per_batch:
+            held += totals[index]
+            if not batches or held > tokens_per_batch:
                 batches.append([])
+                held = totals[index]
             batches[-1].append(index)
     return [np.array(batches[i]) for i in rng.permutation(len(batches))]
 
