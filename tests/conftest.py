@@ -28,7 +28,12 @@ def make_model(tokenizer):
         options = {"num_latents": 8, "window": 32, "use_mask_embedding": True} | options
         config = C3Config(
             encoder_config=tiny_backbone(encoder, len(tokenizer), hidden_size=options.pop("encoder_width", 32)),
-            decoder_config=tiny_backbone(decoder, len(tokenizer), hidden_size=options.pop("decoder_width", 32)),
+            decoder_config=tiny_backbone(
+                decoder,
+                len(tokenizer),
+                hidden_size=options.pop("decoder_width", 32),
+                **options.pop("decoder_options", {}),
+            ),
             latent_position_layout=layout,
             # Larger than usual, so that outputs depend on the text and equality tests can fail.
             initializer_range=0.5,

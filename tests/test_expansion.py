@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from c3 import C3Latents
-from c3.window_decoding_c3 import PASS_IN_POSITIONS
+from c3.parallel_decoding_c3 import PASS_IN_POSITIONS, _tokens_to_read
 from tiny_models import TEXTS
 
 LONG = " ".join(TEXTS) * 3
@@ -27,7 +27,7 @@ def windows_of(model, latents, method, batch_size=8):
 @pytest.mark.parametrize("layout", ["uniform", "appended"])
 @pytest.mark.parametrize("decoder", ["qwen2", "qwen3", "llama"])
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
-@pytest.mark.parametrize("overhead", [0, 10**6], ids=["gives-up", "never-gives-up"])
+@pytest.mark.parametrize("overhead", [0, 80, 10**6], ids=["few-at-a-time", "as-measured", "all-at-once"])
 def test_parallel_equals_greedy(layout, decoder, batch_size, overhead, make_model, monkeypatch):
     monkeypatch.setitem(PASS_IN_POSITIONS, "cpu", overhead)
     model = make_model(layout, decoder=decoder)
@@ -42,7 +42,25 @@ def test_parallel_equals_greedy(layout, decoder, batch_size, overhead, make_mode
         assert passes == max(latents.text_lengths) and most <= passes + 1
 
 
-def test_a_draft_without_errors_takes_two_passes(make_model):
+@pytest.mark.parametrize("room", [16, 60, 90, 1000])
+def test_decoder_that_forgets(room, make_model, monkeypatch):
+    """Sliding windows: drafted while the cache has room for tokens that proved wrong, then one token a pass."""
+    monkeypatch.setitem(PASS_IN_POSITIONS, "cpu", 10**6)
+    options = dict(use_sliding_window=True, sliding_window=room, max_window_layers=1)
+    model = make_model(decoder="qwen2", decoder_options=options)
+    latents = model.compress([LONG, *TEXTS])
+    greedy, passes = windows_of(model, latents, "greedy", 100)
+    drafted, most = windows_of(model, latents, "parallel", 100)
+    assert drafted == greedy
+    # Passes over drafts, and then as many as without them.
+    assert (most > passes) == (room in (60, 90))
+    one = latents[2]
+    plain = model.generate(one, do_sample=False, max_new_tokens=one.text_tokens, eos_token_id=[])
+    assert plain == model.expand(one, method="greedy")
+
+
+def test_a_draft_without_errors_takes_two_passes(make_model, monkeypatch):
+    monkeypatch.setitem(PASS_IN_POSITIONS, "cpu", 10**6)
     model = make_model()
     with torch.no_grad():
         # A decoder whose choice does not depend on what it reads.
@@ -52,6 +70,16 @@ def test_a_draft_without_errors_takes_two_passes(make_model):
     latents = model.compress(LONG)
     ids, passes = windows_of(model, latents, "parallel", 100)
     assert passes == 2 and ids == windows_of(model, latents, "greedy", 100)[0]
+
+
+def test_tokens_read_in_a_pass():
+    """All that are left where a pass costs mostly itself; fewer, the more rows and the more errors; never none."""
+    for rate in (1e-6, 1 / 64, 0.3, 1.0):
+        of_rows = [_tokens_to_read("cpu", rows, 63, rate) for rows in (1, 8, 64, 4096)]
+        assert of_rows == sorted(of_rows, reverse=True) and 1 <= of_rows[-1] and of_rows[0] <= 63
+        assert _tokens_to_read("cpu", 1, 1, rate) == 1
+    of_rates = [_tokens_to_read("cpu", 64, 63, rate) for rate in (1e-6, 1 / 64, 0.3, 1.0)]
+    assert of_rates == sorted(of_rates, reverse=True) and of_rates[0] == 63 and of_rates[-1] == 1
 
 
 def test_windows_of_one_token(make_model):

@@ -1,0 +1,76 @@
+"""From the latents of windows to the token ids that the decoder reads from them greedily, one token a pass."""
+
+import torch
+from transformers import DynamicCache, StaticCache
+
+
+def decode_greedily(model, prompt, lengths, suppressed):
+    """
+    One token of each row a pass, until every row has its tokens. Arguments and result as in `decode_windows`.
+    """
+    rows = Rows(prompt, lengths)
+    config = model.config.decoder_config
+    if "flash" in (config._attn_implementation or ""):
+        # It would read a static cache to its end, beyond what is in it.
+        cache = DynamicCache(config=config)
+    else:
+        cache = StaticCache(config=config, max_cache_len=rows.mask.shape[1] + rows.longest - 1)
+    logits = model(**prompt, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+    rows.ids[:, 0] = choose(logits[:, -1], suppressed)
+    step = 0
+    while not rows.take_out(cache):
+        places = torch.full_like(rows.certain, step).unsqueeze(1)
+        logits = model(**rows.read(places), past_key_values=cache, use_cache=True, logits_to_keep=1).logits
+        step += 1
+        rows.ids[:, step] = choose(logits[:, -1], suppressed)
+        rows.certain += 1
+    return rows.finished
+
+
+class Rows:
+    """
+    The rows of a batch: their tokens, of which the first `certain` are those of greedy decoding, the tokens' positions,
+    and the mask of the cache's columns. Rows that are finished are taken out.
+    """
+
+    def __init__(self, prompt, lengths):
+        self.mask, positions = prompt["attention_mask"], prompt["position_ids"]
+        self.longest = max(lengths)
+        self.index = torch.arange(len(lengths), device=self.mask.device)
+        self.lengths = torch.tensor(lengths, device=self.mask.device)
+        self.certain = torch.ones_like(self.lengths)
+        self.ids = self.mask.new_zeros(len(lengths), self.longest, dtype=torch.long)
+        following = torch.arange(1, self.longest + 1, dtype=positions.dtype, device=positions.device)
+        self.positions = positions[:, -1:] + following
+        self.finished = [None] * len(lengths)
+
+    def read(self, places):
+        """Keywords of the model's forward for the tokens at `places` `(rows, count)`, the cache's next columns."""
+        self.mask = torch.cat([self.mask, self.mask.new_ones(places.shape)], dim=1)
+        return {
+            "input_ids": self.ids.gather(1, places),
+            "attention_mask": self.mask,
+            "position_ids": self.positions.gather(1, places),
+        }
+
+    def take_out(self, cache):
+        """Moves the rows all of whose tokens are certain to `finished`; returns whether no row is left."""
+        is_finished = self.certain >= self.lengths
+        if not is_finished.any():
+            return False
+        for row in is_finished.nonzero().flatten().tolist():
+            self.finished[self.index[row]] = self.ids[row, : self.lengths[row]].tolist()
+        if is_finished.all():
+            return True
+        kept = ~is_finished
+        for layer in cache.layers:  # not by batch_select_indices, which a static cache lacks
+            layer.keys, layer.values = layer.keys[kept], layer.values[kept]
+        for name in ("index", "lengths", "certain", "ids", "mask", "positions"):
+            setattr(self, name, getattr(self, name)[kept])
+        self.longest = int(self.lengths.max())
+        return False
+
+
+def choose(logits, suppressed):
+    """The likeliest ids, `logits.argmax(-1)` without those that are suppressed."""
+    return logits.index_fill_(-1, suppressed.to(logits.device), -torch.inf).argmax(-1)

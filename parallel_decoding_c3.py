@@ -1,0 +1,129 @@
+"""
+From the latents of windows to the token ids that the decoder reads from them greedily, in fewer passes than there are
+tokens: all tokens of a window are drafted in one pass and corrected until they are what one token a pass gives.
+"""
+
+import math
+
+import torch
+from transformers import DynamicCache
+
+from .greedy_decoding_c3 import Rows, choose, decode_greedily
+
+# A pass costs as much as so many positions more than it computes: measured with the default checkpoint in float32 on
+# two CPU cores; on accelerators passes over few positions leave most of the device idle.
+PASS_IN_POSITIONS = {"cpu": 80}
+PASS_IN_POSITIONS_ELSEWHERE = 4096
+# Times that each position is computed, and a draft's errors for each token, before a draft is known: measured with the
+# default checkpoint at 4 to 8 tokens per latent.
+EXPECTED_PASSES = 2.2
+EXPECTED_ERRORS = 1 / 64
+# Positions whose logits are held at once: those of a large vocabulary need more memory than anything else.
+LOGITS_AT_ONCE = 1024
+
+
+def is_worth_drafting(device, lengths):
+    """Whether rows of so many tokens, `list[int]`, are likely to be decoded sooner in parallel than greedily."""
+    greedy = pass_cost(device, len(lengths)) * max(lengths)
+    return pass_cost(device, len(lengths) * max(lengths)) * EXPECTED_PASSES <= greedy
+
+
+def pass_cost(device, positions):
+    """What a pass over so many positions costs on a device, by its type, in positions."""
+    return positions + PASS_IN_POSITIONS.get(device, PASS_IN_POSITIONS_ELSEWHERE)
+
+
+def decode_in_parallel(model, prompt, lengths, suppressed):
+    """
+    Drafts all tokens of all rows in one pass in which the decoder sees its mask embedding in the place of every token,
+    as in training with decoder-input dropout, and so has only the latents to read. Then it reads the draft, each row's
+    next few tokens in a pass: at each position comes the token that follows greedily on what stands before it. So the
+    tokens up to the first that changes, and that one, are those of `decode_greedily`; those after it were read in vain
+    and are read again. (Jacobi iteration of greedy decoding: Santilli et al., arXiv 2305.10427; its verification as in
+    speculative decoding: Leviathan et al., arXiv 2211.17192.) How many tokens a pass reads depends on the errors found
+    so far, on the number of rows, and on what a pass costs by itself.
+
+    Arguments as in `decode_windows`. The ids are those of `decode_greedily` but for rounding: where two tokens are all
+    but equally likely, passes over other numbers of tokens may choose differently.
+    """
+    rows = Rows(prompt, lengths)
+    cache = DynamicCache(config=model.config.decoder_config)
+    # Sliding windows are counted in columns of the cache, and tokens that prove wrong take columns, too.
+    room = min((layer.sliding_window for layer in cache.layers if layer.is_sliding), default=math.inf)
+    if rows.mask.shape[1] + rows.longest > room:
+        return decode_greedily(model, prompt, lengths, suppressed)
+    device = rows.mask.device.type
+    _draft(model, rows, prompt, cache, suppressed)
+    errors, checked = 1, 1 / EXPECTED_ERRORS
+    while not rows.take_out(cache):
+        first = rows.certain.unsqueeze(1) - 1  # the last token that is known but has not been read
+        left = int((rows.lengths - rows.certain).max())
+        width = _tokens_to_read(device, len(rows.ids), left, errors / checked)
+        if rows.mask.shape[1] + width > room:
+            return _finish_greedily(model, rows, prompt, suppressed)
+        steps = torch.arange(width, device=first.device)
+        places = first + steps
+        is_read = places + 1 < rows.lengths.unsqueeze(1)
+        places = places.where(is_read, first)
+        found = _choices(model, rows.read(places), cache, width, suppressed)
+        is_same = (found == rows.ids.gather(1, places + 1)) & is_read
+        agreed = is_same.long().cumprod(1).sum(1)
+        read = is_read.sum(1)
+        # Of the columns that this pass added to the cache, those of tokens that proved wrong are not seen again.
+        rows.mask[:, -width:] = is_read & (steps <= agreed.unsqueeze(1))
+        row, step = is_read.nonzero(as_tuple=True)
+        rows.ids[row, places[row, step] + 1] = found[row, step]
+        rows.certain += torch.minimum(agreed + 1, read)
+        has_error = agreed < read
+        errors += int(has_error.sum())
+        checked += int((agreed + has_error).sum())
+    return rows.finished
+
+
+def _draft(model, rows, prompt, cache, suppressed):
+    """Fills the rows' ids with a draft, of which the first is certain, and the cache with the prompt."""
+    masked = rows.longest - 1
+    mask, positions = prompt["attention_mask"], prompt["position_ids"]
+    hidden = model.embed_prompt(rows.ids.new_full((len(rows.ids), masked), model.config.mask_token_id))
+    inputs = {
+        "inputs_embeds": torch.cat([prompt["inputs_embeds"], hidden], dim=1),
+        "attention_mask": torch.cat([mask, mask.new_ones(hidden.shape[:2])], dim=1),
+        "position_ids": torch.cat([positions, rows.positions[:, :masked]], dim=1),
+    }
+    rows.ids[:] = _choices(model, inputs, cache, rows.longest, suppressed)
+    cache.crop(-masked)
+
+
+def _finish_greedily(model, rows, prompt, suppressed):
+    """Decodes the rows that are left anew, one token a pass."""
+    left = {name: each[rows.index] for name, each in prompt.items()}
+    found = decode_greedily(model, left, rows.lengths.tolist(), suppressed)
+    for row, ids in zip(rows.index.tolist(), found, strict=True):
+        rows.finished[row] = ids
+    return rows.finished
+
+
+def _tokens_to_read(device, count, left, error_rate):
+    """
+    How many tokens of a draft to read in a pass, of each of `count` rows that have up to `left`, so that a token that
+    becomes certain costs the least: of many, what follows an error is read in vain; with few, a pass costs mostly
+    itself.
+    """
+
+    def cost_of_a_token(width):
+        # The sum of the chances that a token has no error before it.
+        certain = (1 - (1 - error_rate) ** width) / error_rate
+        return pass_cost(device, count * width) / certain
+
+    return min(range(1, left + 1), key=cost_of_a_token)
+
+
+def _choices(model, inputs, cache, count, suppressed):
+    """The likeliest ids after the last `count` positions, `torch.LongTensor` of shape `(rows, count)`."""
+    if "input_ids" in inputs:
+        inputs["inputs_embeds"] = model.embed_prompt(inputs.pop("input_ids"))
+    states = model.decoder.base_model(**inputs, past_key_values=cache, use_cache=True).last_hidden_state[:, -count:]
+    head = model.decoder.get_output_embeddings()
+    # Some decoders scale or cap their logits after this, which changes no order.
+    pieces = states.reshape(-1, states.shape[-1]).split(LOGITS_AT_ONCE)
+    return torch.cat([choose(head(each), suppressed) for each in pieces]).view(states.shape[:2])
