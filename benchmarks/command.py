@@ -80,6 +80,7 @@ def describe(setup):
             "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         },
         "threads": torch.get_num_threads(),
+        "keeps_freed_memory": setup.keeps_freed_memory,
         "versions": library_versions(),
         "code": code.hexdigest()[:16],
         "text": text,

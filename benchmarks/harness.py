@@ -73,6 +73,7 @@ class Setup:
         smoke (`bool`): whether sizes are the smallest that still run every line.
         long (`bool`): whether to measure what takes more than some minutes on a CPU.
         text_file (`Path`, *optional*): a text in place of the package's own.
+        keeps_freed_memory (`bool`): whether the process does (`allocator_c3.py`).
     """
 
     size: str = "mini"
@@ -83,6 +84,7 @@ class Setup:
     smoke: bool = False
     long: bool = False
     text_file: Path | None = None
+    keeps_freed_memory: bool = False
 
     @cached_property
     def model(self):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from c3.allocator_c3 import keep_freed_memory
 from c3.eval.pages import positive
 
 from .harness import Setup
@@ -23,7 +24,7 @@ def add_model_options(parser):
 
 def make_setup(args, **options):
     """
-    A [`Setup`] for parsed arguments; sets the number of threads.
+    A [`Setup`] for parsed arguments; sets the number of threads, and keeps freed memory as `c3`'s commands do.
 
     Raises: `ValueError` where the device is not there.
     """
@@ -37,6 +38,7 @@ def make_setup(args, **options):
         dtype=args.dtype or ("float32" if args.device == "cpu" else "bfloat16"),
         smoke=args.smoke,
         text_file=args.text,
+        keeps_freed_memory=keep_freed_memory(),
         **options,
     )
 

@@ -36,9 +36,11 @@ def describe_machine(header):
     """A sentence for what `command.describe` found: model, machine, versions."""
     versions = ", ".join(f"{name} {header['versions'][name]}" for name in ("c3", "Python", "torch", "transformers"))
     machine, smoke = header["machine"], "Smoke run: the times say nothing. " if header["smoke"] else ""
+    # Results from before this was recorded were measured without it.
+    kept = ", freed memory kept" if header.get("keeps_freed_memory") else ""
     return (
         f"{smoke}Model `{header['size']}` in {header['dtype']} on {header['device']}: {machine['hardware']}, "
-        f"{machine['cores']} cores, {machine['memory_gb']} GB, {header['threads']} threads; {versions}."
+        f"{machine['cores']} cores, {machine['memory_gb']} GB, {header['threads']} threads{kept}; {versions}."
     )
 
 
