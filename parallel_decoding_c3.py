@@ -57,8 +57,7 @@ def decode_in_parallel(model, prompt, lengths, suppressed):
     errors, checked = 1, 1 / EXPECTED_ERRORS
     while not rows.take_out(cache):
         first = rows.certain.unsqueeze(1) - 1  # the last token that is known but has not been read
-        left = int((rows.lengths - rows.certain).max())
-        width = _tokens_to_read(device, len(rows.ids), left, errors / checked)
+        width = _tokens_to_read(device, rows.lengths - rows.certain, errors / checked)
         if rows.mask.shape[1] + width > room:
             return _finish_greedily(model, rows, prompt, suppressed)
         steps = torch.arange(width, device=first.device)
@@ -103,19 +102,23 @@ def _finish_greedily(model, rows, prompt, suppressed):
     return rows.finished
 
 
-def _tokens_to_read(device, count, left, error_rate):
+def _tokens_to_read(device, left, error_rate):
     """
-    How many tokens of a draft to read in a pass, of each of `count` rows that have up to `left`, so that a token that
-    becomes certain costs the least: of many, what follows an error is read in vain; with few, a pass costs mostly
-    itself.
+    How many tokens of a draft to read in a pass, of each row, so that a token that becomes certain costs the least: of
+    many rows, what follows an error is read in vain; with few, a pass costs mostly itself.
+
+    Args:
+        device (`str`): the type of the device.
+        left (`torch.LongTensor` of shape `(rows,)`): tokens of each row that are not certain yet.
+        error_rate (`float`): the share of wrong tokens in the draft.
     """
-
-    def cost_of_a_token(width):
-        # The sum of the chances that a token has no error before it.
-        certain = (1 - (1 - error_rate) ** width) / error_rate
-        return pass_cost(device, count * width) / certain
-
-    return min(range(1, left + 1), key=cost_of_a_token)
+    widths = torch.arange(1, int(left.max()) + 1)
+    read = torch.minimum(left.cpu().unsqueeze(1), widths)
+    # Tokens are certain up to the first error: the sum of the chances that none stands before them.
+    certain = ((1 - (1 - error_rate) ** read.double()) / error_rate).sum(0)
+    # Rows that are then not finished take another pass: counting each twice was the best for 1 to 64 rows.
+    cost = pass_cost(device, len(left) * widths) + pass_cost(device, 0)
+    return 1 + int((cost / certain).argmin())
 
 
 def _choices(model, inputs, cache, count, suppressed):

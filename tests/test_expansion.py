@@ -75,11 +75,13 @@ def test_a_draft_without_errors_takes_two_passes(make_model, monkeypatch):
 def test_tokens_read_in_a_pass():
     """All that are left where a pass costs mostly itself; fewer, the more rows and the more errors; never none."""
     for rate in (1e-6, 1 / 64, 0.3, 1.0):
-        of_rows = [_tokens_to_read("cpu", rows, 63, rate) for rows in (1, 8, 64, 4096)]
+        of_rows = [_tokens_to_read("cpu", torch.full((rows,), 63), rate) for rows in (1, 8, 64, 4096)]
         assert of_rows == sorted(of_rows, reverse=True) and 1 <= of_rows[-1] and of_rows[0] <= 63
-        assert _tokens_to_read("cpu", 1, 1, rate) == 1
-    of_rates = [_tokens_to_read("cpu", 64, 63, rate) for rate in (1e-6, 1 / 64, 0.3, 1.0)]
+        assert _tokens_to_read("cpu", torch.tensor([1]), rate) == 1
+    of_rates = [_tokens_to_read("cpu", torch.full((64,), 63), rate) for rate in (1e-6, 1 / 64, 0.3, 1.0)]
     assert of_rates == sorted(of_rates, reverse=True) and of_rates[0] == 63 and of_rates[-1] == 1
+    # Two rows that have much left do not make 62 others read beyond their ends.
+    assert _tokens_to_read("cpu", torch.tensor([9] * 62 + [40] * 2), 1 / 64) == 9
 
 
 def test_windows_of_one_token(make_model):
