@@ -33,3 +33,8 @@ def test_python_example(tmp_path):
 
     text = (ROOT / "examples/jefferson_1805.txt").read_text(encoding="utf-8")
     assert precision(text, result.stdout.split("\n", 1)[1].removesuffix("\n")) > 0.9
+
+
+def test_says_where_things_are():
+    said = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert [each.name for each in ROOT.glob("*_c3.py") if f"`{each.name}`" not in said] == []
