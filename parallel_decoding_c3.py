@@ -41,7 +41,8 @@ def decode_in_parallel(model, prompt, lengths, suppressed):
     tokens up to the first that changes, and that one, are those of `decode_greedily`; those after it were read in vain
     and are read again. (Jacobi iteration of greedy decoding: Santilli et al., arXiv 2305.10427; its verification as in
     speculative decoding: Leviathan et al., arXiv 2211.17192.) How many tokens a pass reads depends on the errors found
-    so far, on the number of rows, and on what a pass costs by itself.
+    so far, on the number of rows, and on what a pass costs by itself. With sliding-window attention all of it has to fit
+    into the window; else the rows that are left are decoded greedily.
 
     Arguments as in `decode_windows`. The ids are those of `decode_greedily` but for rounding: where two tokens are all
     but equally likely, passes over other numbers of tokens may choose differently.
