@@ -41,8 +41,8 @@ def decode_in_parallel(model, prompt, lengths, suppressed):
     tokens up to the first that changes, and that one, are those of `decode_greedily`; those after it were read in vain
     and are read again. (Jacobi iteration of greedy decoding: Santilli et al., arXiv 2305.10427; its verification as in
     speculative decoding: Leviathan et al., arXiv 2211.17192.) How many tokens a pass reads depends on the errors found
-    so far, on the number of rows, and on what a pass costs by itself. With sliding-window attention all of it has to fit
-    into the window; else the rows that are left are decoded greedily.
+    so far, on the number of rows, and on what a pass costs by itself. With sliding-window attention all of it has to
+    fit into the window; else the rows that are left are decoded greedily.
 
     Arguments as in `decode_windows`. The ids are those of `decode_greedily` but for rounding: where two tokens are all
     but equally likely, passes over other numbers of tokens may choose differently.
@@ -117,8 +117,10 @@ def _tokens_to_read(device, left, error_rate):
     read = torch.minimum(left.cpu().unsqueeze(1), widths)
     # Tokens are certain up to the first error: the sum of the chances that none stands before them.
     certain = ((1 - (1 - error_rate) ** read.double()) / error_rate).sum(0)
-    # Rows that are then not finished take another pass: counting each twice was the best for 1 to 64 rows.
-    cost = pass_cost(device, len(left) * widths) + pass_cost(device, 0)
+    # Another pass follows, unless all rows are read to their ends and have no error.
+    goes_on = torch.ones(len(widths))
+    goes_on[-1] -= (1 - error_rate) ** int(left.sum())
+    cost = pass_cost(device, len(left) * widths) + goes_on * pass_cost(device, 0)
     return 1 + int((cost / certain).argmin())
 
 
