@@ -113,8 +113,9 @@ def _tokens_to_read(device, left, error_rate):
         left (`torch.LongTensor` of shape `(rows,)`): tokens of each row that are not certain yet.
         error_rate (`float`): the share of wrong tokens in the draft.
     """
+    left = left.cpu()  # once: each number that is asked of a GPU is waited for
     widths = torch.arange(1, int(left.max()) + 1)
-    read = torch.minimum(left.cpu().unsqueeze(1), widths)
+    read = torch.minimum(left.unsqueeze(1), widths)
     # Tokens are certain up to the first error: the sum of the chances that none stands before them.
     certain = ((1 - (1 - error_rate) ** read.double()) / error_rate).sum(0)
     # Another pass follows, unless all rows are read to their ends and have no error.
