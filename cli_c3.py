@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .allocator_c3 import keep_freed_memory
-from .cli_inputs_c3 import UserError, loaded_model, one_line, read_text
+from .cli_inputs_c3 import PACKAGE, UserError, loaded_model, one_line, read_text
 from .demo_c3 import run_demo
 from .version_c3 import VERSION
 from .whole_files_c3 import write_whole
@@ -300,12 +300,17 @@ def _parser():
     )
     amount = compress.add_mutually_exclusive_group()
     amount.add_argument("--num-latents", type=_whole(1), metavar="N", help="latents of a full window")
-    amount.add_argument("--ratio", type=_ratio, metavar="R", help="text tokens per latent, over each text as a whole")
+    amount.add_argument(
+        "--ratio",
+        type=_ratio,
+        metavar="R",
+        help=f"text tokens per latent, over each text as a whole (default: the model's own{_default_ratio()})",
+    )
     compress.add_argument(
         "--window",
         type=_whole(1),
         metavar="TOKENS",
-        help="text tokens of a window, at most (and by default) the model's",
+        help="text tokens of a window (default: the model's own, which measured best)",
     )
 
     expand = add(
@@ -346,6 +351,16 @@ def _parser():
     commands.add_parser("eval", help="measure a checkpoint by a suite or by all, or write its card", add_help=False)
     commands.add_parser("bench", help="measure speed and memory against stated baselines", add_help=False)
     return parser
+
+
+def _default_ratio():
+    """What the help says of the ratio of the checkpoint that comes with the package; nothing where there is none."""
+    try:
+        config = json.loads((PACKAGE / "config.json").read_text(encoding="utf-8"))
+        ratio = (config.get("default_window") or config["window"]) / config["num_latents"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    return f", {ratio:g} for the one that comes with c3"
 
 
 def _whole(least):

@@ -66,7 +66,8 @@ def find_device(name=None):
 @contextmanager
 def loaded_model(name=None, device=None, dtype="auto", debug=False):
     """
-    A model to work with; meanwhile the libraries' warnings and loading bars stay off standard error unless `debug`.
+    A model to work with; meanwhile the libraries' warnings and loading bars stay off standard error unless `debug`, and
+    our own are one line each.
 
     Args:
         name (`str`, *optional*): folder or Hub id of a C3 checkpoint, by default the one in the package's own folder.
@@ -133,14 +134,22 @@ def _load(name, device, dtype):
 def _quiet_libraries():
     from transformers.utils import logging
 
+    from .options_c3 import CompressionWarning
+
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            warnings.simplefilter("always", CompressionWarning)
+            warnings.showwarning = _show_in_one_line
             yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+
+
+def _show_in_one_line(message, *_, **__):
+    print(f"c3: warning: {one_line(message)}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """What people call on a C3 model, with text on one side and latents on the other: `compress`, `generate`, `chat`."""
 
 import math
+import warnings
 from itertools import accumulate
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from .expansion_c3 import ExpansionMixin
 from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .latents_c3 import C3Latents, LatentProvenance
 from .latents_file_c3 import check_folder
-from .options_c3 import check_positive, progress_bar
+from .options_c3 import CompressionWarning, check_positive, progress_bar
 from .processing_c3 import C3Processor, check_text, except_context_tokenizer
 from .version_c3 import VERSION
 from .windows_c3 import LazySequence
@@ -147,11 +148,14 @@ class CompressionMixin(ExpansionMixin):
 
         Args:
             text (`str` or `list[str]`): what to compress.
-            num_latents (`int`, *optional*): latents of a full window, by default `config.num_latents`. With the uniform
-                layout less text gets its share; with the appended layout every window gets this number.
+            num_latents (`int`, *optional*): latents of a full window. With the uniform layout less text gets its share;
+                with the appended layout every window gets this number. By default `config.num_latents` for a window of
+                `config.default_window` tokens, and with the uniform layout in proportion for another one.
             ratio (`float`, *optional*): text tokens per latent instead, at least 1, over each text as a whole: T tokens
-                get int(T / ratio) latents, but at least one per window.
-            window (`int`, *optional*): text tokens of a window, by default (and at most) `config.window`.
+                get int(T / ratio) latents, but at least one per window. Below the lowest ratio of
+                `config.ratio_range`, where a text would come back worse, the lowest is taken.
+            window (`int`, *optional*): text tokens of a window, at most `config.window`, by default
+                `config.default_window`, the length that measured best.
             batch_size (`int`): windows that go through the encoder at once.
             show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
             output (`str` or `PathLike`, *optional*): a file for the latents, as `C3Latents.save` writes it. They are
@@ -159,7 +163,11 @@ class CompressionMixin(ExpansionMixin):
 
         Returns:
             [`C3Latents`] with one entry per text, in the model's dtype, on the decoder's device; with `output`
-            memory-mapped from there.
+            memory-mapped from there. `latents.ratio` is what was reached.
+
+        Warns:
+            CompressionWarning: with what was reached, where it is not what was asked for, or above the highest ratio of
+            `config.ratio_range`.
 
         Raises:
             TypeError, ValueError: bad texts or options; the message says which and what is allowed. All texts are
@@ -179,7 +187,9 @@ class CompressionMixin(ExpansionMixin):
         plans = [self.processor.plan(each, num_latents=num_latents, ratio=ratio, window=window) for each in texts]
         places = [(plan, i) for plan in plans for i in range(len(plan))]
         contexts = LazySequence(lambda k: places[k][0][places[k][1]][0].context_ids, len(places))
-        counts, lengths = zip(*((n, len(each.text_ids)) for plan in plans for each, n in plan), strict=True)
+        sizes = [[(n, len(each.text_ids), len(each.context_ids)) for each, n in plan] for plan in plans]
+        counts, lengths, _ = zip(*(size for row in sizes for size in row), strict=True)
+        self._warn_of_ratio(sizes, num_latents, ratio, window)
         fields = {
             "latent_lengths": torch.tensor(counts),
             "text_lengths": torch.tensor(lengths),
@@ -213,7 +223,7 @@ class CompressionMixin(ExpansionMixin):
 
     def _checked_window(self, window):
         if window is None:
-            return self.config.window
+            return self.processor.default_window
         check_positive("window", window)
         if window > self.config.window:
             raise ValueError(f"window={window} is above this model's window of {self.config.window} tokens.")
@@ -234,6 +244,23 @@ class CompressionMixin(ExpansionMixin):
                 f"num_latents={num_latents} is above the {self.config.num_latents} that this model was trained with; "
                 "only the uniform layout takes any number."
             )
+
+    def _warn_of_ratio(self, sizes, num_latents, ratio, window):
+        """Warns where texts have another ratio than was asked for, or one that the weights are not good for."""
+        tokens = [sum(length for _, _, length in row) for row in sizes]
+        latents = [sum(n for n, _, _ in row) for row in sizes]
+        reached = sum(tokens) / sum(latents)
+        lowest, highest = self.processor.ratio_range or (1, math.inf)
+        asked = window / num_latents if num_latents else ratio or lowest
+        if asked < lowest:
+            why = f"{asked:.3g} were asked for, but this model is at its best from {lowest:g} on"
+        elif ratio and sum(latents) > sum(max(1, int(each / ratio)) for each in tokens):
+            why = f"{ratio:g} were asked for, but every window of at most {window} tokens has a latent"
+        elif asked > highest:
+            why = f"this model is good for at most {highest:g}, so that the text may come back wrong"
+        else:
+            return
+        warnings.warn(f"{reached:.3g} tokens per latent: {why}.", CompressionWarning, stacklevel=4)
 
     # -------------------------------------------------------------------------------------------------- generate
 

@@ -19,9 +19,17 @@ class C3Config(PreTrainedConfig):
         decoder_config (`PreTrainedConfig` or `dict`):
             Config of any causal LM of transformers.
         num_latents (`int`, defaults to 32):
-            Latents per window when the caller asks for none. With the `appended` layout also the largest number.
+            Latents of a default window when the caller asks for none. With the `appended` layout also the largest
+            number.
         window (`int`, defaults to 1024):
-            Text tokens that one encoder pass takes, counted with the encoder's tokenizer.
+            Text tokens that one encoder pass takes at most, counted with the encoder's tokenizer: the longest window
+            that the model is trained for.
+        default_window (`int`, *optional*):
+            Text tokens of a window when the caller asks for none: the length that measures best. By default `window`.
+        ratio_range (`list[float]`, *optional*):
+            The lowest and the highest number of text tokens per latent that the weights are good for; by default not
+            known. Below the lowest a text would come back worse and take more latents, so that nobody gets fewer; the
+            highest is what can be promised. For the `uniform` layout, where N is the caller's choice.
         latent_position_layout (`str`, defaults to `"appended"`):
             `"appended"`, the paper's: query i follows the text, at position L + i, and the decoder's tokens are
             numbered consecutively. `"uniform"`: query i, and latent i in the decoder, sit at (i + 0.5) * L / N - 0.5
@@ -60,6 +68,8 @@ class C3Config(PreTrainedConfig):
         decoder_config=None,
         num_latents=32,
         window=1024,
+        default_window=None,
+        ratio_range=None,
         latent_position_layout="appended",
         pooling="queries",
         projector="linear",
@@ -78,6 +88,8 @@ class C3Config(PreTrainedConfig):
         self.decoder_config = _as_config("decoder_config", decoder_config)
         self.num_latents = num_latents
         self.window = window
+        self.default_window = default_window
+        self.ratio_range = ratio_range
         self.latent_position_layout = latent_position_layout
         self.pooling = pooling
         self.projector = projector
@@ -129,12 +141,15 @@ class C3Config(PreTrainedConfig):
     def _check_fields(self):
         for name in ("encoder_config", "decoder_config"):
             _check_backbone(name, getattr(self, name))
-        for name in ("num_latents", "window"):
+        has_default = self.default_window is not None
+        for name in ("num_latents", "window", *(("default_window",) if has_default else ())):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be an integer of 1 or more, not {value!r}.")
-        if self.num_latents > self.window:
-            raise ValueError(f"num_latents ({self.num_latents}) must not exceed window ({self.window}).")
+        for name, most in (("default_window", "window"), ("num_latents", "default_window" if has_default else "window")):
+            value, limit = getattr(self, name), getattr(self, most)
+            if value is not None and value > limit:
+                raise ValueError(f"{name} ({value}) must not exceed {most} ({limit}).")
         for name, allowed in (
             ("latent_position_layout", LATENT_POSITION_LAYOUTS),
             ("pooling", POOLINGS),
@@ -142,6 +157,7 @@ class C3Config(PreTrainedConfig):
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
+        self._check_ratio_range()
         for name in ("use_mask_embedding", "tie_word_embeddings"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}.")
@@ -178,12 +194,28 @@ class C3Config(PreTrainedConfig):
                         f"tie_word_embeddings needs an encoder and a decoder of one {name}, not {ours} and {theirs}."
                     )
 
+    def _check_ratio_range(self):
+        if self.ratio_range is None:
+            return
+        given = self.ratio_range
+        numbers = isinstance(given, (list, tuple)) and all(
+            isinstance(each, (int, float)) and not isinstance(each, bool) for each in given
+        )
+        if not numbers or len(given) != 2 or not 1 <= given[0] <= given[1] < float("inf"):
+            raise ValueError(
+                f"ratio_range must be two numbers of 1 or more, the lowest ratio and the highest, not {given!r}."
+            )
+        if self.latent_position_layout != "uniform":
+            raise ValueError("ratio_range is for latent_position_layout uniform; else num_latents says what is trained.")
+
 
 OWN_FIELDS = (
     "encoder_config",
     "decoder_config",
     "num_latents",
     "window",
+    "default_window",
+    "ratio_range",
     "latent_position_layout",
     "pooling",
     "projector",

@@ -40,7 +40,7 @@ def run_demo(args):
         print(f"model   {args.model or PACKAGE}")
         dtype = str(model.dtype).removeprefix("torch.")
         print(f"        {model.num_parameters() / 1e6:.1f} M parameters, {dtype} on {model.device}", end="")
-        print(f", windows of {model.config.window} tokens")
+        print(f", windows of {model.processor.default_window} tokens")
         print(f"        loaded in {load_seconds:.2f} s, with torch and transformers")
     print(f"text    {args.file or EXAMPLE}")
     own_tokens = rows[0][0].text_tokens

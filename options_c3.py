@@ -1,6 +1,10 @@
-"""What `compress` and `expand` share: checks of options, and the progress bar."""
+"""What `compress` and `expand` share: checks of options, the progress bar, and the category of their warnings."""
 
 from tqdm.auto import tqdm
+
+
+class CompressionWarning(UserWarning):
+    """What was asked for is not what is given; the message says what is."""
 
 
 def check_positive(name, value):

@@ -33,8 +33,8 @@ class C3Processor(ProcessorMixin):
         tokenizer (`PreTrainedTokenizerBase`): the decoder's tokenizer.
         context_tokenizer (`PreTrainedTokenizerBase`, *optional*): the encoder's, where it is another one; it must know
             the offsets of its tokens (all tokenizers of the `tokenizers` library do).
-        num_latents, window, latent_position_layout, reconstruction_prompt, prompt_template, context_template,
-        query_token_id, latent_token_id: as in [`C3Config`]; `C3Processor.from_config` copies them from there.
+        num_latents, window, default_window, ratio_range, latent_position_layout, reconstruction_prompt,
+        prompt_template, context_template, query_token_id, latent_token_id: as in [`C3Config`]; `C3Processor.from_config` copies them from there.
 
     Raises:
         ValueError: no placeholder ids.
@@ -46,6 +46,8 @@ class C3Processor(ProcessorMixin):
         context_tokenizer=None,
         num_latents=32,
         window=1024,
+        default_window=None,
+        ratio_range=None,
         latent_position_layout="appended",
         reconstruction_prompt="repeat the text: ",
         prompt_template="{latents}{prompt}",
@@ -62,6 +64,8 @@ class C3Processor(ProcessorMixin):
         self._context_tokenizer = context_tokenizer
         self.num_latents = num_latents
         self.window = window
+        self.default_window = window if default_window is None else default_window
+        self.ratio_range = ratio_range
         self.latent_position_layout = latent_position_layout
         self.reconstruction_prompt = reconstruction_prompt
         self.prompt_template = prompt_template
@@ -154,7 +158,7 @@ class C3Processor(ProcessorMixin):
 
     def split(self, text, window=None):
         """
-        Cuts a text into windows of at most `window` encoder tokens, by default the processor's `window`.
+        Cuts a text into windows of at most `window` encoder tokens, by default the processor's `default_window`.
 
         With one tokenizer the windows' ids, joined, are the ids of the whole text, so a cut may fall between the bytes
         of a character. With two the windows' texts, joined, are the text, so it never does.
@@ -166,7 +170,7 @@ class C3Processor(ProcessorMixin):
             ValueError: empty text, text that is not valid Unicode (a lone surrogate), or a character that does not fit
                 into a window.
         """
-        window = self.window if window is None else window
+        window = self.default_window if window is None else window
         if self.context_tokenizer is None:
             ids = self._ids_of_long(text)
             return _cut(ids, [*range(0, len(ids), window), len(ids)])
@@ -206,9 +210,10 @@ class C3Processor(ProcessorMixin):
         The windows of a text and N of each, see `C3Model.compress`.
 
         Args:
-            num_latents (`int`, *optional*): latents of a full window, by default the processor's.
+            num_latents (`int`, *optional*): latents of a full window, by default the processor's for a default window
+                and with the uniform layout as many in proportion for another one.
             ratio (`float`, *optional*): encoder tokens per latent instead, over the whole text.
-            window (`int`, *optional*): encoder tokens of a window, by default the processor's.
+            window (`int`, *optional*): encoder tokens of a window, by default the processor's `default_window`.
 
         Returns: a sequence of pairs of `TextWindow` and `int`; with the uniform layout and one tokenizer the windows
         are cut when they are asked for, and a long text takes four bytes for each of its tokens.
@@ -216,21 +221,20 @@ class C3Processor(ProcessorMixin):
         Raises:
             TypeError, ValueError: as `split`, and a ratio that needs more latents than the appended layout has.
         """
-        window = self.window if window is None else window
-        full = min(self.num_latents, window) if num_latents is None else num_latents
+        window = self.default_window if window is None else window
         uniform = self.latent_position_layout == "uniform"
         if uniform and self.context_tokenizer is None:  # with two tokenizers a cut cannot fall just anywhere
             ids = self._ids_of_long(text)
-            total = math.ceil(len(ids) * full / window) if ratio is None else int(len(ids) / ratio)
+            total = self._total_latents(len(ids), num_latents, ratio, window)
             lengths, counts = zip(*even_windows(len(ids), total, window), strict=True)
             windows = _cut(ids, [0, *accumulate(lengths)])
             return LazySequence(lambda i: (windows[i], counts[i]), len(windows))
         windows = self.split(text, window)
         lengths = [len(each.context_ids) for each in windows]
-        if ratio is not None:
-            counts = share_latents(lengths, int(sum(lengths) / ratio))
+        if uniform or ratio is not None:
+            counts = share_latents(lengths, self._total_latents(sum(lengths), num_latents, ratio, window))
         else:
-            counts = [math.ceil(full * length / window) if uniform else full for length in lengths]
+            counts = [min(self.num_latents, window) if num_latents is None else num_latents] * len(windows)
         most = self.num_latents
         if not uniform and max(counts) > most:
             raise ValueError(
@@ -238,6 +242,16 @@ class C3Processor(ProcessorMixin):
                 f"with; ask for a ratio of {math.ceil(max(lengths) / most)} or more, or a smaller window."
             )
         return list(zip(windows, counts, strict=True))
+
+    def _total_latents(self, tokens, num_latents, ratio, window):
+        """Latents of a text of so many encoder tokens, see `plan`; no more than the lowest ratio of the range gives."""
+        if ratio is not None:
+            total = int(tokens / ratio)
+        elif num_latents is not None:
+            total = math.ceil(tokens * num_latents / window)
+        else:
+            total = math.ceil(tokens * self.num_latents / self.default_window)
+        return total if self.ratio_range is None else min(total, int(tokens / self.ratio_range[0]))
 
     def decode(self, ids, **kwargs):
         """Text of decoder ids, `list[int]` or a 1-D tensor; special tokens are left out."""
@@ -335,8 +349,9 @@ class C3Processor(ProcessorMixin):
         if not texts:
             raise ValueError("No text: the list is empty.")
         full = self.num_latents if num_latents is None else num_latents
-        if not 1 <= full <= self.window:
-            raise ValueError(f"num_latents must lie between 1 and the window of {self.window} tokens, not {full}.")
+        most = self.default_window
+        if not 1 <= full <= most:
+            raise ValueError(f"num_latents must lie between 1 and the window of {most} tokens, not {full}.")
         rows = [self.plan(each, num_latents=full) for each in texts]
         spans = [[(n, len(window.text_ids)) for window, n in row] for row in rows]
         targets = [[i for window, _ in row for i in window.text_ids] for row in rows] if labels else None
@@ -383,6 +398,8 @@ class C3Processor(ProcessorMixin):
 SETTINGS = (
     "num_latents",
     "window",
+    "default_window",
+    "ratio_range",
     "latent_position_layout",
     "reconstruction_prompt",
     "prompt_template",

@@ -21,7 +21,7 @@ TOLERANCE = 1e-4
 
 
 def measure(setup):
-    model, window = setup.model, setup.model.config.window
+    model, window = setup.model, setup.model.processor.default_window
     windows = setup.pick(64, 4)
     ids = setup.tokens(windows * window)
     contexts = [ids[start : start + window] for start in range(0, len(ids), window)]

@@ -148,7 +148,7 @@ def run(args):
     pages, empty = read_pages(args.data, args.limit)
     counter = load_counter(args.count_with)
     model = load_model(args.model, args.device, args.dtype)
-    window = model.config.window if args.window is None else args.window
+    window = model.processor.default_window if args.window is None else args.window
     pages = [count_page(page, model, counter, window) for page in pages]
     header = {
         "model": asdict(model.latent_provenance()),

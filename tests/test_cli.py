@@ -100,6 +100,17 @@ def test_compress_options(run, model, checkpoint, texts, options):
     assert same(C3Latents.load("a.txt.c3"), model.compress(TEXT, **options, batch_size=2, show_progress=False))
 
 
+def test_compress_says_what_ratio_was_reached(run, checkpoint, texts):
+    code, out, err = run("compress", texts[0], "--model", checkpoint, "--quiet", "--ratio", "1000")
+    reached = C3Latents.load("a.txt.c3").ratio
+    assert code == 0 and f"ratio={reached:.1f}x" in out
+    assert err.startswith(f"c3: warning: {reached:.3g} tokens per latent: 1000 were asked for") and err.count("\n") == 1
+    config = json.loads((cli_inputs_c3.PACKAGE / "config.json").read_text())
+    help_text = " ".join(run("compress", "--help")[1].split())
+    ratio = config["default_window"] / config["num_latents"]
+    assert f"(default: the model's own, {ratio:g} for the one that comes with c3)" in help_text
+
+
 def test_progress_goes_to_standard_error(run, checkpoint, texts):
     _, out, err = run("compress", texts[0], "--model", checkpoint, "--batch-size", "1", "-o", "x.c3")
     assert "Compressing" in err and out.startswith("x.c3: ")

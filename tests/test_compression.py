@@ -4,8 +4,9 @@ import pytest
 import torch
 from transformers import TextIteratorStreamer
 
-from c3 import C3Latents, C3Model
+from c3 import C3Latents, C3Model, C3Processor
 from c3.latents_c3 import LatentMismatchError
+from c3.options_c3 import CompressionWarning
 from tiny_models import TEXTS
 
 LONG = " ".join(TEXTS) * 3
@@ -58,7 +59,42 @@ def test_ratio_is_met_over_the_whole_text(uniform):
         latents = uniform.compress(LONG, ratio=ratio)
         assert latents.num_latents == int(tokens / ratio)
         assert latents.text_tokens == tokens
-    assert uniform.compress(LONG, ratio=1000).num_latents == latents.num_windows  # one each at least
+
+
+@pytest.mark.parametrize("two", [False, True])
+def test_no_ratio_is_a_trap(two, make_model, tokenizer):
+    """What is not given as it was asked for is given as well as the model can, and said."""
+    model = make_model("uniform", window=32, default_window=16, num_latents=4, ratio_range=[4, 12])
+    if two:
+        model.processor = C3Processor.from_config(model.config, tokenizer, tokenizer)
+    best = model.compress(LONG, ratio=4)
+    asked = {"1": {"ratio": 1}, "3.9": {"ratio": 3.9}, "2": {"num_latents": 8}, "3.56": {"num_latents": 9, "window": 32}}
+    for number, amount in asked.items():
+        with pytest.warns(CompressionWarning, match=f"^4[.0-9]* tokens per latent: {number} were asked for, but this"):
+            latents = model.compress([LONG, TEXTS[0]], **amount)
+        expected = model.compress([LONG, TEXTS[0]], ratio=4, window=amount.get("window"))
+        assert torch.equal(latents.values, expected.values)
+    with pytest.warns(CompressionWarning, match="1000 were asked for, but every window of at most 16 tokens has a late"):
+        assert model.compress(LONG, ratio=1000).num_latents == best.num_windows
+    with pytest.warns(CompressionWarning, match="^1[0-9.]+ tokens per latent: .* good for at most 12, so that"):
+        model.compress(LONG, ratio=14)
+
+
+def test_what_can_be_given_is_given_in_silence(make_model, recwarn):
+    model = make_model("uniform", window=32, default_window=16, num_latents=4, ratio_range=[4, 12])
+    for amount in ({}, {"ratio": 4}, {"ratio": 12}, {"num_latents": 2}, {"num_latents": 8, "window": 32}):
+        for text in (LONG, TEXTS[0], "x"):
+            model.compress(text, **amount)
+    assert not [each for each in recwarn if each.category is CompressionWarning]
+
+
+def test_the_default_window_is_not_the_longest(make_model):
+    model = make_model("uniform", window=32, default_window=16, num_latents=4)
+    assert model.compress(LONG).text_lengths.max() == 16
+    longer = model.compress(LONG, window=32)
+    assert longer.text_lengths.max() > 16
+    # The default is a ratio, whatever the window.
+    assert longer.num_latents == model.compress(LONG).num_latents == -(-len(token_ids(model, LONG)) // 4)
 
 
 def test_appended_layout_gives_every_window_its_latents(make_model):

@@ -53,6 +53,14 @@ BAD = [
     ({"num_latents": True}, "num_latents must be an integer of 1 or more, not True"),
     ({"num_latents": 2.0}, "num_latents must be an integer of 1 or more, not 2.0"),
     ({"num_latents": 65, "window": 64}, r"num_latents \(65\) must not exceed window \(64\)"),
+    ({"default_window": 0}, "default_window must be an integer of 1 or more, not 0"),
+    ({"default_window": 65, "window": 64}, r"default_window \(65\) must not exceed window \(64\)"),
+    ({"num_latents": 9, "default_window": 8}, r"num_latents \(9\) must not exceed default_window \(8\)"),
+    *(
+        ({"ratio_range": given, "latent_position_layout": "uniform"}, "ratio_range must be two numbers of 1 or more")
+        for given in (4, [4], [8, 4], [0.5, 4], [4, float("inf")], [4, float("nan")], ["4", 8], [True, 8])
+    ),
+    ({"ratio_range": [4, 8]}, "ratio_range is for latent_position_layout uniform"),
     ({"window": -1}, "window must be an integer of 1 or more, not -1"),
     ({"window": "64"}, "window must be an integer of 1 or more, not '64'"),
     ({"latent_position_layout": "middle"}, "latent_position_layout must be one of appended, uniform, not 'middle'"),
@@ -120,6 +128,8 @@ def assert_same(left, right):
 FULL = {
     "num_latents": 7,
     "window": 70,
+    "default_window": 35,
+    "ratio_range": [4, 56],
     "latent_position_layout": "uniform",
     "projector": "mlp",
     "reconstruction_prompt": "",
