@@ -146,7 +146,10 @@ class C3Config(PreTrainedConfig):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be an integer of 1 or more, not {value!r}.")
-        for name, most in (("default_window", "window"), ("num_latents", "default_window" if has_default else "window")):
+        for name, most in (
+            ("default_window", "window"),
+            ("num_latents", "default_window" if has_default else "window"),
+        ):
             value, limit = getattr(self, name), getattr(self, most)
             if value is not None and value > limit:
                 raise ValueError(f"{name} ({value}) must not exceed {most} ({limit}).")
@@ -206,7 +209,9 @@ class C3Config(PreTrainedConfig):
                 f"ratio_range must be two numbers of 1 or more, the lowest ratio and the highest, not {given!r}."
             )
         if self.latent_position_layout != "uniform":
-            raise ValueError("ratio_range is for latent_position_layout uniform; else num_latents says what is trained.")
+            raise ValueError(
+                "ratio_range is for latent_position_layout uniform; else num_latents says what is trained."
+            )
 
 
 OWN_FIELDS = (

@@ -19,7 +19,8 @@ class ExpansionMixin:
             method (`str`, *optional*): `"greedy"`, one token a pass, or `"parallel"`, which drafts a window in one pass
                 and corrects it until it is the same text, in far fewer passes the fewer the errors of the draft are. By
                 default parallel where the decoder was trained for it, with a mask embedding
-                (`config.use_mask_embedding`), unless so many windows go at once that greedy passes are the cheaper.
+                (`config.use_mask_embedding`), unless so many windows go at once, or so many tokens stand behind each
+                latent, that greedy passes are the cheaper.
             batch_size (`int`): windows decoded at once.
             show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
             stream (`bool`): return an iterator over pieces of text, in order, as they come; for several texts over
@@ -84,9 +85,9 @@ class ExpansionMixin:
         with progress_bar(len(order), batch_size, show_progress, "Expanding", "window") as bar:
             for start in range(0, len(order), batch_size):
                 chosen = order[start : start + batch_size]
-                spans = [[(len(windows[i]), lengths[i])] for i in chosen]
+                spans = [(len(windows[i]), lengths[i]) for i in chosen]
                 with torch.no_grad():
-                    prompt = self._prompt_embeds(spans, [windows[i] for i in chosen], None)
-                    ids = decode_windows(self, prompt, [lengths[i] for i in chosen], special, method)
+                    prompt = self._prompt_embeds([[span] for span in spans], [windows[i] for i in chosen], None)
+                    ids = decode_windows(self, prompt, spans, special, method)
                 bar.update(len(chosen))
                 yield from zip(chosen, ids, strict=True)

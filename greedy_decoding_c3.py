@@ -6,7 +6,11 @@ from transformers import DynamicCache, StaticCache
 
 def decode_greedily(model, prompt, lengths, suppressed):
     """
-    One token of each row a pass, until every row has its tokens. Arguments and result as in `decode_windows`.
+    One token of each row a pass, until every row has its tokens.
+
+    Args: as in `decode_windows`; `lengths` (`list[int]`) are the tokens of each row.
+
+    Returns: `list[list[int]]`, the ids of each row.
     """
     rows = Rows(prompt, lengths)
     config = model.config.decoder_config

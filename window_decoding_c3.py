@@ -8,34 +8,37 @@ from transformers import GenerationMixin, StoppingCriteria, StoppingCriteriaList
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from .greedy_decoding_c3 import decode_greedily
-from .parallel_decoding_c3 import decode_in_parallel, is_worth_drafting
+from .parallel_decoding_c3 import decode_in_parallel, expected_error_rate, is_worth_drafting
 
 DECODING_METHODS = ("greedy", "parallel")
 
 
-def decode_windows(model, prompt, lengths, suppressed, method=None):
+def decode_windows(model, prompt, spans, suppressed, method=None):
     """
     Args:
         model (`C3Model`): the model.
         prompt (`dict[str, torch.Tensor]`): `inputs_embeds` `(rows, length, D_dec)`, `attention_mask` and
             `position_ids` `(rows, length)`, padded on the left.
-        lengths (`list[int]`): tokens of each row.
+        spans (`list[tuple[int, int]]`): latents and tokens of each row.
         suppressed (`torch.LongTensor`): ids that are never chosen.
         method (`str`, *optional*): of `DECODING_METHODS`. By default parallel where the decoder was trained for it, but
-            greedy for so many rows that the passes of greedy decoding are as efficient as larger ones. A model whose
+            greedy for so many rows, or so many tokens per latent, that correcting the drafts takes longer. A model whose
             weights are shared among processes (ZeRO-3, FSDP) decodes greedily, by transformers' `generate`.
 
     Returns:
         `list[list[int]]`: the ids of each row.
     """
+    latents, lengths = (list(each) for each in zip(*spans, strict=True))
     if _is_sharded(model):
         return _generate_together(model, prompt, lengths, suppressed)
+    error_rate = expected_error_rate(sum(lengths) / sum(latents))
     if method is None:
         is_trained = model.mask_embedding is not None
-        is_parallel = is_trained and is_worth_drafting(prompt["attention_mask"].device.type, lengths)
+        is_parallel = is_trained and is_worth_drafting(prompt["attention_mask"].device.type, lengths, error_rate)
         method = "parallel" if is_parallel else "greedy"
-    decode = decode_greedily if method == "greedy" else decode_in_parallel
-    return decode(model, prompt, lengths, suppressed)
+    if method == "greedy":
+        return decode_greedily(model, prompt, lengths, suppressed)
+    return decode_in_parallel(model, prompt, lengths, suppressed, error_rate)
 
 
 def _is_sharded(model):

@@ -54,7 +54,9 @@ def run(name, args):
     counter = load_counter(count_with)
     pages, data, left_out = read_data(args.data or [], args.limit)
     model = load_model(args.model, args.device, args.dtype)
-    options = Options(model.processor.default_window if args.window is None else args.window, args.batch_size, args.steps)
+    options = Options(
+        model.processor.default_window if args.window is None else args.window, args.batch_size, args.steps
+    )
     examples, more = suite.prepare(args, pages, model, counter, options.window)
     examples, impossible = leave_out_impossible(model, examples, options.window)
     more += impossible

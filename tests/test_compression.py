@@ -68,13 +68,20 @@ def test_no_ratio_is_a_trap(two, make_model, tokenizer):
     if two:
         model.processor = C3Processor.from_config(model.config, tokenizer, tokenizer)
     best = model.compress(LONG, ratio=4)
-    asked = {"1": {"ratio": 1}, "3.9": {"ratio": 3.9}, "2": {"num_latents": 8}, "3.56": {"num_latents": 9, "window": 32}}
+    asked = {
+        "1": {"ratio": 1},
+        "3.9": {"ratio": 3.9},
+        "2": {"num_latents": 8},
+        "3.56": {"num_latents": 9, "window": 32},
+    }
     for number, amount in asked.items():
         with pytest.warns(CompressionWarning, match=f"^4[.0-9]* tokens per latent: {number} were asked for, but this"):
             latents = model.compress([LONG, TEXTS[0]], **amount)
         expected = model.compress([LONG, TEXTS[0]], ratio=4, window=amount.get("window"))
         assert torch.equal(latents.values, expected.values)
-    with pytest.warns(CompressionWarning, match="1000 were asked for, but every window of at most 16 tokens has a late"):
+    with pytest.warns(
+        CompressionWarning, match="1000 were asked for, but every window of at most 16 tokens has a late"
+    ):
         assert model.compress(LONG, ratio=1000).num_latents == best.num_windows
     with pytest.warns(CompressionWarning, match="^1[0-9.]+ tokens per latent: .* good for at most 12, so that"):
         model.compress(LONG, ratio=14)

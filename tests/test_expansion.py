@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from c3 import C3Latents
-from c3.parallel_decoding_c3 import PASS_IN_POSITIONS, _tokens_to_read
+from c3 import C3Latents, parallel_decoding_c3
+from c3.parallel_decoding_c3 import PASS_IN_POSITIONS, _tokens_to_read, expected_error_rate, is_worth_drafting
 from tiny_models import TEXTS
 
 LONG = " ".join(TEXTS) * 3
@@ -131,6 +131,25 @@ def test_greedy_by_default_for_many_windows(make_model, monkeypatch):
     for overhead, method in ((0, "greedy"), (10**6, "parallel")):
         monkeypatch.setitem(PASS_IN_POSITIONS, "cpu", overhead)
         assert windows_of(model, latents, None, 100)[1] == windows_of(model, latents, method, 100)[1]
+
+
+def test_greedy_by_default_where_drafts_have_many_errors(make_model, monkeypatch):
+    """The rule knows the tokens per latent, and how many windows go at once."""
+    model = make_model()
+    monkeypatch.setattr(parallel_decoding_c3, "DRAFT_ERRORS", {4: 0.01, 8: 0.9})
+    draft = parallel_decoding_c3._draft
+    for ratio, method in ((4, "parallel"), (8, "greedy")):
+        latents = model.compress(LONG, ratio=ratio)
+        drafted = []
+        monkeypatch.setattr(parallel_decoding_c3, "_draft", lambda *args: drafted.append(1) or draft(*args))
+        assert windows_of(model, latents, None, 8) == windows_of(model, latents, method, 8)
+        assert bool(drafted) == (method == "parallel")
+    lengths, rates = [64] * 8, [expected_error_rate(ratio) for ratio in (1, 4, 5, 6, 7, 8, 100)]
+    assert rates == sorted(rates) and rates[:2] == [0.01] * 2 and rates[-2:] == [0.9] * 2
+    worth = [is_worth_drafting("cpu", lengths, rate) for rate in rates]
+    assert worth == sorted(worth, reverse=True) and worth[0] and not worth[-1]
+    worth = [is_worth_drafting("cpu", lengths * rows, rates[2]) for rows in (1, 4, 16, 64)]
+    assert worth == sorted(worth, reverse=True) and worth[0] and not worth[-1]
 
 
 def test_stream_with_either_method(make_model):
