@@ -209,9 +209,7 @@ class C3Config(PreTrainedConfig):
                 f"ratio_range must be two numbers of 1 or more, the lowest ratio and the highest, not {given!r}."
             )
         if self.latent_position_layout != "uniform":
-            raise ValueError(
-                "ratio_range is for latent_position_layout uniform; else num_latents says what is trained."
-            )
+            raise ValueError("ratio_range is for latent_position_layout uniform; with appended num_latents says it.")
 
 
 OWN_FIELDS = (

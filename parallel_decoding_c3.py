@@ -63,8 +63,9 @@ def decode_in_parallel(model, prompt, lengths, suppressed, error_rate):
     so far, on the number of rows, and on what a pass costs by itself. With sliding-window attention all of it has to
     fit into the window; else the rows that are left are decoded greedily.
 
-    Arguments as in `decode_windows`; `error_rate` is the share of wrong tokens that is expected in a draft. The ids are those of `decode_greedily` but for rounding: where two tokens are all
-    but equally likely, passes over other numbers of tokens may choose differently.
+    Arguments as in `decode_windows`; `error_rate` is the share of wrong tokens that is expected in a draft. The ids are
+    those of `decode_greedily` but for rounding: where two tokens are all but equally likely, passes over other numbers
+    of tokens may choose differently.
     """
     rows = Rows(prompt, lengths)
     cache = DynamicCache(config=model.config.decoder_config)

@@ -34,7 +34,8 @@ class C3Processor(ProcessorMixin):
         context_tokenizer (`PreTrainedTokenizerBase`, *optional*): the encoder's, where it is another one; it must know
             the offsets of its tokens (all tokenizers of the `tokenizers` library do).
         num_latents, window, default_window, ratio_range, latent_position_layout, reconstruction_prompt,
-        prompt_template, context_template, query_token_id, latent_token_id: as in [`C3Config`]; `C3Processor.from_config` copies them from there.
+        prompt_template, context_template, query_token_id, latent_token_id: as in [`C3Config`];
+        `C3Processor.from_config` copies them from there.
 
     Raises:
         ValueError: no placeholder ids.

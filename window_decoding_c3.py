@@ -22,8 +22,8 @@ def decode_windows(model, prompt, spans, suppressed, method=None):
         spans (`list[tuple[int, int]]`): latents and tokens of each row.
         suppressed (`torch.LongTensor`): ids that are never chosen.
         method (`str`, *optional*): of `DECODING_METHODS`. By default parallel where the decoder was trained for it, but
-            greedy for so many rows, or so many tokens per latent, that correcting the drafts takes longer. A model whose
-            weights are shared among processes (ZeRO-3, FSDP) decodes greedily, by transformers' `generate`.
+            greedy for so many rows, or so many tokens per latent, that correcting the drafts takes longer. A model
+            whose weights are shared among processes (ZeRO-3, FSDP) decodes greedily, by transformers' `generate`.
 
     Returns:
         `list[list[int]]`: the ids of each row.

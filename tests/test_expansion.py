@@ -141,7 +141,9 @@ def test_greedy_by_default_where_drafts_have_many_errors(make_model, monkeypatch
     for ratio, method in ((4, "parallel"), (8, "greedy")):
         latents = model.compress(LONG, ratio=ratio)
         drafted = []
-        monkeypatch.setattr(parallel_decoding_c3, "_draft", lambda *args: drafted.append(1) or draft(*args))
+        monkeypatch.setattr(
+            parallel_decoding_c3, "_draft", lambda *args, calls=drafted: calls.append(1) or draft(*args)
+        )
         assert windows_of(model, latents, None, 8) == windows_of(model, latents, method, 8)
         assert bool(drafted) == (method == "parallel")
     lengths, rates = [64] * 8, [expected_error_rate(ratio) for ratio in (1, 4, 5, 6, 7, 8, 100)]
