@@ -7,6 +7,7 @@ import torch
 
 from c3 import C3Latents, C3Model
 from c3.eval.metrics import precision
+from c3.options_c3 import CompressionWarning
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(not (ROOT / "model.safetensors").is_file(), reason="the checkout has no weights")
@@ -23,7 +24,7 @@ def text():
 
 
 # Floors with room for another machine's arithmetic; the measured figures are in the model card.
-@pytest.mark.parametrize("ratio,least", [(4, 0.99), (8, 0.98), (16, 0.9), (20, 0.75)])
+@pytest.mark.parametrize("ratio,least", [(4, 0.995), (8, 0.995), (16, 0.98), (25, 0.93), (32, 0.8)])
 def test_precision_on_the_example(ratio, least, model, text):
     latents = model.compress(text, ratio=ratio)
     assert latents.ratio >= ratio
@@ -35,11 +36,41 @@ def test_special_tokens_in_a_text_come_back(model):
     assert model.expand(model.compress(text, ratio=4)) == text
 
 
-@pytest.mark.parametrize("nasty", ["Before the NUL byte \x00 and after it.", "Two lines\r\nof another system.\r\n"])
-@pytest.mark.xfail(reason="NUL bytes and carriage returns are hardly trained: model card", strict=True)
-def test_rare_bytes_come_back(nasty, model):
+EXACT = {
+    "NUL": "Before the NUL byte \x00 and after it.",
+    "CRLF": "Two lines\r\nof another system.\r\n",
+    "repeats": "A" * 300,
+    "white space": "a    b\t\t\tc\n\n\n   d      e" * 8,
+    "emoji": "😀🎉🚀" * 20,
+    "Chinese": "春天来了,花园里的花都开了。孩子们在草地上奔跑,笑声传遍了整个村庄。" * 3,
+    "Russian": "Съешь же ещё этих мягких французских булок, да выпей чаю. " * 3,
+    "Arabic": "مرحبا بالعالم هذا نص تجريبي. " * 4,
+}
+
+
+@pytest.mark.parametrize("text", EXACT.values(), ids=EXACT)
+def test_what_is_not_english_prose_comes_back(text, model):
+    assert model.expand(model.compress(text, ratio=4)) == text
+
+
+@pytest.mark.xfail(reason="some scripts are hardly trained: model card", strict=True)
+def test_japanese_comes_back(model):
     """Strict, so that weights which can do it have to say so here and in the card."""
-    assert model.expand(model.compress(nasty, ratio=4)) == nasty
+    text = "これは日本語の文章です。テストのために書きました。" * 4
+    assert model.expand(model.compress(text, ratio=4)) == text
+
+
+def test_windows_and_ratios_of_the_config(model, text):
+    """The default is the window that measured best, longer ones go too, and no low ratio is a trap."""
+    config = model.config
+    assert (config.default_window, config.window, config.ratio_range) == (64, 512, [2, 56])
+    latents = model.compress(text)
+    assert latents.text_lengths.max() <= 64 and latents.ratio == pytest.approx(8, rel=0.01)
+    assert model.compress(text, window=512).text_lengths.max() > 256
+    with pytest.warns(CompressionWarning, match="2 tokens per latent: 1 were asked for"):
+        lowest = model.compress(text, ratio=1)
+    assert torch.equal(lowest.values, model.compress(text, ratio=2).values)
+    assert precision(text, model.expand(lowest, batch_size=64)) >= 0.995
 
 
 def test_same_text_however_the_work_is_arranged(model, text, tmp_path):
@@ -54,7 +85,7 @@ def test_same_text_however_the_work_is_arranged(model, text, tmp_path):
     assert eager.expand(eager.compress(texts, ratio=8), batch_size=32) == expanded
 
 
-@pytest.mark.parametrize("ratio,fewer", [(4, 6), (8, 4), (20, 1)])
+@pytest.mark.parametrize("ratio,fewer", [(4, 3), (8, 2), (20, 1)])
 def test_parallel_decoding_gives_the_same_text_in_fewer_passes(ratio, fewer, model, text):
     latents = model.compress(text, ratio=ratio)
     passes = []
