@@ -296,6 +296,57 @@ BAD = [
         {"train_data": [{"path": "train.txt", "streaming": True}, "train.txt"], "tokenizer": "org/t"},
         "train_data: either all sources stream or none",
     ),
+    *(
+        (
+            {"train_data": {"path": "train.txt", "keep": keep}},
+            f"train_data: keep{where} must be a number above 0 and up",
+        )
+        for keep, where in ((0, ""), (1.5, ""), ("half", ""), (True, ""), ({"books": 0}, ": books"), ([0.5], ""))
+    ),
+    ({"train_data": {"path": "train.txt", "keep": {}}}, "train_data: keep: give a share, or shares by the beginnings"),
+    ({"train_data": {"path": "train.txt", "keep": {3: 0.5}}}, "train_data: keep: 3 is not how a value of the column"),
+    ({"train_data": {"generate": "poems", "characters": 9}}, "generate must be one of exact_strings, not 'poems'"),
+    ({"train_data": {"generate": "exact_strings"}}, "train_data: the key characters is missing"),
+    (
+        {"train_data": {"generate": "exact_strings", "characters": 0}},
+        "train_data: characters must be an integer of 1 or more, not 0",
+    ),
+    (
+        {"train_data": {"generate": "exact_strings", "characters": 9, "seed": "a"}},
+        "train_data: seed must be an integer of 0 or more, not 'a'",
+    ),
+    (
+        {"train_data": {"generate": "exact_strings", "characters": 9, "column": "text"}},
+        "train_data: unknown key column; known are generate, characters, seed, weight",
+    ),
+    *(
+        (
+            {"train_data": {"generate": "exact_strings", "characters": 9, key: value}},
+            f"train_data: what is generated has no {key}: leave out {key}, or generate",
+        )
+        for key, value in (("path", "train.txt"), ("streaming", True), ("keep", 0.5))
+    ),
+    (
+        {
+            "train_data": [
+                {"path": "train.txt", "streaming": True},
+                {"generate": "exact_strings", "characters": 9},
+            ],
+            "tokenizer": "org/t",
+        },
+        "train_data: either all sources stream or none: what is generated .exact_strings, generated. does not",
+    ),
+    (
+        {"train_data": ["train.txt", {"generate": "exact_strings", "characters": 9, "weight": 1}]},
+        "train_data: give every source a weight above 0, or none; found None",
+    ),
+    (
+        {"validation_data": {"generate": "exact_strings", "characters": 9}},
+        "validation_data: generate is for train_data",
+    ),
+    ({"crlf_documents": 2}, "crlf_documents must be a number between 0 and 1, not 2"),
+    ({"dropout_halved_above": 0}, "dropout_halved_above must be a number between 1 and inf, not 0"),
+    ({"dropout_halved_above": 16, "dropout_windows": 0}, "dropout_halved_above: there is no dropout to halve; set"),
     ({"train_data": {"path": "train.txt", "streaming": True}}, "tokenizer: it is trained on data that are read whole"),
     ({"instruction_data": {"path": "train.txt", "streaming": True}}, "streaming is for train_data and validation_data"),
     ({"lora": {"r": 4}}, "optimizer.name: muon is for whole matrices, not for adapters"),
@@ -445,7 +496,12 @@ def test_stages_take_over_what_they_do_not_set(load):
         {
             "stages": [
                 {"name": "align", "objectives": {"continuation": 1}, "optimizer": {"lr": 0.1}},
-                {"name": "all", "training": {"max_steps": 3}, "learning_rates": {"encoder": 0.2}},
+                {
+                    "name": "all",
+                    "training": {"max_steps": 3},
+                    "learning_rates": {"encoder": 0.2},
+                    "dropout_halved_above": 16,
+                },
             ]
         }
     )
@@ -456,6 +512,7 @@ def test_stages_take_over_what_they_do_not_set(load):
     assert align.training["max_steps"] == 10
     assert everything.training == {"max_steps": 3, "eval_strategy": "steps", "eval_steps": 5}
     assert (align.learning_rates, everything.learning_rates) == ({}, {"encoder": 0.2})
+    assert (align.dropout_halved_above, everything.dropout_halved_above) == (None, 16)
     assert load().stage_recipes() == [load()]
 
 
