@@ -538,3 +538,37 @@ def test_shipped_recipes(path, tmp_path, monkeypatch):
     if "init_from" in values:
         data.append("init_from=org/c3")
     assert all(stage.training["max_steps"] > 0 for stage in load_recipe(path, data).stage_recipes())
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """`shipped(name, *overrides)`: a recipe of configs/, the files that it reads taken for being there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("c3.training.sources.check_source", lambda source: True)
+    return lambda name, *overrides: load_recipe(ROOT / "configs" / name, overrides)
+
+
+def test_the_default_recipe_is_two_stretches(shipped):
+    """One model and one set of texts; whatever else a run on its own may have, a stage has."""
+    first, second = shipped("c3_mini.yaml").stage_recipes()
+    for key in ("model", "tokenizer", "train_data", "crlf_documents", "tokens_per_batch", "dropout_halved_above"):
+        assert getattr(first, key) == getattr(second, key), key
+    for key in ("max_steps", "seed", "lr_scheduler_type", "warmup_steps", "dataloader_num_workers", "logging_steps"):
+        assert first.training[key] != second.training[key], key
+    assert "lr_scheduler_kwargs" not in second.training
+    assert first.optimizer != second.optimizer and first.curriculum != second.curriculum
+    assert shipped("c3_mini_longer.yaml", "init_from=org/c3").train_data == first.train_data
+
+
+def test_the_third_stretch_starts_from_a_model_of_the_first_two(shipped, make_model, tmp_path):
+    """Its windows are above the default one of the shipped weights, and within those that were trained."""
+    window = shipped("c3_mini.yaml").model["window"]
+    recipe = shipped("c3_mini_longer.yaml", "init_from=org/c3")
+    assert 64 < recipe.longest_window <= window
+    recipe.check_stages(make_model(window=window).config)
+    assert yaml.safe_load((ROOT / "configs" / "c3_mini_longer.yaml").read_text())["init_from"] == "."
+
+
+def test_the_laptop_needs_no_gpu(shipped):
+    recipe = shipped("c3_laptop.yaml")
+    assert recipe.training["use_cpu"] and recipe.attn_implementation == "cpu_matmul" and recipe.model
