@@ -182,6 +182,8 @@ def _kept(dataset, source, columns, say):
         start += len(found)
     if kept.missing:
         raise ValueError(f"{source.path}: keep names {', '.join(kept.missing)}, but no `{ORIGIN}` begins so.")
+    if start and not rows:
+        raise ValueError(f"{source.path}: keep leaves none of its {start} documents.")
     if say is not None:
         say(f"{source.path}: {kept}.")
     return dataset.select(rows)

@@ -112,6 +112,8 @@ def test_keep_names_what_is_not_there(library, tmp_path):
     (tmp_path / "plain.jsonl").write_text(json.dumps({"text": "a"}))
     with pytest.raises(ValueError, match=r"plain.jsonl has no column 'source', whose values keep names; it has text"):
         kept(str(tmp_path / "plain.jsonl"), {"books": 0.5})
+    with pytest.raises(ValueError, match=r"library.jsonl: keep leaves none of its 4000 documents"):
+        kept(library, 1e-9)
     # A stream cannot be asked what comes later: the log says what has not come yet.
     said = []
     list(load_texts(DataSource(library, keep={"books": 0.5, "novels": 0.5}, streaming=True), said.append))
