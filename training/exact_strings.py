@@ -266,20 +266,21 @@ def spaced(line):
 
 SHUFFLES = shuffled_words, shuffled_letters
 
-# How often each is drawn; their lengths differ, and none of them has more than an eighth of the characters.
+# How often each is drawn. They differ in length: none has more than an eighth of the characters. Letters and symbols
+# have fewer, since each may be several tokens.
 KINDS = {
-    listed: 5,
-    labelled: 4,
+    listed: 6,
+    labelled: 5,
     separated: 2,
-    markdown_table: 2,
-    json_object: 3,
+    markdown_table: 3,
+    json_object: 4,
     log_lines: 2,
-    in_sentences: 5,
+    in_sentences: 6,
     repeated: 7,
-    repeated_line: 3,
-    white_space: 6,
-    indented: 3,
-    letters: 8,
-    symbols: 10,
-    altered: 9,
+    repeated_line: 4,
+    white_space: 8,
+    indented: 5,
+    letters: 4,
+    symbols: 5,
+    altered: 10,
 }
