@@ -1,11 +1,15 @@
 """Sources of training texts, and their documents as one array of token ids each."""
 
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 LOADERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".txt": "text"}
+# The column whose values a source's `keep` may name.
+ORIGIN = "source"
+POWERS_OF_TEN = {10**power for power in range(12)}
 
 
 @dataclass(frozen=True)
@@ -22,6 +26,10 @@ class DataSource:
             once per epoch; streams then take turns, a document from each, and a shorter one begins again until the
             longest has ended.
         streaming (`bool`): read while training instead of loading and tokenizing everything first.
+        keep (`float` or `dict[str, float]`, *optional*): the share of the documents that is used, above 0 and up to 1;
+            or such shares by what the column `source` says or begins with (of several beginnings the longest counts),
+            and all of the rest. Whether a document is kept depends on its text alone (of a conversation, on the
+            context): they are the same ones in every run, and those of a smaller share are among a larger one's.
     """
 
     path: str
@@ -30,6 +38,7 @@ class DataSource:
     config: str | None = None
     weight: float | None = None
     streaming: bool = False
+    keep: float | dict[str, float] | None = None
 
 
 def check_source(source):
@@ -49,19 +58,86 @@ def check_source(source):
     return path.is_file()
 
 
-def load_columns(source, columns):
+def check_keep(keep):
+    """Raises `ValueError` unless this is what `DataSource.keep` may be."""
+    shares = keep if isinstance(keep, dict) else {None: keep}
+    if not shares:
+        raise ValueError("keep: give a share, or shares by the beginnings of the column `source`.")
+    for name, share in shares.items():
+        if name is not None and (not isinstance(name, str) or not name):
+            raise ValueError(f"keep: {name!r} is not how a value of the column `source` may begin.")
+        if not isinstance(share, (int, float)) or isinstance(share, bool) or not 0 < share <= 1:
+            where = "keep" if name is None else f"keep: {name}"
+            raise ValueError(f"{where} must be a number above 0 and up to 1, not {share!r}.")
+
+
+def position_of(text, purpose):
+    """
+    A number from 0 to below 1, `float`, that depends on a text and on what it is for alone, so that one can choose a
+    share of texts, the same ones whatever is around them.
+
+    Args:
+        text (`str`): of a document; None counts as empty.
+        purpose (`str`): choices for different purposes have nothing to do with each other.
+    """
+    data = (text or "").encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(data, digest_size=8, person=purpose.encode()).digest()
+    # As many bits as a float holds, so that none is rounded up to 1.
+    return (int.from_bytes(digest, "big") >> 11) / 2**53
+
+
+class KeptDocuments:
+    """
+    Says which documents the `keep` of a [`DataSource`] keeps, and counts them.
+
+    Args:
+        keep (`float` or `dict[str, float]`): see there.
+
+    Attributes:
+        read, kept (`dict[str or None, int]`): how many there were, by the name in `keep` (None: by no name).
+    """
+
+    def __init__(self, keep):
+        self.shares = {None: 1.0} | keep if isinstance(keep, dict) else {None: keep}
+        # Longest first.
+        self.names = sorted((name for name in self.shares if name is not None), key=len, reverse=True)
+        self.read, self.kept = dict.fromkeys(self.shares, 0), dict.fromkeys(self.shares, 0)
+
+    def __call__(self, text, origin=None):
+        """Whether a document is kept, from its text and its value of the column `source`."""
+        name = next((name for name in self.names if (origin or "").startswith(name)), None)
+        keeps = position_of(text, "keep") < self.shares[name]
+        self.read[name] += 1
+        self.kept[name] += keeps
+        return keeps
+
+    @property
+    def missing(self):
+        """`list[str]`: names that no document so far begins with."""
+        return [name for name in self.names if not self.read[name]]
+
+    def __str__(self):
+        said = f"{sum(self.kept.values())} of {sum(self.read.values())} documents kept"
+        shares = [f"{name}: {self.kept[name]} of {self.read[name]}" for name in self.shares if name is not None]
+        return said + (f" ({', '.join(shares)})" if shares else "")
+
+
+def load_columns(source, columns, say=None):
     """
     Rows of a [`DataSource`], or of a path with its defaults.
 
     Args:
-        columns (`list[str]`): what to keep of them.
+        columns (`list[str]`): what to keep of them; the first holds the text that `keep` goes by.
+        say (`Callable[[str], None]`, *optional*): is told how many documents were kept; of a source that streams, how
+            many of the first ten, hundred and so on.
 
     Returns:
         `datasets.Dataset`, or `datasets.IterableDataset` of a source that streams.
 
     Raises:
         FileNotFoundError: a file that is not there.
-        ValueError: a file of another kind, or without a column.
+        ValueError: a file of another kind, or without a column, or `keep` names what does not occur (of a source that
+            streams, `say` is told).
     """
     import datasets
 
@@ -75,16 +151,48 @@ def load_columns(source, columns):
     else:
         dataset = datasets.load_dataset(source.path, source.config, split=source.split, **options)
     known = dataset.column_names or list(next(iter(dataset), {}))
-    for column in columns:
+    origins = [ORIGIN] if isinstance(source.keep, dict) else []
+    for column in (*columns, *origins):
         if column not in known:
-            raise ValueError(f"{source.path} has no column {column!r}; it has {', '.join(known)}.")
+            why = ", whose values keep names" if column in origins else ""
+            raise ValueError(f"{source.path} has no column {column!r}{why}; it has {', '.join(known)}.")
+    if source.keep is not None:
+        dataset = _kept(dataset, source, [columns[0], *origins], say)
     return dataset.select_columns(columns)
 
 
-def load_texts(source):
+def _kept(dataset, source, columns, say):
+    """The rows of a dataset that `source.keep` keeps, going by these columns."""
+    kept = KeptDocuments(source.keep)
+    if source.streaming:
+
+        def keeps(*values):
+            found = kept(*values)
+            if say is not None and sum(kept.read.values()) in POWERS_OF_TEN:
+                unseen = f"; none yet of {', '.join(kept.missing)}" if kept.missing else ""
+                say(f"{source.path}: {kept}{unseen}.")
+            return found
+
+        return dataset.filter(keeps, input_columns=columns)
+    rows, start = [], 0
+    for batch in dataset.select_columns(columns).iter(1000):
+        values = zip(*(batch[column] for column in columns), strict=True)
+        found = [kept(*each) for each in values]
+        rows += [start + place for place, keeps in enumerate(found) if keeps]
+        start += len(found)
+    if kept.missing:
+        raise ValueError(f"{source.path}: keep names {', '.join(kept.missing)}, but no `{ORIGIN}` begins so.")
+    if start and not rows:
+        raise ValueError(f"{source.path}: keep leaves none of its {start} documents.")
+    if say is not None:
+        say(f"{source.path}: {kept}.")
+    return dataset.select(rows)
+
+
+def load_texts(source, say=None):
     """As `load_columns`: the texts of a source, as a dataset with one column, `text`."""
     column = source.column if isinstance(source, DataSource) else "text"
-    dataset = load_columns(source, [column])
+    dataset = load_columns(source, [column], say)
     return dataset if column == "text" else dataset.rename_column(column, "text")
 
 

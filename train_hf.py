@@ -1,6 +1,6 @@
 """Trains a C3 model with the Hugging Face `Trainer` from a recipe.
 
-    python train_hf.py configs/c3_mini.yaml [training.max_steps=20 …] [--dry-run]
+    python train_hf.py configs/c3_laptop.yaml [training.max_steps=20 …] [--dry-run]
 
 The same command runs under `torchrun`, `accelerate launch` and `deepspeed`, see docs/training.md.
 

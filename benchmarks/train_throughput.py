@@ -1,14 +1,14 @@
 """
 Speed of a whole training step against the bare forward and backward passes that it cannot do without.
 
-    python -m benchmarks.train_throughput [--recipe configs/c3_mini.yaml] [--steps 20] [--output FILE] [key=value …]
+    python -m benchmarks.train_throughput [--recipe configs/c3_laptop.yaml] [--steps 20] [--output FILE] [key=value …]
 
 Whole step: what `C3Trainer` does between two optimizer steps: making the batch, the forward and backward passes, the
 clipping, the optimizer, the log. Baseline: on the same padded batch the encoder's and the decoder's own forward and
 backward passes with embeddings, head and cross entropy over the text's positions, in the same dtype, with the same
 attention and compiled the same way; nothing else. Both alternate, so that what else the machine does falls on both.
 The ratio is the baseline's time by that of the step on the same batch, the median over the steps after the warm-up;
-0.85 is the floor for the mini recipe on a CPU. `flops_ratio` is the same ratio in FLOPs of matrix products, counted
+0.85 is the floor for the laptop's recipe on a CPU. `flops_ratio` is the same ratio in FLOPs of matrix products, counted
 eagerly: what it would be if nothing but arithmetic took time, so that the cost of an optimizer's own products shows.
 
 Weights and data are random: neither changes how long a step takes. On CUDA the same command takes the GPU.
@@ -183,7 +183,7 @@ def _wait(device):
 
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", default=str(Path(__file__).parents[1] / "configs" / "c3_mini.yaml"))
+    parser.add_argument("--recipe", default=str(Path(__file__).parents[1] / "configs" / "c3_laptop.yaml"))
     parser.add_argument("--steps", type=int, default=20, help="timed steps")
     parser.add_argument("--output", help="a JSON file")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe")

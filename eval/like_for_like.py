@@ -106,7 +106,7 @@ def run(args):
 def _portable(recipe):
     """A recipe as keys and values, with the names of its data files instead of paths of this machine."""
     for name in ("train_data", "validation_data"):
-        recipe[name] = [source | {"path": Path(source["path"]).name} for source in recipe[name]]
+        recipe[name] = [each | ({"path": Path(each["path"]).name} if "path" in each else {}) for each in recipe[name]]
     return {name: value for name, value in recipe.items() if name != "output_dir"}
 
 

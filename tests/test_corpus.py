@@ -2,17 +2,21 @@
 
 import json
 import shutil
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
 import pytest
 import torch
 
-from c3.data_c3 import DataSource
+from c3.data_c3 import DataSource, position_of
+from c3.training.build import make_tokenizer
 from c3.training.checks import RecipeError
 from c3.training.collator import C3Collator
 from c3.training.corpus import Corpus, _interleaved
+from c3.training.exact_strings import exact_strings
 from c3.training.run import train
+from c3.training.sources import GeneratedSource, train_texts
 from tiny_models import TEXTS, history
 
 
@@ -96,8 +100,10 @@ def test_streams_are_read_by_the_training_process(load_training, training_folder
         Corpus(recipe, make_model().processor, print)
 
 
-def test_weights_of_streams_are_shares_of_the_documents(tmp_path):
+def test_weights_of_streams_are_shares_of_the_documents(load_training, tmp_path):
     """However long they are; without weights one of each in turn, shorter sources again and again."""
+
+    recipe = load_training("mixed", "training.seed=0", f"tokenizer={tmp_path}")
 
     def mixed(*weights):
         sources = []
@@ -105,7 +111,54 @@ def test_weights_of_streams_are_shares_of_the_documents(tmp_path):
             path = tmp_path / f"{name}.jsonl"
             path.write_text("\n".join([json.dumps({"text": text})] * count))
             sources.append(DataSource(str(path), weight=weight, streaming=True))
-        return [row["text"] == "short" for row in islice(_interleaved(sources, seed=0), 400)]
+        return [row["text"] == "short" for row in islice(_interleaved(replace(recipe, train_data=sources)), 400)]
 
     assert sum(mixed(1, 3)) / 400 == pytest.approx(0.75, abs=0.06)
     assert mixed(None, None) == [False, True] * 200
+
+
+# Texts that are made, and line ends
+
+
+GENERATED = "{generate: exact_strings, characters: 20000, seed: 1}"
+
+
+def test_generated_texts_beside_a_file(load_training, training_folder, make_model):
+    """Alone, beside a file, with weights: with the log and the tokenizer of a source that is read."""
+    path = training_folder / "train.jsonl"
+    recipe = load_training("generated", f"train_data=[{path}, {GENERATED}]")
+    assert recipe.train_data == [DataSource(str(path)), GeneratedSource("exact_strings", 20000, 1)]
+    documents = list(exact_strings(20000, seed=1))
+    assert list(train_texts(recipe, recipe.train_data[1])["text"]) == documents
+    said, processor = [], make_model("uniform").processor
+    corpus = Corpus(recipe, processor, said.append)
+    assert said[1].startswith(f"exact_strings, generated: {len(documents)} documents, 0 without text")
+    ids = [index for text in documents for index in processor.encode_context(text)]
+    assert corpus.streams[1].ids.tolist() == ids
+    assert len(make_tokenizer(recipe)) == 300
+    generated = GENERATED.replace("}", ", weight: 3}")
+    weighted = load_training("weighted", f"train_data=[{{path: {path}, weight: 1}}, {generated}]")
+    sampler = Corpus(weighted, processor, said.append).data_loader(200, 0, None)[0].batch_sampler
+    sources = [batch[0].source for batch in sampler]
+    assert sum(sources) / 200 == pytest.approx(0.75, abs=0.08)
+    endless = replace(recipe, train_data=[GeneratedSource("exact_strings", 10**12)])
+    looked = Corpus(endless, processor, print, max_documents=2)
+    assert looked.streams[0].num_documents == 2
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_share_of_the_documents_gets_other_line_ends(streaming, load_training, tmp_path):
+    """The same ones in every run, whether they stream or not and whatever is kept; lines that end so stay so."""
+    texts = [f"line {number}\nand\r\nanother\n" for number in range(1000)]
+    path = tmp_path / "lines.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text}) for text in [*texts, None]), encoding="utf-8")
+    source = json.dumps({"path": str(path), "streaming": streaming, "keep": 0.5})
+    options = ["crlf_documents=0.1", f"train_data={source}", f"tokenizer={tmp_path}"]
+    recipe = load_training("lines", *options)
+    found = [row["text"] for row in train_texts(recipe, recipe.train_data[0])]
+    kept = [text for text in [*texts, None] if position_of(text, "keep") < 0.5]
+    changed = {text for text in kept if position_of(text, "crlf") < 0.1}
+    assert len(changed) == pytest.approx(50, abs=20)
+    assert found == [f"line {text.split()[1]}\r\nand\r\nanother\r\n" if text in changed else text for text in kept]
+    plain = load_training("lines", *options[1:])
+    assert [row["text"] for row in train_texts(plain, plain.train_data[0])] == kept

@@ -6,7 +6,15 @@ import math
 import numpy as np
 import pytest
 
-from c3.data_c3 import DataSource, TokenStream, UnusableDocuments, check_source, load_texts
+from c3.data_c3 import (
+    DataSource,
+    TokenStream,
+    UnusableDocuments,
+    check_source,
+    load_columns,
+    load_texts,
+    position_of,
+)
 from tiny_models import TEXTS
 
 datasets = pytest.importorskip("datasets")
@@ -55,6 +63,79 @@ def test_names_of_hub_datasets_may_have_dots(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert not check_source("org/data-v1.5")
     assert not check_source("wikitext")
+
+
+# A share of the documents
+
+
+@pytest.fixture
+def library(tmp_path):
+    """A file of 4000 documents from three origins."""
+    origins = ["books: Middlemarch", "books: Emma", "laws title 1", "news"]
+    rows = [{"text": f"document {number}", "source": origins[number % 4]} for number in range(4000)]
+    (tmp_path / "library.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return str(tmp_path / "library.jsonl")
+
+
+def kept(library, keep, **options):
+    return [row["text"] for row in load_texts(DataSource(library, keep=keep, **options))]
+
+
+def test_a_share_of_the_documents(library):
+    """The same ones whether they are loaded or streamed, not the first ones, a smaller share within a larger one."""
+    half, said = kept(library, 0.5), []
+    assert len(half) / 4000 == pytest.approx(0.5, abs=0.04)
+    assert half == kept(library, 0.5) == kept(library, 0.5, streaming=True)
+    numbers = [int(text.split()[1]) for text in half]
+    assert numbers == sorted(numbers)
+    assert sum(number < 2000 for number in numbers) / 4000 == pytest.approx(0.25, abs=0.03)
+    assert set(kept(library, 0.2)) < set(half) < set(kept(library, 1)) == set(kept(library, None))
+    load_texts(DataSource(library, keep=0.5), said.append)
+    assert said == [f"{library}: {len(half)} of 4000 documents kept."]
+
+
+def test_shares_by_origin(library):
+    """By how `source` begins; the longest beginning counts, and what is not named is kept whole."""
+    keep, said = {"books": 0.5, "books: Emma": 0.1, "laws": 0.3}, []
+    texts = kept(library, keep)
+    assert texts == kept(library, keep, streaming=True)
+    counts = [sum(int(text.split()[1]) % 4 == origin for text in texts) for origin in range(4)]
+    assert [count / 1000 for count in counts] == pytest.approx([0.5, 0.1, 0.3, 1], abs=0.06) and counts[3] == 1000
+    load_texts(DataSource(library, keep=keep), said.append)
+    parts = f"books: {counts[0]} of 1000, books: Emma: {counts[1]} of 1000, laws: {counts[2]} of 1000"
+    assert said == [f"{library}: {sum(counts)} of 4000 documents kept ({parts})."]
+
+
+def test_keep_names_what_is_not_there(library, tmp_path):
+    with pytest.raises(ValueError, match=r"library.jsonl: keep names novels, but no `source` begins so"):
+        kept(library, {"books": 0.5, "novels": 0.5})
+    (tmp_path / "plain.jsonl").write_text(json.dumps({"text": "a"}))
+    with pytest.raises(ValueError, match=r"plain.jsonl has no column 'source', whose values keep names; it has text"):
+        kept(str(tmp_path / "plain.jsonl"), {"books": 0.5})
+    with pytest.raises(ValueError, match=r"library.jsonl: keep leaves none of its 4000 documents"):
+        kept(library, 1e-9)
+    # A stream cannot be asked what comes later: the log says what has not come yet.
+    said = []
+    list(load_texts(DataSource(library, keep={"books": 0.5, "novels": 0.5}, streaming=True), said.append))
+    assert [line.split(" documents kept")[0].split(" of ")[-1] for line in said] == ["1", "10", "100", "1000"]
+    assert said[-1].endswith("; none yet of novels.")
+
+
+def test_conversations_are_kept_by_their_context(tmp_path):
+    rows = [{"context": f"context {number // 2}", "messages": [str(number)]} for number in range(200)]
+    (tmp_path / "chat.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    found = load_columns(DataSource(str(tmp_path / "chat.jsonl"), keep=0.5), ["context", "messages"])
+    assert found.column_names == ["context", "messages"] and 60 < len(found) < 140
+    assert len(set(found["context"])) == len(found) / 2
+
+
+def test_positions_are_evenly_spread():
+    positions = np.array([position_of(f"{number}", "keep") for number in range(4000)])
+    assert np.quantile(positions, [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.03)
+    assert 0 <= positions.min() and positions.max() < 1
+    others = np.array([position_of(f"{number}", "crlf") for number in range(4000)])
+    assert abs(np.corrcoef(positions, others)[0, 1]) < 0.05
+    assert position_of(None, "keep") == position_of("", "keep") and position_of("\ud800", "keep")
 
 
 # Token stream

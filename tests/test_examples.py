@@ -53,6 +53,20 @@ def test_share_of_hidden_tokens(processor):
     assert again["hidden"].tolist() == items[11]["hidden"].tolist()
 
 
+def test_dropout_is_halved_at_high_ratios(processor):
+    """In windows with more tokens to a latent than that, and in no others; which windows they are is a subset."""
+    plain = WindowDataset([IDS], processor, dropout_windows=0.8)
+    halved = WindowDataset([IDS], processor, dropout_windows=0.8, dropout_halved_above=16)
+
+    def hidden(dataset, num_latents):
+        return [dataset[WindowSpec(0, 64, num_latents, seed)]["hidden"].any() for seed in range(2000)]
+
+    assert hidden(halved, 4) == hidden(plain, 4)
+    with_dropout, with_half = (np.array(hidden(dataset, 3)) for dataset in (plain, halved))
+    assert with_dropout.mean() == pytest.approx(0.8, abs=0.04) and with_half.mean() == pytest.approx(0.4, abs=0.04)
+    assert not (with_half & ~with_dropout).any()
+
+
 def test_random_windows_only_at_low_ratios(processor):
     dataset = WindowDataset([IDS], processor, random_windows=0.25)
     low = [dataset[WindowSpec(0, 64, 8, seed)]["target"] for seed in range(1000)]

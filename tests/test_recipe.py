@@ -296,6 +296,57 @@ BAD = [
         {"train_data": [{"path": "train.txt", "streaming": True}, "train.txt"], "tokenizer": "org/t"},
         "train_data: either all sources stream or none",
     ),
+    *(
+        (
+            {"train_data": {"path": "train.txt", "keep": keep}},
+            f"train_data: keep{where} must be a number above 0 and up",
+        )
+        for keep, where in ((0, ""), (1.5, ""), ("half", ""), (True, ""), ({"books": 0}, ": books"), ([0.5], ""))
+    ),
+    ({"train_data": {"path": "train.txt", "keep": {}}}, "train_data: keep: give a share, or shares by the beginnings"),
+    ({"train_data": {"path": "train.txt", "keep": {3: 0.5}}}, "train_data: keep: 3 is not how a value of the column"),
+    ({"train_data": {"generate": "poems", "characters": 9}}, "generate must be one of exact_strings, not 'poems'"),
+    ({"train_data": {"generate": "exact_strings"}}, "train_data: the key characters is missing"),
+    (
+        {"train_data": {"generate": "exact_strings", "characters": 0}},
+        "train_data: characters must be an integer of 1 or more, not 0",
+    ),
+    (
+        {"train_data": {"generate": "exact_strings", "characters": 9, "seed": "a"}},
+        "train_data: seed must be an integer of 0 or more, not 'a'",
+    ),
+    (
+        {"train_data": {"generate": "exact_strings", "characters": 9, "column": "text"}},
+        "train_data: unknown key column; known are generate, characters, seed, weight",
+    ),
+    *(
+        (
+            {"train_data": {"generate": "exact_strings", "characters": 9, key: value}},
+            f"train_data: what is generated has no {key}: leave out {key}, or generate",
+        )
+        for key, value in (("path", "train.txt"), ("streaming", True), ("keep", 0.5))
+    ),
+    (
+        {
+            "train_data": [
+                {"path": "train.txt", "streaming": True},
+                {"generate": "exact_strings", "characters": 9},
+            ],
+            "tokenizer": "org/t",
+        },
+        "train_data: either all sources stream or none: what is generated .exact_strings, generated. does not",
+    ),
+    (
+        {"train_data": ["train.txt", {"generate": "exact_strings", "characters": 9, "weight": 1}]},
+        "train_data: give every source a weight above 0, or none; found None",
+    ),
+    (
+        {"validation_data": {"generate": "exact_strings", "characters": 9}},
+        "validation_data: generate is for train_data",
+    ),
+    ({"crlf_documents": 2}, "crlf_documents must be a number between 0 and 1, not 2"),
+    ({"dropout_halved_above": 0}, "dropout_halved_above must be a number between 1 and inf, not 0"),
+    ({"dropout_halved_above": 16, "dropout_windows": 0}, "dropout_halved_above: there is no dropout to halve; set"),
     ({"train_data": {"path": "train.txt", "streaming": True}}, "tokenizer: it is trained on data that are read whole"),
     ({"instruction_data": {"path": "train.txt", "streaming": True}}, "streaming is for train_data and validation_data"),
     ({"lora": {"r": 4}}, "optimizer.name: muon is for whole matrices, not for adapters"),
@@ -445,7 +496,12 @@ def test_stages_take_over_what_they_do_not_set(load):
         {
             "stages": [
                 {"name": "align", "objectives": {"continuation": 1}, "optimizer": {"lr": 0.1}},
-                {"name": "all", "training": {"max_steps": 3}, "learning_rates": {"encoder": 0.2}},
+                {
+                    "name": "all",
+                    "training": {"max_steps": 3},
+                    "learning_rates": {"encoder": 0.2},
+                    "dropout_halved_above": 16,
+                },
             ]
         }
     )
@@ -456,6 +512,7 @@ def test_stages_take_over_what_they_do_not_set(load):
     assert align.training["max_steps"] == 10
     assert everything.training == {"max_steps": 3, "eval_strategy": "steps", "eval_steps": 5}
     assert (align.learning_rates, everything.learning_rates) == ({}, {"encoder": 0.2})
+    assert (align.dropout_halved_above, everything.dropout_halved_above) == (None, 16)
     assert load().stage_recipes() == [load()]
 
 
@@ -481,3 +538,37 @@ def test_shipped_recipes(path, tmp_path, monkeypatch):
     if "init_from" in values:
         data.append("init_from=org/c3")
     assert all(stage.training["max_steps"] > 0 for stage in load_recipe(path, data).stage_recipes())
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """`shipped(name, *overrides)`: a recipe of configs/, the files that it reads taken for being there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("c3.training.sources.check_source", lambda source: True)
+    return lambda name, *overrides: load_recipe(ROOT / "configs" / name, overrides)
+
+
+def test_the_default_recipe_is_two_stretches(shipped):
+    """One model and one set of texts; whatever else a run on its own may have, a stage has."""
+    first, second = shipped("c3_mini.yaml").stage_recipes()
+    for key in ("model", "tokenizer", "train_data", "crlf_documents", "tokens_per_batch", "dropout_halved_above"):
+        assert getattr(first, key) == getattr(second, key), key
+    for key in ("max_steps", "seed", "lr_scheduler_type", "warmup_steps", "dataloader_num_workers", "logging_steps"):
+        assert first.training[key] != second.training[key], key
+    assert "lr_scheduler_kwargs" not in second.training
+    assert first.optimizer != second.optimizer and first.curriculum != second.curriculum
+    assert shipped("c3_mini_longer.yaml", "init_from=org/c3").train_data == first.train_data
+
+
+def test_the_third_stretch_starts_from_a_model_of_the_first_two(shipped, make_model, tmp_path):
+    """Its windows are above the default one of the shipped weights, and within those that were trained."""
+    window = shipped("c3_mini.yaml").model["window"]
+    recipe = shipped("c3_mini_longer.yaml", "init_from=org/c3")
+    assert 64 < recipe.longest_window <= window
+    recipe.check_stages(make_model(window=window).config)
+    assert yaml.safe_load((ROOT / "configs" / "c3_mini_longer.yaml").read_text())["init_from"] == "."
+
+
+def test_the_laptop_needs_no_gpu(shipped):
+    recipe = shipped("c3_laptop.yaml")
+    assert recipe.training["use_cpu"] and recipe.attn_implementation == "cpu_matmul" and recipe.model

@@ -37,6 +37,17 @@ def check(load_training):
     return check
 
 
+def test_checkpoints_from_before_a_key_are_gone_on_from(load_training):
+    recipe = load_training("changes")
+    notes = recipe_notes(recipe)
+    assert "keep" not in notes["train_data"][0]
+    for key in ("crlf_documents", "dropout_halved_above"):
+        del notes[key]
+    said = []
+    check_recipe_changes("runs/checkpoint-4", {"recipe": notes}, recipe, said.append)
+    assert said == []
+
+
 def test_what_makes_no_difference(check):
     assert check([], []) == []
     for now in (
@@ -62,6 +73,8 @@ def test_what_makes_no_difference(check):
         ("optimizer.lr=0.004", r"\(optimizer\)"),
         ("model.num_latents=16", r"\(model\)"),
         ("trainable=[decoder]", "trainable: "),
+        ("crlf_documents=0.5", "crlf_documents: 0.0 then, 0.5 now"),
+        ("dropout_halved_above=16", "dropout_halved_above: null then, 16 now"),
         ("training.max_steps=16", "training.max_steps: 8 then, 16 now"),
     ],
 )
@@ -75,6 +88,8 @@ def test_data_that_were_moved_are_the_same_and_longer_ones_are_not(check, traini
     moved = tmp_path / "train.jsonl"
     moved.write_bytes((training_folder / "train.jsonl").read_bytes())
     assert check([], [f"train_data={moved}"]) == []
+    with pytest.raises(RecipeError, match="train_data"):
+        check([], [f"train_data={{path: {moved}, keep: 0.5}}"])
     moved.write_bytes(moved.read_bytes() + b'{"text": "more"}\n')
     with pytest.raises(RecipeError, match="train_data"):
         check([], [f"train_data={moved}"])

@@ -9,6 +9,7 @@ import pytest
 
 from c3.training import streaming
 from c3.training.collator import C3Collator
+from c3.training.corpus import _interleaved
 from c3.training.curriculum import BatchPool, Curriculum, Phase, group_conversations
 from c3.training.instructions import InstructionExamples
 from c3.training.streaming import StreamedBatches
@@ -50,6 +51,17 @@ def test_processes_share_the_batches(processor):
     assert [batch for pair in zip(*shares, strict=True) for batch in pair] == whole
 
 
+def test_dropout_is_halved_as_in_data_that_are_loaded(processor):
+    """Above so many tokens to a latent that no window has them it changes nothing; from there on it does."""
+    texts = TEXTS * 20
+    batches = [
+        contents(make_batches(processor, texts, dropout_windows=1.0, dropout_halved_above=n)) for n in (None, 4, 2)
+    ]
+    assert batches[0] == batches[1] != batches[2]
+    ratios = [length / n for batch in batches[2] for ((_, n, length),), _, hidden in batch if not any(hidden)]
+    assert sum(ratio > 2 for ratio in ratios) > 0.8 * len(ratios) > 50
+
+
 def test_small_data_are_read_again_and_again(processor):
     """Every text comes back in every epoch; those without words are counted once."""
     said = []
@@ -78,6 +90,32 @@ def small_chunks(monkeypatch):
     monkeypatch.setattr(streaming, "CHUNK_CHARACTERS", 400)
     # Seconds that datasets waits at the end of every epoch of streamed files, here of a few milliseconds.
     monkeypatch.setattr("datasets.config.SLEEP_TIME_ON_THREADS_SHUTDOWN", 0)
+
+
+@pytest.mark.parametrize("stop", [3, 40])
+def test_a_resumed_stream_keeps_the_same_documents(stop, processor, small_chunks, load_training, tmp_path):
+    """A share of those of two files in turn, some of them with other line ends."""
+    sources = []
+    for name in "ab":
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text(
+            "\n".join(json.dumps({"text": f"{name} {n}\n{TEXTS[n % 3]}"}) for n in range(40)), encoding="utf-8"
+        )
+        sources.append({"path": str(path), "streaming": True, "keep": 0.5})
+    recipe = load_training("kept", f"train_data={json.dumps(sources)}", "crlf_documents=0.3", f"tokenizer={tmp_path}")
+
+    def batches(**options):
+        curriculum = Curriculum([Phase(1.0, [8, 16], [2, 4])], 120, seed=2)
+        options |= {"block_size": 16, "tokens_per_batch": 64}
+        return StreamedBatches(_interleaved(recipe), curriculum, processor, **options)
+
+    expected = contents(batches())
+    text = "".join(processor.decode(target) for batch in expected for _, target, _ in batch)
+    assert "\r\n" in text
+    stopped = batches()
+    list(islice(iter(stopped), stop + 1))
+    state = json.loads(json.dumps(stopped.state(stop)))
+    assert contents(list(batches(resume_from=state))[stop:]) == expected[stop:]
 
 
 @pytest.mark.parametrize("stop", [0, 1, 20, 59])

@@ -9,13 +9,13 @@ from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import find_adapter_config_file
 
 from ..configuration_c3 import C3Config
-from ..data_c3 import load_texts
 from ..modeling_c3 import C3Model
 from ..processing_c3 import C3Processor
 from ..tokenizer_c3 import train_tokenizer
 from .checkpoints import COMPLETE
 from .checks import RecipeError, loading
 from .plain_model import without_zero3
+from .sources import train_texts
 
 
 def build(recipe, start_from=None):
@@ -85,10 +85,7 @@ def make_tokenizer(recipe):
     folder = Path(recipe.output_dir) / "tokenizer"
     marker, options = folder / COMPLETE, json.dumps(recipe.tokenizer)
     if not marker.is_file():
-        texts = []
-        for source in recipe.train_data:
-            with loading(f"train_data: {source.path}"):
-                texts.append(load_texts(source)["text"])
+        texts = [train_texts(recipe, source)["text"] for source in recipe.train_data]
         train_tokenizer(chain.from_iterable(texts), **recipe.tokenizer).save_pretrained(folder)
         marker.write_text(options, encoding="utf-8")
     elif marker.read_text(encoding="utf-8") not in ("", options):

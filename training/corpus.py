@@ -3,12 +3,13 @@
 import numpy as np
 from torch.utils.data import DataLoader
 
-from ..data_c3 import TokenStream, load_columns, load_texts
+from ..data_c3 import TokenStream, load_columns
 from .checks import RecipeError, loading
 from .collator import C3Collator
 from .curriculum import BatchPool, Curriculum, CurriculumSampler, group_conversations
 from .examples import WindowDataset
 from .instructions import InstructionExamples
+from .sources import train_texts
 from .streaming import StreamedBatches
 
 
@@ -36,14 +37,14 @@ class Corpus:
                     "training.dataloader_num_workers: streamed data are read by the training process itself, which "
                     "knows where to go on from: leave it out."
                 )
-            self.streamed = _interleaved(recipe.train_data, recipe.training.get("seed", 42))
+            self.streamed = _interleaved(recipe, say)
             if max_documents is not None:
                 self.streamed = self.streamed.take(max_documents)
             say(f"Streaming {', '.join(source.path for source in recipe.train_data)}.")
         elif wanted - {"instruction"}:
             for source in recipe.train_data:
+                texts = train_texts(recipe, source, say, max_documents)
                 with loading(f"train_data: {source.path}"):
-                    texts = _first(load_texts(source), max_documents)
                     stream = TokenStream(texts, processor, recipe.longest_window, name=source.path)
                 say(
                     f"{source.path}: {stream.num_documents} documents, {stream.unusable}; {len(stream.ids)} tokens, "
@@ -53,7 +54,9 @@ class Corpus:
         if "instruction" in wanted:
             for source in recipe.instruction_data:
                 with loading(f"instruction_data: {source.path}"):
-                    rows = _first(load_columns(source, ["context", "messages"]), max_documents)
+                    rows = load_columns(source, ["context", "messages"], say)
+                    if max_documents is not None:
+                        rows = rows.take(min(max_documents, len(rows)))
                     limits = recipe.max_target_length, recipe.max_context_length or recipe.tokens_per_batch
                     found = InstructionExamples(rows, processor, *limits, name=source.path)
                 say(f"{source.path}: {len(found)} conversations; {found.unusable}; {found.too_long}.")
@@ -73,7 +76,11 @@ class Corpus:
         recipe = self.recipe
         objectives = {name: weight for name, weight in recipe.objectives.items() if weight}
         curriculum = Curriculum(recipe.curriculum, num_batches, seed, objectives, recipe.continuation_length)
-        options = {"dropout_windows": recipe.dropout_windows, "random_windows": recipe.random_windows}
+        options = {
+            "dropout_windows": recipe.dropout_windows,
+            "dropout_halved_above": recipe.dropout_halved_above,
+            "random_windows": recipe.random_windows,
+        }
         if self.streamed is not None:
             batches = StreamedBatches(
                 self.streamed,
@@ -141,25 +148,19 @@ class Corpus:
         return BatchPool(np.arange(len(lengths)), lengths, self.recipe.tokens_per_batch, seed, **options)
 
 
-def _first(rows, count):
-    return rows if count is None else rows.select(range(min(count, len(rows))))
-
-
-def _interleaved(sources, seed):
+def _interleaved(recipe, say=None):
     """
-    One streaming dataset of several sources: documents drawn by the sources' weights, or without weights one of each in
-    turn. It ends when every source has been read once, and those that end before begin again.
+    One streaming dataset of a recipe's train data: documents drawn by the sources' weights, or without weights one of
+    each in turn. It ends when every source has been read once, and those that end before begin again.
     """
     import datasets
 
-    texts = []
-    for source in sources:
-        with loading(f"train_data: {source.path}"):
-            texts.append(load_texts(source))
+    texts = [train_texts(recipe, source, say) for source in recipe.train_data]
     if len(texts) == 1:
         return texts[0]
-    weights = [source.weight for source in sources]
+    weights = [source.weight for source in recipe.train_data]
     if weights[0] is None:
         return datasets.interleave_datasets(texts, stopping_strategy="all_exhausted")
     shares = [weight / sum(weights) for weight in weights]
+    seed = recipe.training.get("seed", 42)
     return datasets.interleave_datasets(texts, probabilities=shares, seed=seed, stopping_strategy="all_exhausted")

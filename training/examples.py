@@ -24,7 +24,8 @@ class WindowDataset(Dataset):
     Decoder-input dropout: in a share `dropout_windows` of the windows that are to be given back, a share of the
     decoder's input tokens drawn uniformly from 0 to 1 is hidden behind the mask embedding, so that the decoder must
     read the latents rather than its own past; without it a model that scores well under teacher forcing falls apart
-    when it runs freely.
+    when it runs freely. Where a latent stands for more than `dropout_halved_above` tokens the share of the windows is
+    half of that.
 
     In a share `random_windows` of those at ratios up to `RANDOM_WINDOW_RATIO`, a share of the tokens drawn uniformly
     from 0 to 1 is replaced by random ones (`random_token_ids`), so that rare tokens are learned and copying does not
@@ -32,13 +33,23 @@ class WindowDataset(Dataset):
 
     Args:
         ids (`list[np.ndarray]`): the encoder's token ids of each source.
+        dropout_windows, random_windows (`float`), dropout_halved_above (`float`, *optional*): see above.
         processor ([`C3Processor`]): brings the decoder's tokenizer where it is another one.
         instructions (`InstructionExamples`, *optional*): see `training/instructions.py`.
     """
 
-    def __init__(self, ids, processor, dropout_windows=0.0, random_windows=0.0, instructions=None):
+    def __init__(
+        self,
+        ids,
+        processor,
+        dropout_windows=0.0,
+        random_windows=0.0,
+        dropout_halved_above=None,
+        instructions=None,
+    ):
         self.ids, self.processor, self.instructions = ids, processor, instructions
-        self.dropout_windows, self.random_windows = dropout_windows, random_windows
+        self.dropout_windows, self.dropout_halved_above = dropout_windows, dropout_halved_above
+        self.random_windows = random_windows
         self.random_ids = random_token_ids(processor.context_tokenizer or processor.tokenizer)
 
     def __len__(self):
@@ -54,7 +65,7 @@ class WindowDataset(Dataset):
         if isinstance(spec, tuple):
             return self.instructions.example(*spec)
         rng = np.random.default_rng(spec.seed)
-        share = rng.uniform() if rng.uniform() < self.dropout_windows else 0.0
+        share = rng.uniform() if rng.uniform() < self._dropout_windows(spec) else 0.0
         end = spec.start + spec.length
         ids = self.ids[spec.source][spec.start : end]
         if spec.continuation:
@@ -66,6 +77,12 @@ class WindowDataset(Dataset):
             ids = np.where(replaced, rng.choice(self.random_ids, size=spec.length), ids)
         context, text = self._both(ids)
         return _example(context, spec.num_latents, len(text), None, text, rng.uniform(size=len(text)) < share)
+
+    def _dropout_windows(self, spec):
+        """The share of windows like this one that get dropout."""
+        above = self.dropout_halved_above
+        halved = above is not None and spec.length > above * spec.num_latents
+        return self.dropout_windows / 2 if halved else self.dropout_windows
 
     def _both(self, ids):
         """A piece of the stream as the encoder's and the decoder's ids."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from transformers import CONFIG_MAPPING
 
 from ..configuration_c3 import INHERITED_FIELDS, OWN_FIELDS, C3Config
-from ..data_c3 import DataSource, check_source
 from .attention import check_attention
 from .checks import RecipeError, check_integer, check_number, checked, reject_unknown
 from .curriculum import TEXT_OBJECTIVES, Phase, check_curriculum
@@ -19,6 +18,7 @@ from .lora import LoraSettings
 from .optimizers import OPTIMIZERS
 from .parts import PARTS
 from .sharding import check_sharding
+from .sources import GeneratedSource, check_sources
 from .training_keys import check_training
 
 BACKBONES = ("encoder_config", "decoder_config")
@@ -37,6 +37,7 @@ STAGE_KEYS = (
     "continuation_length",
     "tokens_per_batch",
     "dropout_windows",
+    "dropout_halved_above",
     "random_windows",
     "optimizer",
     "early_stopping_patience",
@@ -52,7 +53,10 @@ class Recipe:
     Args:
         output_dir (`str`): checkpoints, logs, figures and at the end the model; `~` is the home folder.
         train_data, validation_data (`list[DataSource]`): texts; a path, or `{path, column, split, config, weight,
-            streaming}`, or a list of them, see `data_c3.DataSource`.
+            streaming, keep}`, or a list of them, see `data_c3.DataSource`; of train data also `{generate, characters,
+            seed, weight}`, see `training/sources.py`.
+        crlf_documents (`float`): share of the train documents whose lines are made to end with `\\r\\n`, the same
+            documents in every run.
         instruction_data (`list[DataSource]`): rows of `context` and `messages`, see `training/instructions.py`.
         init_from (`str`, *optional*): a C3 checkpoint to go on from.
         init_from_pair (`dict`, *optional*): `encoder` and `decoder`, causal language models (folders or Hub ids) to
@@ -76,6 +80,7 @@ class Recipe:
         curriculum (`list[Phase]`): window lengths and ratios over the run, see `training.curriculum.Phase`.
         tokens_per_batch (`int`): text tokens in a micro-batch.
         dropout_windows (`float`): share of the windows with decoder-input dropout; needs `model.use_mask_embedding`.
+        dropout_halved_above (`float`, *optional*): half of that share where a latent stands for more tokens than this.
         random_windows (`float`): share of the windows, at low ratios, in which tokens are replaced by random ones.
         optimizer (`dict`): `name` (muon or adamw) and keywords of it, see `training/optimizers.py`.
         torch_compile (`bool`): compile the two backbones, with dynamic shapes.
@@ -95,6 +100,7 @@ class Recipe:
 
     output_dir: str
     train_data: list = field(default_factory=list)
+    crlf_documents: float = 0.0
     validation_data: list = field(default_factory=list)
     instruction_data: list = field(default_factory=list)
     init_from: str | None = None
@@ -113,6 +119,7 @@ class Recipe:
     curriculum: list = field(default_factory=list)
     tokens_per_batch: int = 4096
     dropout_windows: float = 0.0
+    dropout_halved_above: float | None = None
     random_windows: float = 0.0
     optimizer: dict = field(default_factory=lambda: {"name": "muon"})
     torch_compile: bool = False
@@ -217,8 +224,10 @@ class Recipe:
             if not isinstance(getattr(self, name), kind) or getattr(self, name) == "":
                 raise RecipeError(f"{name} must be {said}, not {getattr(self, name)!r}.")
         self.output_dir = os.path.expanduser(self.output_dir)
-        for name in ("dropout_windows", "random_windows"):
+        for name in ("crlf_documents", "dropout_windows", "random_windows"):
             check_number(name, getattr(self, name), 0, 1)
+        if self.dropout_halved_above is not None:
+            check_number("dropout_halved_above", self.dropout_halved_above, 1, float("inf"))
         for name in ("continuation_length", "max_target_length"):
             check_integer(name, getattr(self, name))
         if self.max_context_length is not None:
@@ -250,13 +259,17 @@ class Recipe:
 
     def _check_data(self):
         for name in ("train_data", "validation_data", "instruction_data"):
-            setattr(self, name, _sources(name, getattr(self, name)))
+            setattr(self, name, check_sources(name, getattr(self, name)))
         self._check_objectives()
         if not isinstance(self.curriculum, list) or not self.curriculum:
             example = "{until: 1.0, windows: [256], ratios: [4, 16]}"
             raise RecipeError(f"curriculum: give a list of phases, for example [{example}].")
         self.curriculum = [checked(Phase, "curriculum", phase) for phase in self.curriculum]
         check_curriculum(self.curriculum)
+        if self.dropout_halved_above is not None and not self.dropout_windows:
+            raise RecipeError(
+                "dropout_halved_above: there is no dropout to halve; set dropout_windows, or leave it out."
+            )
         check_integer("tokens_per_batch", self.tokens_per_batch)
         if self.tokens_per_batch < self.longest_window:
             raise RecipeError(
@@ -279,7 +292,9 @@ class Recipe:
             raise RecipeError("streaming is for train_data and validation_data: instruction_data are read whole.")
         if self.streams:
             if not all(source.streaming for source in self.train_data):
-                raise RecipeError("train_data: either all sources stream or none.")
+                generated = [source.path for source in self.train_data if isinstance(source, GeneratedSource)]
+                why = f": what is generated ({generated[0]}) does not" if generated else ""
+                raise RecipeError(f"train_data: either all sources stream or none{why}.")
             if isinstance(self.tokenizer, dict):
                 raise RecipeError("tokenizer: it is trained on data that are read whole, not on streaming ones.")
         weights = [source.weight for source in self.train_data]
@@ -417,22 +432,6 @@ def _in_stage(name):
 
 def _is_share(value):
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
-
-
-def _sources(name, value):
-    """`list[DataSource]` of what a recipe may say: a path, a dict, or a list of them."""
-    given = value if isinstance(value, list) else [value]
-    sources = []
-    for each in given:
-        if not isinstance(each, (str, dict, DataSource)):
-            raise RecipeError(f"{name} must be a file or a dataset, or a list of them, not {value!r}.")
-        source = DataSource(each) if isinstance(each, str) else checked(DataSource, name, each)
-        for key in ("path", "column", "split"):
-            if not isinstance(getattr(source, key), str) or not getattr(source, key):
-                raise RecipeError(f"{name}: {key} must be a name, not {getattr(source, key)!r}.")
-        check_source(source.path)
-        sources.append(source)
-    return sources
 
 
 def _pair_config(pair):

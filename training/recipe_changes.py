@@ -19,12 +19,14 @@ KEYS = (
     "model",
     "tokenizer",
     "dtype",
+    "crlf_documents",
     "continuation_length",
     "max_target_length",
     "max_context_length",
     "learning_rates",
     "tokens_per_batch",
     "dropout_windows",
+    "dropout_halved_above",
     "random_windows",
 )
 TRAINING_KEYS = (
@@ -109,9 +111,13 @@ def _same_so_far(checkpoint, then, recipe):
 
 
 def _source(source):
-    """A [`DataSource`] as keys and values; a file may have been moved since, but not have changed in size."""
+    """
+    A [`DataSource`] or `GeneratedSource` as keys and values; a file may have been moved since, but not have changed in
+    size. Older checkpoints know no `keep`.
+    """
     path = Path(source.path)
-    return asdict(source) | ({"path": path.name, "bytes": path.stat().st_size} if path.is_file() else {})
+    notes = {key: value for key, value in asdict(source).items() if (key, value) != ("keep", None)}
+    return notes | ({"path": path.name, "bytes": path.stat().st_size} if path.is_file() else {})
 
 
 def _change(key, before, now):

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 from torch.utils.data import IterableDataset
 
-from ..data_c3 import UnusableDocuments, blocks_of
+from ..data_c3 import POWERS_OF_TEN, UnusableDocuments, blocks_of
 from .checks import RecipeError
 from .curriculum import group_blocks
 from .examples import WindowDataset
@@ -16,7 +16,6 @@ from .examples import WindowDataset
 # length to be batched with, however short they are.
 CHUNK_CHARACTERS = 1 << 22
 BEGINNING = {"batch": 0, "first_batch": 0, "chunk": 0, "epoch": 0, "document": 0, "texts": None, "unusable": {}}
-POWERS_OF_TEN = {10**power for power in range(12)}
 
 
 class StreamedBatches(IterableDataset):
@@ -33,7 +32,7 @@ class StreamedBatches(IterableDataset):
         curriculum ([`Curriculum`]): what each batch is for.
         processor ([`C3Processor`]): makes the ids.
         block_size, tokens_per_batch (`int`): as for `TokenStream` and `BatchPool`.
-        dropout_windows, random_windows (`float`): as for `WindowDataset`.
+        dropout_windows, random_windows (`float`), dropout_halved_above (`float`, *optional*): as for `WindowDataset`.
         process_index, num_processes (`int`): of this process.
         say (`Callable[[str], None]`, *optional*): is told of documents that cannot be used, the first, the tenth, the
             hundredth and so on.
@@ -55,6 +54,7 @@ class StreamedBatches(IterableDataset):
         tokens_per_batch,
         dropout_windows=0.0,
         random_windows=0.0,
+        dropout_halved_above=None,
         process_index=0,
         num_processes=1,
         say=None,
@@ -66,8 +66,8 @@ class StreamedBatches(IterableDataset):
         self.texts = texts.shuffle(seed=curriculum.seed, buffer_size=1)
         self.curriculum, self.processor = curriculum, processor
         self.block_size, self.tokens_per_batch = block_size, tokens_per_batch
-        self.options = {"dropout_windows": dropout_windows, "random_windows": random_windows}
-        self.options["instructions"] = instructions
+        self.options = {"dropout_windows": dropout_windows, "dropout_halved_above": dropout_halved_above}
+        self.options |= {"random_windows": random_windows, "instructions": instructions}
         self.instruction_pool = instruction_pool
         self.process_index, self.num_processes = process_index, num_processes
         self.start = BEGINNING | (resume_from or {})
