@@ -150,7 +150,7 @@ def test_greedy_by_default_where_drafts_have_many_errors(make_model, monkeypatch
     assert rates == sorted(rates) and rates[:2] == [0.01] * 2 and rates[-2:] == [0.9] * 2
     worth = [is_worth_drafting("cpu", lengths, rate) for rate in rates]
     assert worth == sorted(worth, reverse=True) and worth[0] and not worth[-1]
-    worth = [is_worth_drafting("cpu", lengths * rows, rates[2]) for rows in (1, 4, 16, 64)]
+    worth = [is_worth_drafting("cpu", lengths * rows, rates[0]) for rows in (1, 4, 16, 64)]
     assert worth == sorted(worth, reverse=True) and worth[0] and not worth[-1]
 
 
