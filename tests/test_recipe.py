@@ -1,6 +1,7 @@
 """Recipes: every mistake is found before anything is loaded. Run: pytest tests/test_recipe.py"""
 
 import copy
+import json
 import re
 from pathlib import Path
 
@@ -8,10 +9,11 @@ import pytest
 import yaml
 from transformers import TrainingArguments
 
+from c3.configuration_c3 import OWN_FIELDS
 from c3.data_c3 import DataSource
 from c3.training.checks import RecipeError
 from c3.training.curriculum import Phase
-from c3.training.recipe import Recipe
+from c3.training.recipe import BACKBONES, Recipe
 from c3.training.recipe_file import load_recipe
 from c3.training.training_keys import ELSEWHERE, REFUSED
 
@@ -558,6 +560,18 @@ def test_the_default_recipe_is_two_stretches(shipped):
     assert "lr_scheduler_kwargs" not in second.training
     assert first.optimizer != second.optimizer and first.curriculum != second.curriculum
     assert shipped("c3_mini_longer.yaml", "init_from=org/c3").train_data == first.train_data
+
+
+def test_the_default_recipe_makes_the_shipped_architecture(shipped):
+    """Every field that the recipe gives is that of the shipped config.json, and no own field of that is left out."""
+    config = json.loads((ROOT / "config.json").read_text(encoding="utf-8"))
+    model = shipped("c3_mini.yaml").stage_recipes()[0].model_config(config["decoder_config"]["vocab_size"])
+    for name in OWN_FIELDS:
+        if not name.endswith("_config"):
+            assert getattr(model, name) == config[name], name
+    for part in BACKBONES:
+        for name in ("model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"):
+            assert getattr(getattr(model, part), name) == config[part][name], (part, name)
 
 
 def test_the_third_stretch_starts_from_a_model_of_the_first_two(shipped, make_model, tmp_path):
