@@ -252,15 +252,15 @@ class CompressionMixin(ExpansionMixin):
         reached = sum(tokens) / sum(latents)
         lowest, highest = self.processor.ratio_range or (1, math.inf)
         asked = window / num_latents if num_latents else ratio or lowest
+        reasons = []
         if asked < lowest:
-            why = f"{asked:.3g} were asked for, but this model is at its best from {lowest:g} on"
-        elif ratio and sum(latents) > sum(max(1, int(each / ratio)) for each in tokens):
-            why = f"{ratio:g} were asked for, but every window of at most {window} tokens has a latent"
-        elif asked > highest:
-            why = f"this model is good for at most {highest:g}, so that the text may come back wrong"
-        else:
-            return
-        warnings.warn(f"{reached:.3g} tokens per latent: {why}.", CompressionWarning, stacklevel=4)
+            reasons.append(f"{asked:.3g} were asked for, but this model is at its best from {lowest:g} on")
+        if ratio and sum(latents) > sum(max(1, int(each / ratio)) for each in tokens):
+            reasons.append(f"{ratio:g} were asked for, but every window of at most {window} tokens has a latent")
+        if asked > highest:
+            reasons.append(f"this model is good for at most {highest:g}, so that the text may come back wrong")
+        if reasons:
+            warnings.warn(f"{reached:.3g} tokens per latent: {'; '.join(reasons)}.", CompressionWarning, stacklevel=4)
 
     # -------------------------------------------------------------------------------------------------- generate
 
