@@ -6,7 +6,7 @@ and figures by name, each `(results, path without ending) -> None`. All numbers 
 from functools import partial
 
 from . import like_for_like, pages
-from .published import C3_PUBLISHED, RATIO_PUBLISHED
+from .published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
 from .report import distinct, markdown_table, mean, new_figure, number, percent, precision_with_interval, save_figure
 from .report import select as select_rows
 from .suites import SUITES
@@ -96,9 +96,12 @@ def draw_pages(results, path):
             axes.plot(reached, [each["precision"]["mean"] for each in ratios], marker=".", label=f"{name}, not Fox")
             low, high = zip(*(each["precision"]["ci95"] for each in ratios), strict=True)
             axes.fill_between(reached, low, high, alpha=0.2, linewidth=0)
-    points = [(RATIO_PUBLISHED[key], value) for key, value in C3_PUBLISHED.items()]
-    label = "C3, 4.5 B parameters, on Fox: published by its authors"
-    axes.scatter(*zip(*points, strict=True), marker="x", color="grey", label=label)
+    for label, marker, published in (
+        ("C3, 4.5 B parameters, on Fox: published by its authors", "x", C3_PUBLISHED),
+        ("DeepSeek-OCR on Fox: published by C3's authors", "+", DEEPSEEK_OCR_PUBLISHED),
+    ):
+        points = [(RATIO_PUBLISHED[key], value) for key, value in published.items()]
+        axes.scatter(*zip(*points, strict=True), marker=marker, color="grey", label=label)
     axes.set(xlabel="counted tokens per latent (mean of the pages)", ylabel="precision", ylim=(0, 1.02))
     axes.legend()
     figure.tight_layout()
