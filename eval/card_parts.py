@@ -15,9 +15,10 @@ from .suites.fox import bucket_tables, with_language
 from .suites.retention import LATENTS, NOTHING, RAW, TRUNCATED, gain, perplexity, short
 from .suites.robustness import kind_tables
 
-# Whole pages at ratios, from `python -m c3.eval.pages`: every NAME.json of these that is there is in the metadata.
-PAGES = ("pages_en",)
-# Seconds for 56 pages at three numbers of latents, on two CPU cores.
+# Whole pages at ratios, from `python -m c3.eval.pages`: every NAME.json of these that is there is in the metadata and
+# in the figure; a text that asks for one that is not there is an error.
+PAGES = ("pages_en", "pages_zh")
+# Seconds for the pages of the suite fox at three numbers of latents, on two CPU cores.
 TIME_LIMIT = 300
 CHINESE, CEILING = "zh/fox", "ceiling/fox"
 
@@ -93,7 +94,8 @@ def draw_pages(results, path):
         if name in results:
             ratios = results[name]["ratios"].values()
             reached = [each["counted_ratio"]["mean"] for each in ratios]
-            axes.plot(reached, [each["precision"]["mean"] for each in ratios], marker=".", label=f"{name}, not Fox")
+            label = "{n_pages} pages of {file}, not Fox".format_map(results[name]["data"])
+            axes.plot(reached, [each["precision"]["mean"] for each in ratios], marker=".", label=label)
             low, high = zip(*(each["precision"]["ci95"] for each in ratios), strict=True)
             axes.fill_between(reached, low, high, alpha=0.2, linewidth=0)
     for label, marker, published in (
