@@ -1,29 +1,28 @@
 """
 The model card from result files: what stands between two markers is written anew, the prose around them is kept.
 
-    python -m c3.eval card --results DIR [--card model_card.md] [--texts README.md docs/results.md] [--check]
+    python -m c3.eval card --results DIR [--card README.md] [--texts model_card.md docs/results.md] [--check]
 
     <!-- results: NAME -->
     written from the files of DIR by the function of that name in card_parts.py
     <!-- end of results -->
 
-The card's metadata get a `model-index` too, for the Hub. The figures are drawn anew beside the result files.
+The card is what the Hub shows as the model's page: its metadata get a `model-index` too, and `.eval_results/pages.yaml`
+beside it the same results. The figures are drawn anew beside the result files.
 """
 
 import re
 from pathlib import Path
 
-from huggingface_hub import ModelCard
-
 from c3.whole_files_c3 import write_whole
 
-from ..training.model_card import precision_result
 from .card_parts import FIGURES, PAGES, PARTS
+from .hub_results import FILE, entries_as_yaml, eval_entries, with_model_index
 from .report import check_figures
 from .result_file import Results
 
 ROOT = Path(__file__).parents[1]
-TEXTS = ("README.md", "docs/results.md")
+TEXTS = ("model_card.md", "docs/results.md")
 PART = re.compile(r"<!-- results: (?P<name>\S+) -->.*?<!-- end of results -->", re.DOTALL)
 MARKER = re.compile(r"<!-- (?:results: \S+|end of results) -->")
 
@@ -31,7 +30,10 @@ MARKER = re.compile(r"<!-- (?:results: \S+|end of results) -->")
 def add_arguments(parser):
     parser.add_argument("--results", required=True, type=Path, metavar="DIR", help="folder of the result files")
     parser.add_argument(
-        "--card", type=Path, default=ROOT / "model_card.md", help="gets tables and metadata; default this package's"
+        "--card",
+        type=Path,
+        default=ROOT / "README.md",
+        help=f"gets tables and metadata, and {FILE} beside it; default this package's README.md",
     )
     parser.add_argument(
         "--texts", nargs="*", type=Path, help=f"get tables alone; default {' and '.join(TEXTS)} beside the card"
@@ -41,22 +43,27 @@ def add_arguments(parser):
 
 def write_cards(args):
     """
-    Writes the card, the other texts and the figures; with `args.check` compares the texts alone.
+    Writes the card, the Hub's entries, the other texts and the figures; with `args.check` compares all but the figures.
 
     Returns: `list[Path]`, what was written.
 
     Raises: `OSError`, `ValueError` saying in one line what is wrong; then nothing was written.
     """
     results = Results(args.results)
+    measured = {name: results[name] for name in PAGES if name in results}
     beside = [args.card.parent / name for name in TEXTS if (args.card.parent / name).is_file()]
     changed = {}
     for path in [args.card, *(beside if args.texts is None else args.texts)]:
         # As bytes: line ends stay as they are.
         before = path.read_bytes().decode("utf-8")
         after = with_parts(before, results, path)
-        after = with_model_index(after, results, path) if path == args.card else after
+        after = with_model_index(after, measured, path) if path == args.card else after
         if after != before:
             changed[path] = after
+    path, content = args.card.parent / FILE, entries_as_yaml(eval_entries(measured))
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    if before != content and (measured or before):
+        changed[path] = content
     if args.check:
         if changed:
             names = " and ".join(path.name for path in changed)
@@ -67,6 +74,7 @@ def write_cards(args):
     for name, draw in figures.items():
         draw(results, args.results / name)
     for path, text in changed.items():
+        path.parent.mkdir(exist_ok=True)
         write_whole(path, text)
     return [*changed, *(args.results / f"{name}.{ending}" for name in figures for ending in ("png", "svg"))]
 
@@ -83,27 +91,3 @@ def with_parts(text, results, path):
     if len(MARKER.findall(text)) != 2 * len(PART.findall(text)):
         raise ValueError(f"{path} has a `<!-- results: NAME -->` without its `<!-- end of results -->`, or the reverse")
     return PART.sub(part, text)
-
-
-def with_model_index(text, results, path):
-    """A card with the results of whole pages in its metadata; the other metadata, `model_name` among them, are kept."""
-    card = ModelCard(text) if text.startswith("---") else None
-    if card is None or not getattr(card.data, "model_name", None):
-        raise ValueError(f"{path} has no `model_name` in its metadata, the lines between two `---` at its start")
-    card.data.eval_results = [
-        precision_result(
-            dataset_type=name,
-            dataset_name=f"{result['data']['n_pages']} pages of {result['data']['file']}, not Fox",
-            metric_name=f"free-running precision at {ratio}x, {_unit(result)} per latent",
-            metric_value=round(each["precision"]["mean"], 4),
-        )
-        for name in PAGES
-        if name in results
-        for result in [results[name]]
-        for ratio, each in result["ratios"].items()
-    ]
-    return str(card)
-
-
-def _unit(result):
-    return f"{result['counted_with']['name']} tokens" if result["counted_with"] else "own tokens"

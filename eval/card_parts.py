@@ -6,7 +6,7 @@ and figures by name, each `(results, path without ending) -> None`. All numbers 
 from functools import partial
 
 from . import like_for_like, pages
-from .published import C3_PUBLISHED, RATIO_PUBLISHED
+from .published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
 from .report import distinct, markdown_table, mean, new_figure, number, percent, precision_with_interval, save_figure
 from .report import select as select_rows
 from .suites import SUITES
@@ -15,9 +15,10 @@ from .suites.fox import bucket_tables, with_language
 from .suites.retention import LATENTS, NOTHING, RAW, TRUNCATED, gain, perplexity, short
 from .suites.robustness import kind_tables
 
-# Whole pages at ratios, from `python -m c3.eval.pages`: every NAME.json of these that is there is in the metadata.
-PAGES = ("pages_en",)
-# Seconds for 56 pages at three numbers of latents, on two CPU cores.
+# Whole pages at ratios, from `python -m c3.eval.pages`: every NAME.json of these that is there is in the metadata and
+# in the figure; a text that asks for one that is not there is an error.
+PAGES = ("pages_en", "pages_zh")
+# Seconds for the pages of the suite fox at three numbers of latents, on two CPU cores.
 TIME_LIMIT = 300
 CHINESE, CEILING = "zh/fox", "ceiling/fox"
 
@@ -93,12 +94,16 @@ def draw_pages(results, path):
         if name in results:
             ratios = results[name]["ratios"].values()
             reached = [each["counted_ratio"]["mean"] for each in ratios]
-            axes.plot(reached, [each["precision"]["mean"] for each in ratios], marker=".", label=f"{name}, not Fox")
+            label = "{n_pages} pages of {file}, not Fox".format_map(results[name]["data"])
+            axes.plot(reached, [each["precision"]["mean"] for each in ratios], marker=".", label=label)
             low, high = zip(*(each["precision"]["ci95"] for each in ratios), strict=True)
             axes.fill_between(reached, low, high, alpha=0.2, linewidth=0)
-    points = [(RATIO_PUBLISHED[key], value) for key, value in C3_PUBLISHED.items()]
-    label = "C3, 4.5 B parameters, on Fox: published by its authors"
-    axes.scatter(*zip(*points, strict=True), marker="x", color="grey", label=label)
+    for label, marker, published in (
+        ("C3, 4.5 B parameters, on Fox: published by its authors", "x", C3_PUBLISHED),
+        ("DeepSeek-OCR on Fox: published by C3's authors", "+", DEEPSEEK_OCR_PUBLISHED),
+    ):
+        points = [(RATIO_PUBLISHED[key], value) for key, value in published.items()]
+        axes.scatter(*zip(*points, strict=True), marker=marker, color="grey", label=label)
     axes.set(xlabel="counted tokens per latent (mean of the pages)", ylabel="precision", ylim=(0, 1.02))
     axes.legend()
     figure.tight_layout()

@@ -6,13 +6,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-from huggingface_hub import ModelCard
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
+from huggingface_hub.utils import validate_repo_id
 
 from c3 import C3Model
 from c3.cli_c3 import main as c3_main
 from c3.eval.card import PART, TEXTS
 from c3.eval.card_parts import FIGURES, PAGES, PARTS
 from c3.eval.command import main
+from c3.eval.hub_results import FILE
 from c3.eval.result_file import Results
 
 ROOT = Path(__file__).parents[1]
@@ -24,10 +27,24 @@ COMMITTED = [path for path in sorted(RESULTS.rglob("*.json")) if path.name != "l
 def copy(tmp_path):
     """A copy of the results and the texts; returns the folder and what `card` needs to know of it."""
     shutil.copytree(RESULTS, tmp_path / "results")
-    for name in ("model_card.md", *TEXTS):
+    for name in ("README.md", FILE, *TEXTS):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
-    return tmp_path, ["card", "--results", str(tmp_path / "results"), "--card", str(tmp_path / "model_card.md")]
+    return tmp_path, ["card", "--results", str(tmp_path / "results"), "--card", str(tmp_path / "README.md")]
+
+
+@pytest.fixture
+def bilingual(copy):
+    """The copy, with results of Chinese pages and a text that asks for them; 0.75 stands for what they would say."""
+    folder, arguments = copy
+    result = json.loads((folder / "results/pages_en.json").read_bytes())
+    result["data"] |= {"file": "pages_zh.parquet", "n_pages": 14}
+    result["ratios"]["4"]["precision"]["mean"] = 0.75
+    (folder / "results/pages_zh.json").write_text(json.dumps(result))
+    if "results: pages_zh" not in text_of(folder / "model_card.md"):
+        with open(folder / "model_card.md", "a", encoding="utf-8") as file:
+            file.write("<!-- results: pages_zh -->\n<!-- end of results -->\n")
+    return folder, arguments
 
 
 def text_of(path):
@@ -40,6 +57,11 @@ def change(path, before, after):
     path.write_text(text.replace(before, after, 1), encoding="utf-8")
 
 
+def ask_for_missing(folder, name):
+    (folder / f"results/{name}.json").unlink(missing_ok=True)
+    change(folder / "model_card.md", "results: pages_en", f"results: {name}")
+
+
 # What is committed
 
 
@@ -49,9 +71,19 @@ def test_the_committed_texts_say_what_the_committed_results_say():
 
 
 def test_every_part_stands_somewhere_and_the_readme_has_the_cards_table():
-    found = {name: PART.findall(text_of(ROOT / name)) for name in ("model_card.md", *TEXTS)}
-    assert set(sum(found.values(), [])) == set(PARTS)
+    found = {name: PART.findall(text_of(ROOT / name)) for name in ("README.md", *TEXTS)}
+    measured = Results(RESULTS)
+    assert set(sum(found.values(), [])) == {name for name in PARTS if name not in PAGES or name in measured}
     assert "pages_en" in found["README.md"] and {"pages_en", "fox"} <= set(found["model_card.md"])
+
+
+def test_only_the_readme_has_metadata():
+    """The Hub reads those of no other file."""
+    card = ModelCard.load(ROOT / "README.md")
+    assert card.data.license == "apache-2.0" and card.data.language == ["en", "zh"]
+    assert card.data.library_name == "transformers" and card.data.pipeline_tag and "c3" in card.data.tags
+    assert card.data.model_name == "C3 mini" and card.data.eval_results
+    assert [name for name in TEXTS if text_of(ROOT / name).startswith("---")] == []
 
 
 @pytest.mark.parametrize("name", ["model_card.md", "docs/results.md"])
@@ -93,15 +125,51 @@ def test_figures_are_there():
 # What the command does
 
 
-def test_metadata(copy):
-    folder, arguments = copy
+def test_metadata_and_entries_of_both_languages(bilingual):
+    folder, arguments = bilingual
     main(arguments)
-    card = ModelCard.load(folder / "model_card.md")
+    card = ModelCard.load(folder / "README.md")
+    entries = parse_eval_result_entries(yaml.safe_load(text_of(folder / FILE)))
     results = Results(folder / "results")
-    wanted = [each["precision"]["mean"] for name in PAGES for each in results[name]["ratios"].values()]
-    assert [each.metric_value for each in card.data.eval_results] == pytest.approx(wanted, abs=1e-4)
+    wanted = [
+        (name, ratio, each["precision"]["mean"]) for name in PAGES for ratio, each in results[name]["ratios"].items()
+    ]
+    assert len(wanted) == 2 * len(results["pages_en"]["ratios"]) and ("pages_zh", "4", 0.75) in wanted
+    values = pytest.approx([value for _, _, value in wanted], abs=1e-4)
+    assert [each.metric_value for each in card.data.eval_results] == values
     assert all("not Fox" in each.dataset_name for each in card.data.eval_results)
     assert card.data.license == "apache-2.0" and card.data.model_name == "C3 mini"
+    assert [each.value for each in entries] == values
+    assert [(each.dataset_id, each.task_id) for each in entries] == [
+        (f"c3-own-{name.replace('_', '-')}", f"reconstruction_{ratio}x") for name, ratio, _ in wanted
+    ]
+    for entry, (name, ratio, _) in zip(entries, wanted, strict=True):
+        validate_repo_id(entry.dataset_id)
+        result = results[name]
+        for said in (f" {result['data']['n_pages']} pages", "not Fox", "no registered benchmark", f"at {ratio}x"):
+            assert said in entry.notes
+        assert result["model"]["weights_fingerprint"] in entry.notes
+        # Nobody verified it, and there is no place elsewhere that shows it.
+        assert entry.verify_token is entry.source_url is entry.dataset_revision is entry.date is None
+    assert "| 75.00% [" in text_of(folder / "model_card.md")
+    figure = text_of(folder / "results/pages.svg")
+    assert "pages of pages_en.parquet, not Fox" in figure and "14 pages of pages_zh.parquet, not Fox" in figure
+    main([*arguments, "--check"])
+
+
+def test_entries_are_compared_and_made_where_there_are_none(copy):
+    folder, arguments = copy
+    whole = text_of(folder / FILE)
+    change(folder / FILE, "value: 0.", "value: 0.1")
+    with pytest.raises(SystemExit, match="pages.yaml: not what .* says"):
+        main([*arguments, "--check"])
+    shutil.rmtree((folder / FILE).parent)
+    with pytest.raises(SystemExit, match="pages.yaml: not what .* says"):
+        main([*arguments, "--check"])
+    assert not (folder / FILE).exists()
+    main(arguments)
+    assert text_of(folder / FILE) == whole
+    assert [each.name for each in (folder / FILE).parent.iterdir()] == ["pages.yaml"]
 
 
 def test_prose_is_kept_and_tables_are_written_anew(copy, capsys):
@@ -137,10 +205,11 @@ def test_a_changed_result_is_noticed(copy, name):
         (lambda folder: (folder / "results/pages_en.json").unlink(), "holds no pages_en.json"),
         (lambda folder: (folder / "results/fox.json").write_text("[1"), "fox.json is not a result file"),
         (lambda folder: change(folder / "results/fox.json", '"n_examples": ', '"n_examples": 1'), "lacks .* examples"),
-        (lambda folder: (folder / "README.md").unlink() or (folder / "model_card.md").unlink(), "model_card.md"),
+        (lambda folder: (folder / "README.md").unlink(), "README.md"),
         (lambda folder: change(folder / "model_card.md", "results: pages_en", "results: pages_fr"), "`pages_fr`, but"),
         (lambda folder: change(folder / "README.md", "<!-- end of results -->", ""), "README.md has a `<!-- results"),
-        (lambda folder: change(folder / "model_card.md", "- name: C3 mini\n", "- nom: x\n"), "model_(name|index)"),
+        (lambda folder: change(folder / "README.md", "- name: C3 mini\n", "- nom: x\n"), "model_(name|index)"),
+        (lambda folder: ask_for_missing(folder, "pages_zh"), "no pages_zh.json"),
         (
             lambda folder: change(folder / "results/fox.json", '"weights_fingerprint": "', '"weights_fingerprint": "f'),
             "oth",
@@ -152,8 +221,8 @@ def test_errors_are_one_line_and_nothing_is_written(copy, break_it, message):
     # Something to write, if it were not for the error.
     change(folder / "model_card.md", "| 4x |", "| 5x |")
     break_it(folder)
-    before = {path: path.read_bytes() for path in folder.rglob("*.md")}
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".md", ".yaml")}
     with pytest.raises(SystemExit, match=message) as error:
         main(arguments)
     assert "\n" not in str(error.value)
-    assert before == {path: path.read_bytes() for path in folder.rglob("*.md")}
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.suffix in (".md", ".yaml")}

@@ -283,15 +283,32 @@ def test_fox_protocol_on_pages_that_are_not_fox(checkpoint, long_pages, tmp_path
     ]
     assert [row["latents"] for row in rows] == [32, rows[1]["windows"], 64, 64]
     assert out.startswith("## The protocol of Fox on other pages: **not Fox**")
-    assert re.search(r"\| 1200-1300 \| 1 \| 19\.\d \| 19\.\d \| .* \| 98.4% \| 59.1% \|", out)
-    assert re.search(r"\| 600-700 \| 1 \| 20\.\d \| 20\.\d \| .* \| 99.7% \|  \|", out)
+    assert re.search(r"\| 1200-1300 \| 1 \| 19\.\d \| 19.7 \| 19\.\d \| .* \| 98.4% \| 59.1% \|", out)
+    assert re.search(r"\| 600-700 \| 1 \| 20\.\d \| 21.0 \| 20\.\d \| .* \| 99.7% \|  \|", out)
     assert (tmp_path / "fox.svg").is_file()
 
 
-def test_published_numbers_are_those_known():
-    assert len(published.C3_PUBLISHED) == 4 and len(published.DEEPSEEK_OCR_PUBLISHED) == 14
+def test_published_tables_are_whole():
+    tables = (published.C3_PUBLISHED, published.DEEPSEEK_OCR_PUBLISHED, published.RATIO_PUBLISHED)
+    assert [[latents for latents, name in table if name == "900-1000"] for table in tables] == [
+        [32, 64, 100],
+        [64, 100],
+        [32, 64, 100],
+    ]
+    assert {len(table) // 7 for table in tables} == {2, 3} and {name for _, name in tables[0]} == {
+        bucket(tokens) for tokens in range(600, 1301)
+    }
     ends = [(latents, f"{low}-{low + 100}") for latents in (64, 100) for low in (600, 1200)]
+    assert [published.C3_PUBLISHED[end] for end in ends] == [0.997, 0.984, 0.999, 0.975]
     assert [published.DEEPSEEK_OCR_PUBLISHED[end] for end in ends] == [0.965, 0.591, 0.985, 0.871]
+    assert [published.C3_PUBLISHED[32, name] for _, name in ends[:2]] == [0.997, 0.933]
+    # A bucket's mean number of tokens lies in it, and so does the ratio; but for what the paper prints at one place.
+    outside = [
+        (latents, name)
+        for (latents, name), ratio in published.RATIO_PUBLISHED.items()
+        if bucket(round(ratio * latents)) != name
+    ]
+    assert outside == [(32, "1000-1100")]
 
 
 def test_fox_archive(tmp_path, monkeypatch):

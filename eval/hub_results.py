@@ -1,0 +1,78 @@
+"""
+What the Hub reads of whole pages: `model-index` in the metadata of README.md, and entries of `.eval_results/*.yaml`.
+
+Both have one result for each file of pages and each ratio, and both name the pages as ours: they are neither Fox nor a
+dataset of the Hub. An entry needs the id of one all the same; ours has no owner before it, so it takes nobody's name.
+"""
+
+import yaml
+from huggingface_hub import EvalResultEntry, ModelCard, eval_result_entries_to_yaml
+
+from ..training.model_card import precision_result
+
+# Beside README.md.
+FILE = ".eval_results/pages.yaml"
+
+
+def with_model_index(text, measured, path):
+    """
+    A model card with results in its metadata; the other metadata, `model_name` among them, are kept.
+
+    Args:
+        text (`str`): the whole card.
+        measured (`dict[str, dict]`): results of `c3.eval.pages` by name.
+        path (`Path`): the card's, for error messages.
+
+    Raises: `ValueError` for a card without a `model_name`.
+    """
+    card = ModelCard(text) if text.startswith("---") else None
+    if card is None or not getattr(card.data, "model_name", None):
+        raise ValueError(f"{path} has no `model_name` in its metadata, the lines between two `---` at its start")
+    card.data.eval_results = [
+        precision_result(
+            dataset_type=name,
+            dataset_name=f"{result['data']['n_pages']} pages of {result['data']['file']}, not Fox",
+            metric_name=f"free-running precision at {ratio}x, {_unit(result)} per latent",
+            metric_value=_value(each),
+        )
+        for name, result in measured.items()
+        for ratio, each in result["ratios"].items()
+    ]
+    return str(card)
+
+
+def eval_entries(measured):
+    """The same results as `list[EvalResultEntry]`; nothing is said of a source, a date or a verification."""
+    return [
+        EvalResultEntry(
+            dataset_id=f"c3-own-{name.replace('_', '-')}",
+            task_id=f"reconstruction_{ratio}x",
+            value=_value(each),
+            notes=_notes(result, ratio, each),
+        )
+        for name, result in measured.items()
+        for ratio, each in result["ratios"].items()
+    ]
+
+
+def entries_as_yaml(entries):
+    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True, width=120)
+
+
+def _notes(result, ratio, each):
+    data, options, model = result["data"], result["options"], result["model"]
+    return (
+        f"Our own choice of {data['n_pages']} pages, {data['file']} (sha256 {data['sha256'][:16]}): not Fox, no "
+        "dataset of the Hub, no registered benchmark. Mean free-running precision, 1 - normalised edit distance over "
+        f"characters, at {ratio}x: {each['counted_ratio']['mean']:.2f} {_unit(result)} per latent on average. Measured "
+        f"with this repository's c3.eval.pages, {options['dtype']} on {options['device']}; weights "
+        f"{model['weights_fingerprint']}."
+    )
+
+
+def _value(each):
+    return round(each["precision"]["mean"], 4)
+
+
+def _unit(result):
+    return f"{result['counted_with']['name']} tokens" if result["counted_with"] else "own tokens"
