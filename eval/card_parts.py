@@ -3,9 +3,11 @@ What of the results goes into the model card and the texts beside it: tables by 
 and figures by name, each `(results, path without ending) -> None`. All numbers are those of the result files.
 """
 
+import re
 from functools import partial
 
 from . import like_for_like, pages
+from .page_data import describe_pages
 from .published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
 from .report import distinct, markdown_table, mean, new_figure, number, percent, precision_with_interval, save_figure
 from .report import select as select_rows
@@ -31,7 +33,8 @@ def fox(results):
 
 def methods(results, name="fox"):
     """Every method at every number of latents, by language; all scores are in the suite's own report."""
-    rows = with_language(results[name]["examples"])
+    result = results[name]
+    rows = with_language(result["examples"])
     header = ["latents", "pages", "method", "own ratio", "bytes kept / of text", "precision", "token F1", "exact"]
     table = []
     for setting in distinct(rows, "setting"):
@@ -43,7 +46,14 @@ def methods(results, name="fox"):
                     scores = [percent(mean(chosen, "scores", score)) for score in ("token_f1", "exact_match")]
                     first = [setting.split()[0], f"{len(chosen)} {language}", method, number(mean(chosen, "own_ratio"))]
                     table.append([*first, sizes, precision_with_interval(chosen), *scores])
-    return markdown_table(header, table)
+    return "\n\n".join([markdown_table(header, table), *_not_measured(result)])
+
+
+def _not_measured(result):
+    """What a suite was told to leave, and what it left out, a sentence each; the ids are in the suite's own report."""
+    limit, files = result["options"]["limit"], ", ".join(each["name"] for each in result["data"])
+    first = [f"Of {files} the first {limit} rows."] if limit is not None else []
+    return first + [f"Left out: {re.sub(r' [(][^()]*[)]$', '', line)}." for line in result["left_out"]]
 
 
 def retention(results):
@@ -94,7 +104,7 @@ def draw_pages(results, path):
         if name in results:
             ratios = results[name]["ratios"].values()
             reached = [each["counted_ratio"]["mean"] for each in ratios]
-            label = "{n_pages} pages of {file}, not Fox".format_map(results[name]["data"])
+            label = f"{describe_pages(results[name]['data'])}, not Fox"
             axes.plot(reached, [each["precision"]["mean"] for each in ratios], marker=".", label=label)
             low, high = zip(*(each["precision"]["ci95"] for each in ratios), strict=True)
             axes.fill_between(reached, low, high, alpha=0.2, linewidth=0)

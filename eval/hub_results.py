@@ -9,6 +9,7 @@ import yaml
 from huggingface_hub import EvalResultEntry, ModelCard, eval_result_entries_to_yaml
 
 from ..training.model_card import precision_result
+from .page_data import describe_pages
 
 # Beside README.md.
 FILE = ".eval_results/pages.yaml"
@@ -31,7 +32,7 @@ def with_model_index(text, measured, path):
     card.data.eval_results = [
         precision_result(
             dataset_type=name,
-            dataset_name=f"{result['data']['n_pages']} pages of {result['data']['file']}, not Fox",
+            dataset_name=f"{describe_pages(result['data'])}, not Fox",
             metric_name=f"free-running precision at {ratio}x, {_unit(result)} per latent",
             metric_value=_value(each),
         )
@@ -62,7 +63,7 @@ def entries_as_yaml(entries):
 def _notes(result, ratio, each):
     data, options, model = result["data"], result["options"], result["model"]
     return (
-        f"Our own choice of {data['n_pages']} pages, {data['file']} (sha256 {data['sha256'][:16]}): not Fox, no "
+        f"Our own choice, {describe_pages(data)}, sha256 {data['sha256'][:16]}: not Fox, no "
         "dataset of the Hub, no registered benchmark. Mean free-running precision, 1 - normalised edit distance over "
         f"characters, at {ratio}x: {each['counted_ratio']['mean']:.2f} {_unit(result)} per latent on average. Measured "
         f"with this repository's c3.eval.pages, {options['dtype']} on {options['device']}; weights "

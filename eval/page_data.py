@@ -83,6 +83,12 @@ def _read_json_line(path, number, line):
     return row
 
 
+def describe_pages(data):
+    """How many pages of which file, `str`, from what the result file of `c3.eval.pages` says of its data."""
+    rows = f" (its first {data['limit']} rows)" if data["limit"] is not None else ""
+    return f"{data['n_pages']} pages of {data['file']}{rows}"
+
+
 def count_page(page, model, counter, window):
     """The page with its sizes; `counter` is a tokenizer, or None to count the encoder's own tokens."""
     try:

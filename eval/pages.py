@@ -25,7 +25,15 @@ from transformers import AutoConfig
 from c3 import C3Latents, C3Model, __version__
 
 from .metrics import bootstrap_interval, exact_match, precision, token_f1
-from .page_data import count_page, describe_counter, load_counter, own_ratio, read_pages, wanted_latents
+from .page_data import (
+    count_page,
+    describe_counter,
+    describe_pages,
+    load_counter,
+    own_ratio,
+    read_pages,
+    wanted_latents,
+)
 from .result_file import read_finished, write_result
 
 BYTES_PER_NUMBER = 2  # bfloat16, whatever the model runs in
@@ -120,7 +128,7 @@ def table(result):
     data, counter = result["data"], result["counted_with"]
     unit = f"tokens of {counter['name']}" if counter else "the model's OWN tokens (no --count-with)"
     lines = [
-        f"{result['model']['model_name']}, {data['n_pages']} pages of {data['file']}, free-running; ratios in {unit}.",
+        f"{result['model']['model_name']}, {describe_pages(data)}, free-running; ratios in {unit}.",
         "",
         "| ratio asked | reached: mean (min) | in own tokens: mean | precision [95 % CI] | median | min | exact "
         "| token F1 | bytes: latents (bf16) / text |",
@@ -137,7 +145,10 @@ def table(result):
         )
     notes = {f"Below {ratio}x, as every window has a latent": r["below_ratio"] for ratio, r in result["ratios"].items()}
     for note, pages in (notes | {"Left out, without text": data["empty_pages"]}).items():
-        lines += ["", f"{note}: {len(pages)} pages ({', '.join(pages)})."] if pages else []
+        names = ", ".join(pages)
+        if note in notes and 1 < len(pages) == data["n_pages"]:
+            names = "all of them"
+        lines += ["", f"{note}: {len(pages)} pages ({names})."] if pages else []
     return "\n".join(lines)
 
 

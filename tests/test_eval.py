@@ -286,7 +286,19 @@ def test_one_page_own_tokens_and_pages_left_out(checkpoint, tmp_path, capsys):
     out = capsys.readouterr().out
     assert "the model's OWN tokens (no --count-with)" in out
     assert "Left out, without text: 1 pages (none)." in out
-    assert "Below 16x, as every window has a latent: 1 pages (long)." in out
+    assert "Below 16x, as every window has a latent: 1 pages (long)." in out and "first" not in out
+
+
+def test_pages_of_a_table_are_all_accounted_for(checkpoint, tmp_path, capsys):
+    """Where all are below the ratio their names say nothing more; those without text are none of them."""
+    rows = [{"id": f"p{number}", "text": text} for number, text in enumerate([TEXTS[0], TEXTS[0], "", " ", "unread"])]
+    data = write_lines(tmp_path / "all.jsonl", rows)
+    options = ["--ratios", "16", "--window", "8", "--device", "cpu", "--limit", "4"]
+    main(["--model", str(checkpoint), "--data", str(data), *options])
+    out = capsys.readouterr().out
+    assert ", 2 pages of all.jsonl (its first 4 rows), free-running" in out
+    assert "Below 16x, as every window has a latent: 2 pages (all of them)." in out
+    assert "Left out, without text: 2 pages (p2, p3)." in out
 
 
 def test_perfect_model_scores_one(command, tmp_path, monkeypatch):

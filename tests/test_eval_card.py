@@ -125,6 +125,23 @@ def test_figures_are_there():
 # What the command does
 
 
+def test_a_part_says_what_was_not_measured(copy):
+    folder, _ = copy
+    path = folder / "results/zh/fox.json"
+    result = json.loads(path.read_bytes())
+    for limit, left_out, wanted in (
+        (14, ["nothing, but 9 pages have more windows than 32 and so a latent for each (zh_1, zh_3)"], ["Of", "Left"]),
+        (None, [], []),
+    ):
+        result["options"]["limit"], result["left_out"] = limit, left_out
+        path.write_text(json.dumps(result))
+        table, *notes = PARTS["methods_zh"](Results(folder / "results")).split("\n\n")
+        assert table.startswith("| latents | pages |") and [note.split()[0] for note in notes] == wanted
+        if notes:
+            assert notes[0] == "Of pages_zh.parquet the first 14 rows."
+            assert notes[1].endswith("9 pages have more windows than 32 and so a latent for each.")
+
+
 def test_metadata_and_entries_of_both_languages(bilingual):
     folder, arguments = bilingual
     main(arguments)
