@@ -33,7 +33,7 @@ def with_model_index(text, measured, path):
         precision_result(
             dataset_type=name,
             dataset_name=f"{describe_pages(result['data'])}, not Fox",
-            metric_name=f"free-running precision at {ratio}x, {_unit(result)} per latent",
+            metric_name=f"free-running precision at {_reached(ratio, each)}, {_unit(result)} per latent",
             metric_value=_value(each),
         )
         for name, result in measured.items()
@@ -65,10 +65,17 @@ def _notes(result, ratio, each):
     return (
         f"Our own choice, {describe_pages(data)}, sha256 {data['sha256'][:16]}: not Fox, no "
         "dataset of the Hub, no registered benchmark. Mean free-running precision, 1 - normalised edit distance over "
-        f"characters, at {ratio}x: {each['counted_ratio']['mean']:.2f} {_unit(result)} per latent on average. Measured "
+        f"characters, at {_reached(ratio, each)}: {each['counted_ratio']['mean']:.2f} {_unit(result)} per latent on "
+        "average. Measured "
         f"with this repository's c3.eval.pages, {options['dtype']} on {options['device']}; weights "
         f"{model['weights_fingerprint']}."
     )
+
+
+def _reached(ratio, each):
+    """A ratio, `str`, and what is named by it where pages have more latents than that, one for every window."""
+    below = len(each["below_ratio"])
+    return f"{ratio}x asked, not reached by {below} pages" if below else f"{ratio}x"
 
 
 def _value(each):

@@ -40,6 +40,7 @@ def bilingual(copy):
     result = json.loads((folder / "results/pages_en.json").read_bytes())
     result["data"] |= {"file": "pages_zh.parquet", "n_pages": 14}
     result["ratios"]["4"]["precision"]["mean"] = 0.75
+    result["ratios"]["40"]["below_ratio"] = ["zh_1", "zh_3"]
     (folder / "results/pages_zh.json").write_text(json.dumps(result))
     if "results: pages_zh" not in text_of(folder / "model_card.md"):
         with open(folder / "model_card.md", "a", encoding="utf-8") as file:
@@ -155,6 +156,12 @@ def test_metadata_and_entries_of_both_languages(bilingual):
     values = pytest.approx([value for _, _, value in wanted], abs=1e-4)
     assert [each.metric_value for each in card.data.eval_results] == values
     assert all("not Fox" in each.dataset_name for each in card.data.eval_results)
+    unreached = [
+        each.metric_name
+        for each in card.data.eval_results
+        if "at 40x asked, not reached by 2 pages" in each.metric_name
+    ]
+    assert len(unreached) == 1 and len([each for each in entries if "not reached by 2 pages" in each.notes]) == 1
     assert card.data.license == "apache-2.0" and card.data.model_name == "C3 mini"
     assert [each.value for each in entries] == values
     assert [(each.dataset_id, each.task_id) for each in entries] == [
