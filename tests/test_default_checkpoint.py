@@ -60,6 +60,11 @@ def test_japanese_comes_back(model):
     assert model.expand(model.compress(text, ratio=4)) == text
 
 
+@pytest.mark.xfail(reason="texts of two to five tokens are hardly trained: model card", strict=True)
+def test_a_tiny_text_comes_back(model):
+    assert model.expand(model.compress("Hello world")) == "Hello world"
+
+
 def test_windows_and_ratios_of_the_config(model, text):
     """The default is the window that measured best, longer ones go too, and no low ratio is a trap."""
     config = model.config

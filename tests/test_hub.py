@@ -34,7 +34,7 @@ def run_elsewhere(tmp_path, source, *arguments, revision="main"):
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     variables |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(source), "one short text", revision, *map(str, arguments)],
+        [sys.executable, "-c", SCRIPT, str(source), "one short text that comes back", revision, *map(str, arguments)],
         env=variables,
         cwd=tmp_path,
         capture_output=True,
@@ -53,7 +53,7 @@ def run_elsewhere(tmp_path, source, *arguments, revision="main"):
 def saved(make_model, tmp_path):
     model = make_model("uniform")
     model.save_pretrained(tmp_path / "saved")
-    latents = model.compress("one short text")
+    latents = model.compress("one short text that comes back")
     return tmp_path / "saved", f"{latents.provenance.weights_fingerprint} {ascii(model.expand(latents))}"
 
 
@@ -76,4 +76,4 @@ def test_hub_snapshot_cache(revision, saved, tmp_path):
 
 @pytest.mark.skipif(not (ROOT / "model.safetensors").is_file(), reason="the checkout has no weights")
 def test_repository_root(tmp_path):
-    assert "'one short text'" in run_elsewhere(tmp_path, ROOT)
+    assert "'one short text that comes back'" in run_elsewhere(tmp_path, ROOT)
