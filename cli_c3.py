@@ -310,7 +310,7 @@ def _parser():
         "--window",
         type=_whole(1),
         metavar="TOKENS",
-        help="text tokens of a window (default: the model's own, which measured best)",
+        help="text tokens of a window (default: the model's own)",
     )
 
     expand = add(

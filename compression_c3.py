@@ -91,6 +91,9 @@ class CompressionMixin(ExpansionMixin):
 
     @processor.setter
     def processor(self, processor):
+        # Which windows and ratios there are is the model's to say: an older processor's file does not know.
+        processor.default_window = self.config.default_window or self.config.window
+        processor.ratio_range = self.config.ratio_range
         for name in ("latent_token_id", "query_token_id", "latent_position_layout", "prompt_template"):
             ours, theirs = getattr(self.config, name), getattr(processor, name)
             if ours != theirs:
@@ -155,7 +158,7 @@ class CompressionMixin(ExpansionMixin):
                 get int(T / ratio) latents, but at least one per window. Below the lowest ratio of
                 `config.ratio_range`, where a text would come back worse, the lowest is taken.
             window (`int`, *optional*): text tokens of a window, at most `config.window`, by default
-                `config.default_window`, the length that measured best.
+                `config.default_window`.
             batch_size (`int`): windows that go through the encoder at once.
             show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
             output (`str` or `PathLike`, *optional*): a file for the latents, as `C3Latents.save` writes it. They are
@@ -163,7 +166,7 @@ class CompressionMixin(ExpansionMixin):
 
         Returns:
             [`C3Latents`] with one entry per text, in the model's dtype, on the decoder's device; with `output`
-            memory-mapped from there. `latents.ratio` is what was reached.
+            memory-mapped from there. `latents.ratio` is what was reached, in the decoder's tokens.
 
         Warns:
             CompressionWarning: with what was reached, where it is not what was asked for, or above the highest ratio of
@@ -187,9 +190,8 @@ class CompressionMixin(ExpansionMixin):
         plans = [self.processor.plan(each, num_latents=num_latents, ratio=ratio, window=window) for each in texts]
         places = [(plan, i) for plan in plans for i in range(len(plan))]
         contexts = LazySequence(lambda k: places[k][0][places[k][1]][0].context_ids, len(places))
-        sizes = [[(n, len(each.text_ids), len(each.context_ids)) for each, n in plan] for plan in plans]
-        counts, lengths, _ = zip(*(size for row in sizes for size in row), strict=True)
-        self._warn_of_ratio(sizes, num_latents, ratio, window)
+        counts, lengths = zip(*((n, len(each.text_ids)) for plan in plans for each, n in plan), strict=True)
+        self._warn_of_ratio(plans, num_latents, ratio, window)
         fields = {
             "latent_lengths": torch.tensor(counts),
             "text_lengths": torch.tensor(lengths),
@@ -245,22 +247,28 @@ class CompressionMixin(ExpansionMixin):
                 "only the uniform layout takes any number."
             )
 
-    def _warn_of_ratio(self, sizes, num_latents, ratio, window):
-        """Warns where texts have another ratio than was asked for, or one that the weights are not good for."""
-        tokens = [sum(length for _, _, length in row) for row in sizes]
-        latents = [sum(n for n, _, _ in row) for row in sizes]
-        reached = sum(tokens) / sum(latents)
-        lowest, highest = self.processor.ratio_range or (1, math.inf)
-        asked = window / num_latents if num_latents else ratio or lowest
+    def _warn_of_ratio(self, plans, num_latents, ratio, window):
+        """Warns where texts get another ratio than was asked for, or one that the weights are not good for."""
+        tokens = [sum(len(each.context_ids) for each, _ in plan) for plan in plans]
+        latents = [sum(n for _, n in plan) for plan in plans]
+        reached = [length / n for length, n in zip(tokens, latents, strict=True)]
+        lowest, highest = self.processor.ratio_range or (0, math.inf)
+        asked = window / num_latents if num_latents else ratio
+        wanted = [max(1, int(length / (ratio or math.inf))) for length in tokens]
         reasons = []
-        if asked < lowest:
+        if asked and asked < lowest:
             reasons.append(f"{asked:.3g} were asked for, but this model is at its best from {lowest:g} on")
-        if ratio and sum(latents) > sum(max(1, int(each / ratio)) for each in tokens):
+        elif any(each < lowest and n > 1 for each, n in zip(reached, latents, strict=True)):
+            reasons.append(f"every window has a latent, but this model is at its best from {lowest:g} on")
+        if ratio and (ratio > window or any(n > most for n, most in zip(latents, wanted, strict=True))):
             reasons.append(f"{ratio:g} were asked for, but every window of at most {window} tokens has a latent")
-        if asked > highest:
+        # What is asked for is a floor: texts may come out a little above it.
+        if max(reached) > highest and (not asked or asked > highest):
             reasons.append(f"this model is good for at most {highest:g}, so that the text may come back wrong")
         if reasons:
-            warnings.warn(f"{reached:.3g} tokens per latent: {'; '.join(reasons)}.", CompressionWarning, stacklevel=4)
+            said = " to ".join(dict.fromkeys(f"{each:.3g}" for each in (min(reached), max(reached))))
+            unit = "tokens" if self.processor.context_tokenizer is None else "of the encoder's tokens"
+            warnings.warn(f"{said} {unit} per latent: {'; '.join(reasons)}.", CompressionWarning, stacklevel=4)
 
     # -------------------------------------------------------------------------------------------------- generate
 

@@ -141,18 +141,15 @@ class C3Config(PreTrainedConfig):
     def _check_fields(self):
         for name in ("encoder_config", "decoder_config"):
             _check_backbone(name, getattr(self, name))
-        has_default = self.default_window is not None
-        for name in ("num_latents", "window", *(("default_window",) if has_default else ())):
-            value = getattr(self, name)
+        sizes = {name: getattr(self, name) for name in ("num_latents", "window", "default_window")}
+        if self.default_window is None:
+            del sizes["default_window"]
+        for name, value in sizes.items():
             if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                 raise ValueError(f"{name} must be an integer of 1 or more, not {value!r}.")
-        for name, most in (
-            ("default_window", "window"),
-            ("num_latents", "default_window" if has_default else "window"),
-        ):
-            value, limit = getattr(self, name), getattr(self, most)
-            if value is not None and value > limit:
-                raise ValueError(f"{name} ({value}) must not exceed {most} ({limit}).")
+        for name, most in (("default_window", "window"), ("num_latents", "default_window"), ("num_latents", "window")):
+            if {name, most} <= set(sizes) and sizes[name] > sizes[most]:
+                raise ValueError(f"{name} ({sizes[name]}) must not exceed {most} ({sizes[most]}).")
         for name, allowed in (
             ("latent_position_layout", LATENT_POSITION_LAYOUTS),
             ("pooling", POOLINGS),

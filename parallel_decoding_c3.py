@@ -19,7 +19,7 @@ PASS_IN_POSITIONS_ELSEWHERE = 4096
 # Measured with the default checkpoint on 64 windows of English pages; between them by straight lines.
 DRAFT_ERRORS = {4: 0.05, 8: 0.11, 16: 0.21, 20: 0.30, 25: 0.42, 32: 0.56, 50: 0.79}
 # By how much drafts have to be the cheaper in positions to be so in time: errors come in bursts, and what reads drafts
-# costs more than a greedy pass. Measured with 1, 4, 16 and 64 windows at the ratios above.
+# costs more than a greedy pass. Measured on a CPU with 1, 4, 16 and 64 windows at the ratios above; not on a GPU.
 DRAFT_MARGIN = 1.9
 # Positions whose logits are held at once: those of a large vocabulary need more memory than anything else.
 LOGITS_AT_ONCE = 1024

@@ -352,7 +352,7 @@ class C3Processor(ProcessorMixin):
         full = self.num_latents if num_latents is None else num_latents
         most = self.default_window
         if not 1 <= full <= most:
-            raise ValueError(f"num_latents must lie between 1 and the window of {most} tokens, not {full}.")
+            raise ValueError(f"num_latents must lie between 1 and the default window of {most} tokens, not {full}.")
         rows = [self.plan(each, num_latents=full) for each in texts]
         spans = [[(n, len(window.text_ids)) for window, n in row] for row in rows]
         targets = [[i for window, _ in row for i in window.text_ids] for row in rows] if labels else None

@@ -1,5 +1,7 @@
 """compress, expand and generate: any texts, any batches, and clear errors."""
 
+import json
+
 import pytest
 import torch
 from transformers import TextIteratorStreamer
@@ -75,7 +77,7 @@ def test_no_ratio_is_a_trap(two, make_model, tokenizer):
         "3.56": {"num_latents": 9, "window": 32},
     }
     for number, amount in asked.items():
-        with pytest.warns(CompressionWarning, match=f"^4[.0-9]* tokens per latent: {number} were asked for, but this"):
+        with pytest.warns(CompressionWarning, match=f"^4.* tokens per latent: {number} were asked for, but this"):
             latents = model.compress([LONG, TEXTS[0]], **amount)
         expected = model.compress([LONG, TEXTS[0]], ratio=4, window=amount.get("window"))
         assert torch.equal(latents.values, expected.values)
@@ -83,8 +85,33 @@ def test_no_ratio_is_a_trap(two, make_model, tokenizer):
         CompressionWarning, match="1000 were asked for, but every window of at most 16 tokens has a late"
     ):
         assert model.compress(LONG, ratio=1000).num_latents == best.num_windows
-    with pytest.warns(CompressionWarning, match="^1[0-9.]+ tokens per latent: .* good for at most 12, so that"):
+    with pytest.warns(CompressionWarning, match="^1.* tokens per latent: .* good for at most 12, so that"):
         model.compress(LONG, ratio=14)
+
+
+def test_every_text_and_window_counts_in_what_is_said(make_model):
+    model = make_model("uniform", window=32, default_window=16, num_latents=4, ratio_range=[4, 12])
+    with pytest.warns(CompressionWarning, match=r"^1 tokens per latent: 100 were asked for, .* has a latent\.$"):
+        model.compress("x", ratio=100)
+    with pytest.warns(CompressionWarning, match="^1 to 1[2-6].* tokens per latent: .* good for at most 12, so"):
+        model.compress(["x", LONG], ratio=15)
+    with pytest.warns(CompressionWarning, match="^2 tokens per latent: every window has a latent, but .* from 4"):
+        model.compress(LONG[:200], window=2)
+
+
+def test_windows_and_ratios_are_the_models(make_model, tmp_path):
+    """Also where the processor's file is from before it had them."""
+    model = make_model("uniform", window=32, default_window=16, num_latents=4, ratio_range=[4, 12])
+    model.save_pretrained(tmp_path)
+    path = tmp_path / "processor_config.json"
+    fields = json.loads(path.read_text())
+    assert fields.pop("default_window") == 16 and fields.pop("ratio_range") == [4, 12]
+    path.write_text(json.dumps(fields))
+    for options, longest in ({}, 16), ({"default_window": 8}, 8):
+        loaded = C3Model.from_pretrained(tmp_path, **options)
+        assert loaded.compress(LONG).text_lengths.max() == longest
+        with pytest.warns(CompressionWarning, match="best from 4 on"):
+            assert loaded.compress(LONG, ratio=1).ratio >= 4
 
 
 def test_what_can_be_given_is_given_in_silence(make_model, recwarn):
@@ -92,6 +119,8 @@ def test_what_can_be_given_is_given_in_silence(make_model, recwarn):
     for amount in ({}, {"ratio": 4}, {"ratio": 12}, {"num_latents": 2}, {"num_latents": 8, "window": 32}):
         for text in (LONG, TEXTS[0], "x"):
             model.compress(text, **amount)
+    # A short text is never above what the model is good for.
+    model.compress("x", num_latents=1)
     assert not [each for each in recwarn if each.category is CompressionWarning]
 
 

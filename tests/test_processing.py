@@ -227,7 +227,7 @@ def test_call_refuses(make_processor):
     with pytest.raises(TypeError, match="text must be a string, not int"):
         processor([1])
     for number in (0, 17):
-        with pytest.raises(ValueError, match=f"between 1 and the window of 16 tokens, not {number}"):
+        with pytest.raises(ValueError, match=f"between 1 and the default window of 16 tokens, not {number}"):
             processor("a", num_latents=number)
 
 

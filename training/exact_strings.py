@@ -18,13 +18,13 @@ LEVELS = ["INFO", "WARN", "ERROR", "DEBUG", "TRACE", "info", "warning"]
 # First and last of stretches of letters without a gap, by script. Chinese, Japanese and Korean characters stand for
 # syllables or words, of which there are few in a run.
 SCRIPTS = {
-    "Latin": ("àöøÿ", "Āž"),
+    "Latin": ("àö", "øÿ", "Āž"),
     "Greek": ("αω",),
     "Cyrillic": ("ая", "АЯ", "ѐџ"),
     "Armenian": ("աֆ",),
     "Hebrew": ("את",),
     "Arabic": ("اغ", "في"),
-    "Devanagari": ("अऔ", "कनपर"),
+    "Devanagari": ("अऔ", "कन", "पर"),
     "Bengali": ("কন",),
     "Tamil": ("ணத", "மஹ"),
     "Thai": ("กะ",),

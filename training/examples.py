@@ -65,7 +65,7 @@ class WindowDataset(Dataset):
         if isinstance(spec, tuple):
             return self.instructions.example(*spec)
         rng = np.random.default_rng(spec.seed)
-        share = rng.uniform() if rng.uniform() < self._dropout_windows(spec) else 0.0
+        share = rng.uniform() if rng.uniform() < self._dropout_share(spec) else 0.0
         end = spec.start + spec.length
         ids = self.ids[spec.source][spec.start : end]
         if spec.continuation:
@@ -78,7 +78,7 @@ class WindowDataset(Dataset):
         context, text = self._both(ids)
         return _example(context, spec.num_latents, len(text), None, text, rng.uniform(size=len(text)) < share)
 
-    def _dropout_windows(self, spec):
+    def _dropout_share(self, spec):
         """The share of windows like this one that get dropout."""
         above = self.dropout_halved_above
         halved = above is not None and spec.length > above * spec.num_latents

@@ -3,7 +3,7 @@
 import inspect
 import json
 import math
-from dataclasses import asdict
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 from transformers import TrainingArguments
@@ -77,8 +77,8 @@ def check_recipe_changes(checkpoint, then, recipe, say, finished=False):
         RecipeError: a key has another value, and with it the losses so far would have been others.
     """
     before, now = then.get("recipe", {}), recipe_notes(recipe)
-    # What only one of them knows is from another version.
-    changed = [key for key in now if key in before and before[key] != now[key]]
+    # What only one of them knows is from another version: a key of the recipe had its default's effect then.
+    changed = [key for key in now if before and before.get(key, _default(recipe, key, now)) != now[key]]
     for key in [each for each in changed if each in ROUNDING]:
         say(f"{_change(key, before, now)}: from here on the losses may differ by rounding.")
         changed.remove(key)
@@ -91,6 +91,12 @@ def check_recipe_changes(checkpoint, then, recipe, say, finished=False):
             "the losses would be those of neither. Set back what has changed, or choose another output_dir, with "
             f"init_from: {checkpoint} to start from its weights."
         )
+
+
+def _default(recipe, key, now):
+    """The default of a key of the recipe; of what is none, or has no plain default, the value that it has now."""
+    defaults = {field.name: field.default for field in fields(recipe) if field.default is not MISSING}
+    return defaults.get(key, now[key])
 
 
 def _same_so_far(checkpoint, then, recipe):

@@ -81,7 +81,7 @@ def _check_generated(name, value):
         if value.get(key):
             raise RecipeError(f"{name}: what is generated has no {key}: leave out {key}, or generate.")
     source = checked(GeneratedSource, name, value)
-    if source.generate not in GENERATORS:
+    if not isinstance(source.generate, str) or source.generate not in GENERATORS:
         raise RecipeError(f"{name}: generate must be one of {', '.join(GENERATORS)}, not {source.generate!r}.")
     check_integer(f"{name}: characters", source.characters)
     check_integer(f"{name}: seed", source.seed, 0)
