@@ -17,7 +17,7 @@ test: .venv/.installed
 test-distributed: .venv/.installed-deepspeed
 	.venv/bin/python -m pytest -m distributed $(ARGS)
 
-# About ten minutes on two cores; nothing else should run meanwhile.
+# About twelve minutes on two cores; nothing else should run meanwhile.
 bench: .venv/.installed
 	.venv/bin/python -m benchmarks $(ARGS)
 

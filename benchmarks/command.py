@@ -3,7 +3,7 @@ Speed and memory of a C3 model, each as a ratio to a stated baseline within one 
 
     python -m benchmarks [--only NAME…] [--size mini|tiny|large] [--device DEVICE] [--output DIR]
 
-Measures the default checkpoint on the CPU in about ten minutes; `--device cuda --size large` measures random
+Measures the default checkpoint on the CPU in about twelve minutes; `--device cuda --size large` measures random
 weights in the shapes of Qwen2.5-1.5B and Qwen2.5-3B. Writes DIR/results.json after each benchmark, and from it
 DIR/results.md (the table) and the figures. A run that was interrupted goes on where it stopped. `--list` says what
 there is.
