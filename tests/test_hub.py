@@ -29,12 +29,16 @@ print(latents.provenance.weights_fingerprint, ascii(model.expand(latents)))
 """
 
 
+# Long enough for the default checkpoint to give it back.
+TEXT = "one short text that comes back"
+
+
 def run_elsewhere(tmp_path, source, *arguments, revision="main"):
     """Runs the script in a fresh process, outside the checkout, and returns what it printed."""
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     variables |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(source), "one short text that comes back", revision, *map(str, arguments)],
+        [sys.executable, "-c", SCRIPT, str(source), TEXT, revision, *map(str, arguments)],
         env=variables,
         cwd=tmp_path,
         capture_output=True,
@@ -53,7 +57,7 @@ def run_elsewhere(tmp_path, source, *arguments, revision="main"):
 def saved(make_model, tmp_path):
     model = make_model("uniform")
     model.save_pretrained(tmp_path / "saved")
-    latents = model.compress("one short text that comes back")
+    latents = model.compress(TEXT)
     return tmp_path / "saved", f"{latents.provenance.weights_fingerprint} {ascii(model.expand(latents))}"
 
 
@@ -76,4 +80,4 @@ def test_hub_snapshot_cache(revision, saved, tmp_path):
 
 @pytest.mark.skipif(not (ROOT / "model.safetensors").is_file(), reason="the checkout has no weights")
 def test_repository_root(tmp_path):
-    assert "'one short text that comes back'" in run_elsewhere(tmp_path, ROOT)
+    assert f"'{TEXT}'" in run_elsewhere(tmp_path, ROOT)

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_hub import run_elsewhere
+from test_hub import TEXT, run_elsewhere
 from transformers import AutoConfig
 
 from c3 import C3Model
@@ -113,7 +113,7 @@ def test_save_and_load(model, tmp_path):
 
 def test_as_remote_code(model, tmp_path):
     model.save_pretrained(tmp_path / "saved")
-    latents = model.compress("one short text")
+    latents = model.compress(TEXT)
     wanted = f"{latents.provenance.weights_fingerprint} {ascii(model.expand(latents))}"
     assert run_elsewhere(tmp_path, tmp_path / "saved") == wanted
 
