@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from .version_c3 import VERSION as __version__
 
 if TYPE_CHECKING:
-    from .auto_c3 import C3Config, C3Latents, C3Model, C3Processor
+    from .auto_c3 import C3Config, C3Latents, C3Model, C3Processor, CompressionWarning
 
-__all__ = ["C3Config", "C3Latents", "C3Model", "C3Processor", "__version__"]
+__all__ = ["C3Config", "C3Latents", "C3Model", "C3Processor", "CompressionWarning", "__version__"]
 
 
 def __getattr__(name):

@@ -6,9 +6,8 @@ import pytest
 import torch
 from transformers import TextIteratorStreamer
 
-from c3 import C3Latents, C3Model, C3Processor
+from c3 import C3Latents, C3Model, C3Processor, CompressionWarning
 from c3.latents_c3 import LatentMismatchError
-from c3.options_c3 import CompressionWarning
 from tiny_models import TEXTS
 
 LONG = " ".join(TEXTS) * 3

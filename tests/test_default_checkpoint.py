@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from c3 import C3Latents, C3Model
+from c3 import C3Latents, C3Model, CompressionWarning
 from c3.eval.metrics import precision
-from c3.options_c3 import CompressionWarning
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.skipif(not (ROOT / "model.safetensors").is_file(), reason="the checkout has no weights")
