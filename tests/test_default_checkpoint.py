@@ -89,7 +89,13 @@ def test_same_text_however_the_work_is_arranged(model, text, tmp_path):
     assert eager.expand(eager.compress(texts, ratio=8), batch_size=32) == expanded
 
 
-@pytest.mark.parametrize("ratio,fewer", [(4, 3), (8, 2), (20, 1)])
+WORSE_DRAFTS = pytest.mark.xfail(reason="these weights draft worse than those before: docs/performance.md", strict=True)
+
+
+@pytest.mark.parametrize(
+    "ratio,fewer",
+    [(4, 3), pytest.param(4, 6, marks=WORSE_DRAFTS), (8, 2), pytest.param(8, 4, marks=WORSE_DRAFTS), (20, 1)],
+)
 def test_parallel_decoding_gives_the_same_text_in_fewer_passes(ratio, fewer, model, text):
     latents = model.compress(text, ratio=ratio)
     passes = []
