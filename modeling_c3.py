@@ -1,5 +1,6 @@
 """PyTorch C3 model: Context Cascade Compression (arXiv 2511.15244)."""
 
+import inspect
 from dataclasses import dataclass
 
 import torch
@@ -8,7 +9,7 @@ from transformers import AutoModel, AutoModelForCausalLM, GenerationMixin, PreTr
 from transformers.cache_utils import Cache
 from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.masking_utils import create_causal_mask
-from transformers.utils import ModelOutput, logging
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple, logging
 
 from .compression_c3 import CompressionMixin
 from .configuration_c3 import OWN_FIELDS, POOLINGS, C3Config
@@ -17,6 +18,9 @@ from .pooling_c3 import mean_pool
 from .processing_c3 import C3Processor
 
 logger = logging.get_logger(__name__)
+
+# What `forward` passes on to the decoder, beside what it names itself: keywords of every language model there.
+DECODER_KEYWORDS = (TransformersKwargs.__optional_keys__ | {"cache_position"}) - {"num_items_in_batch", "position_ids"}
 
 
 @dataclass
@@ -296,6 +300,7 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
                 "With the uniform layout the decoder needs position_ids for latents; C3Processor returns them."
             )
 
+    @can_return_tuple
     def forward(
         self,
         input_ids: torch.LongTensor | None = None,
@@ -326,10 +331,19 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             labels (`torch.LongTensor` of shape `(batch, length)`, *optional*): -100 where nothing is learned.
             logits_to_keep (`int`, defaults to 0, all):
                 Computes logits for the last so many positions only; every label must lie there.
+            **kwargs: `num_items_in_batch`, by which `Trainer` has the loss divided; `output_hidden_states`,
+                `output_attentions` and other keywords that language models of transformers share
+                (`TransformersKwargs`), for the decoder; `return_dict`.
 
         Raises:
+            TypeError: another keyword.
             ValueError: inputs that do not fit together; the message says which.
         """
+        num_items_in_batch = kwargs.pop("num_items_in_batch", None)
+        if unknown := [name for name in kwargs if name not in DECODER_KEYWORDS]:
+            # Swallowed, a misspelt one would be an input that is not there.
+            known = [*inspect.signature(self.forward).parameters][:-1]
+            raise TypeError(f"C3Model.forward takes no {', '.join(unknown)}; it takes {', '.join(known)}.")
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
         if context_input_ids is not None and latents is not None:
@@ -356,7 +370,7 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             past_key_values=past_key_values,
             use_cache=use_cache,
             logits_to_keep=logits_to_keep,
-            **{name: kwargs[name] for name in kwargs if name in ("output_hidden_states", "output_attentions")},
+            **kwargs,
         )
         loss = None
         if labels is not None:
@@ -367,7 +381,7 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
                 logits=outputs.logits,
                 labels=labels[:, -kept:],
                 vocab_size=self.config.decoder_config.vocab_size,
-                num_items_in_batch=kwargs.get("num_items_in_batch"),
+                num_items_in_batch=num_items_in_batch,
             )
         return C3Output(
             loss=loss,

@@ -166,6 +166,24 @@ def test_inputs_that_do_not_fit(model):
         model(input_ids=torch.tensor([[5, 6]]), latents=torch.zeros(3, 31))
 
 
+def test_unknown_keywords_are_refused(model):
+    """A misspelt input is not one that is left out; what transformers and its trainers pass is taken."""
+    batch = model.processor(TEXTS[0])
+    shared = {"num_items_in_batch": None, "output_hidden_states": True, "output_attentions": None}
+    shared |= {"cache_position": None, "is_causal": None, "use_cache": False, "logits_to_keep": 0, "return_dict": None}
+    with torch.no_grad():
+        output = model(**batch, **shared)
+        assert len(output.hidden_states) == 3
+        assert torch.equal(model(**batch, return_dict=False)[0], output.loss)
+    for name in ("context_input_ids", "labels"):
+        misspelt = dict(batch)
+        misspelt[f"{name}_"] = misspelt.pop(name)
+        with pytest.raises(TypeError, match=f"takes no {name}_; it takes input_ids, .*{name}"):
+            model(**misspelt)
+    with pytest.raises(TypeError, match="takes no latent, length; it takes"):
+        model(latent=None, length=3, **batch)
+
+
 def test_uniform_layout_asks_for_positions(make_model):
     model = make_model("uniform")
     with pytest.raises(ValueError, match="needs position_ids for latents"):
