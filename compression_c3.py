@@ -1,4 +1,4 @@
-"""What people call on a C3 model, with text on one side and latents on the other: `compress`, `generate`, `chat`."""
+"""What people call on a C3 model that has a processor: `compress`, and what latents are checked against."""
 
 import math
 import warnings
@@ -11,6 +11,7 @@ from transformers.utils import PROCESSOR_NAME, is_peft_available, logging
 from .adapters_c3 import active_adapters, effective_parameters, has_adapters
 from .expansion_c3 import ExpansionMixin
 from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
+from .generation_c3 import PromptingMixin
 from .latents_c3 import C3Latents, LatentProvenance
 from .latents_file_c3 import check_folder
 from .options_c3 import CompressionWarning, check_positive, progress_bar
@@ -20,8 +21,6 @@ from .windows_c3 import LazySequence
 
 logger = logging.get_logger(__name__)
 
-DEFAULT_NEW_TOKENS = 256
-CHAT_NEW_TOKENS = 4096
 # Below this magnitude float16 rounds, so such weights do not count in a fingerprint.
 SMALLEST_NORMAL_FLOAT16 = 2.0**-14
 SOURCE_OPTIONS = ("revision", "cache_dir", "token", "subfolder", "local_files_only")
@@ -37,7 +36,7 @@ FINGERPRINTED_FIELDS = (
 )
 
 
-class CompressionMixin(ExpansionMixin):
+class CompressionMixin(ExpansionMixin, PromptingMixin):
     """Text in, latents out, and back; mixed into [`C3Model`]."""
 
     _processor = None
@@ -269,110 +268,6 @@ class CompressionMixin(ExpansionMixin):
             said = " to ".join(dict.fromkeys(f"{each:.3g}" for each in (min(reached), max(reached))))
             unit = "tokens" if self.processor.context_tokenizer is None else "of the encoder's tokens"
             warnings.warn(f"{said} {unit} per latent: {'; '.join(reasons)}.", CompressionWarning, stacklevel=4)
-
-    # -------------------------------------------------------------------------------------------------- generate
-
-    @torch.no_grad()
-    def generate(self, latents=None, prompt=None, *, allow_mismatch=False, **kwargs):
-        """
-        Generates text from latents and a prompt with all of `GenerationMixin` (sampling, beams, stop strings,
-        streamers, `return_dict_in_generate`). All windows of a text are read together.
-
-        Args:
-            latents ([`C3Latents`]): what `compress` returned. Token ids (`torch.LongTensor`) or only keywords such as
-                `input_ids` go to transformers' own `generate`; with `context_input_ids` or a tensor of latents beside
-                them it returns the new ids only.
-            prompt (`str` or `list[str]`, *optional*): one for all texts or one each; by default the reconstruction
-                prompt, with as many new tokens as the text had.
-            allow_mismatch (`bool`): read latents that another model made.
-            **kwargs: as for `GenerationMixin.generate`.
-
-        Returns:
-            `str` for one text, else `list[str]`, times `num_return_sequences`; with `return_dict_in_generate` what
-            transformers returns.
-        """
-        if latents is None or isinstance(latents, torch.Tensor):
-            if prompt is not None:
-                raise ValueError("A prompt needs latents from compress; token ids already hold their prompt.")
-            return self._generate_from_ids(latents, kwargs)
-        self._check_latents(latents, allow_mismatch)
-        count = len(latents)
-        prompts = [prompt] * count if isinstance(prompt, str) else prompt
-        if prompts is not None and len(prompts) != count:
-            raise ValueError(f"There are {len(prompts)} prompts for {count} texts; give one, or one each.")
-        windows = latents.windows()
-        lengths = latents.text_lengths.tolist()
-        spans, rows, start = [], [], 0
-        for number in latents.window_counts.tolist():
-            chosen = range(start, start + number)
-            spans.append([(len(windows[i]), lengths[i]) for i in chosen])
-            rows.append(torch.cat([windows[i] for i in chosen]))
-            start += number
-        inputs = self._prompt_embeds(spans, rows, prompts)
-        if not {"max_new_tokens", "max_length", "generation_config"} & set(kwargs):
-            text_length = max(sum(length for _, length in each) for each in spans)
-            kwargs["max_new_tokens"] = text_length if prompts is None else DEFAULT_NEW_TOKENS
-        if "stop_strings" in kwargs:
-            kwargs.setdefault("tokenizer", self.processor.tokenizer)
-        output = super().generate(**inputs, **kwargs)
-        if not isinstance(output, torch.Tensor):
-            return output
-        texts = [self.processor.decode(row) for row in output]
-        return texts[0] if len(texts) == 1 else texts
-
-    @torch.no_grad()
-    def chat(self, context, prompt=None, **kwargs):
-        """
-        Answers a prompt about a text as the `chat` of the authors' code does: the whole text, however long, goes into
-        the encoder at once and becomes `config.num_latents` latents; greedy, at most 4096 new tokens, until the end of
-        the turn. Unlike theirs, special tokens written in a text or a prompt are text, and `no_repeat_ngram_size=20`,
-        with which no text that repeats itself can be given back, is off unless it is asked for. A model with the
-        uniform layout, which knows only windows, gets the text in windows.
-
-        Args:
-            context (`str`): the text.
-            prompt (`str`, *optional*): what to ask; by default for the text itself.
-            **kwargs: as for `GenerationMixin.generate`, in place of these settings.
-
-        Returns: `str`, the answer without surrounding whitespace.
-
-        Raises:
-            TypeError, ValueError: a bad text, or one that is longer than the encoder's positions.
-        """
-        check_text(context, "context")
-        if self.config.latent_position_layout == "uniform":
-            latents = self.compress(context, show_progress=False)
-            counts, lengths, values = latents.latent_lengths.tolist(), latents.text_lengths.tolist(), latents.values
-        else:
-            ids = self.processor.encode_context(context)
-            most = self.config.encoder_config.max_position_embeddings - self.config.num_latents
-            if len(ids) > most:
-                raise ValueError(
-                    f"context is {len(ids)} tokens long, and chat compresses it at once, but the encoder has room for "
-                    f"{most}; use compress and generate, which cut it into windows."
-                )
-            counts, lengths = [self.config.num_latents], [len(self.processor.encode(context))]
-            values = self._encode_windows([ids], counts, 1, show_progress=False)
-        spans = [list(zip(counts, lengths, strict=True))]
-        inputs = self._prompt_embeds(spans, [values], None if prompt is None else [prompt])
-        settings = {"do_sample": False, "num_beams": 1, "max_new_tokens": CHAT_NEW_TOKENS} | kwargs
-        return self.processor.decode(super().generate(**inputs, **settings)[0]).strip()
-
-    def _generate_from_ids(self, inputs, kwargs):
-        """transformers' own `generate`; contexts and latents are put into the embeddings once, before it begins."""
-        kwargs["latents" if inputs is not None and inputs.is_floating_point() else "inputs"] = inputs
-        context = {name: kwargs.pop(name) for name in list(kwargs) if name.startswith("context_")}
-        latents = kwargs.pop("latents", None)
-        if context:
-            latents = self.encode_context(**context)
-        if latents is None:
-            return super().generate(**kwargs)
-        input_ids = kwargs.pop("input_ids", None)
-        input_ids = kwargs.pop("inputs", None) if input_ids is None else input_ids
-        if input_ids is None:
-            raise ValueError("Latents as a tensor need input_ids with their placeholders; or give C3Latents.")
-        self.check_positions(kwargs.get("position_ids"))
-        return super().generate(inputs_embeds=self.embed_prompt(input_ids, latents), **kwargs)
 
     def _prompt_embeds(self, spans, rows, prompts):
         """Keywords for `GenerationMixin.generate`: embeddings, mask and positions of latents and prompt."""

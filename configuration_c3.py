@@ -41,6 +41,8 @@ class C3Config(PreTrainedConfig):
             the latents sit where the layout says.
         projector (`str`, defaults to `"linear"`): `"linear"` (the paper's) or `"mlp"` (two layers with GELU).
         reconstruction_prompt (`str`): what the decoder is asked to give a text back.
+        reconstruction_only (`bool`, defaults to `False`): whether the weights were trained to give texts back and for
+            no other prompt, so that `generate` and `chat` refuse others. Training says so of the models that it makes.
         prompt_template (`str`): the decoder's input; holds `{latents}` once and, after it, `{prompt}` once.
             Special tokens written in it are special; those in a prompt or a text never are.
         context_template (`str`): the encoder's input; holds `{context}` once and, after it, `{queries}` once, and with
@@ -74,6 +76,7 @@ class C3Config(PreTrainedConfig):
         pooling="queries",
         projector="linear",
         reconstruction_prompt="repeat the text: ",
+        reconstruction_only=False,
         prompt_template="{latents}{prompt}",
         context_template=PLAIN_CONTEXT_TEMPLATE,
         use_mask_embedding=False,
@@ -94,6 +97,7 @@ class C3Config(PreTrainedConfig):
         self.pooling = pooling
         self.projector = projector
         self.reconstruction_prompt = reconstruction_prompt
+        self.reconstruction_only = reconstruction_only
         self.prompt_template = prompt_template
         self.context_template = context_template
         self.use_mask_embedding = use_mask_embedding
@@ -158,7 +162,7 @@ class C3Config(PreTrainedConfig):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
         self._check_ratio_range()
-        for name in ("use_mask_embedding", "tie_word_embeddings"):
+        for name in ("reconstruction_only", "use_mask_embedding", "tie_word_embeddings"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}.")
         if not isinstance(self.reconstruction_prompt, str):
@@ -220,6 +224,7 @@ OWN_FIELDS = (
     "pooling",
     "projector",
     "reconstruction_prompt",
+    "reconstruction_only",
     "prompt_template",
     "context_template",
     "use_mask_embedding",

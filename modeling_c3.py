@@ -22,6 +22,9 @@ logger = logging.get_logger(__name__)
 # What `forward` passes on to the decoder, beside what it names itself: keywords of every language model there.
 DECODER_KEYWORDS = (TransformersKwargs.__optional_keys__ | {"cache_position"}) - {"num_items_in_batch", "position_ids"}
 
+# What transformers' `generate` hands on to any model, though it is for its own loop.
+GENERATION_KEYWORDS = ("tokenizer", "assistant_tokenizer")
+
 
 @dataclass
 class C3Output(ModelOutput):
@@ -339,6 +342,8 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             TypeError: another keyword.
             ValueError: inputs that do not fit together; the message says which.
         """
+        for name in GENERATION_KEYWORDS:
+            kwargs.pop(name, None)
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
         if unknown := [name for name in kwargs if name not in DECODER_KEYWORDS]:
             # Swallowed, a misspelt one would be an input that is not there.

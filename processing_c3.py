@@ -1,8 +1,9 @@
 """C3Processor: texts to windows of token ids with placeholders for queries and latents, and ids back to text."""
 
 import math
+import re
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, chain
 from pathlib import Path
 
 import torch
@@ -152,6 +153,44 @@ class C3Processor(ProcessorMixin):
         """As `encode`, with the encoder's tokenizer where it is another one."""
         return self._encode(self.context_tokenizer or self.tokenizer, text)
 
+    def encode_prompt(self, prompt):
+        """
+        The decoder's ids, `list[int]`, of what it is asked: a string as with `encode`, or chat messages laid out by the
+        chat template of the decoder's tokenizer, which then asks for an answer.
+
+        Args:
+            prompt (`str` or `list[dict]`): messages have a `role` and a `content`, both strings. Special tokens of the
+                template are special; those written in a message never are.
+
+        Raises:
+            TypeError: neither of the two.
+            ValueError: text that is not valid Unicode, messages without a role or a content, a tokenizer without a
+                chat template, or a `prompt_template` that is a conversation already.
+        """
+        if isinstance(prompt, str):
+            if prompt:
+                check_text(prompt, "prompt")
+            return self.encode(prompt)
+        if not is_conversation(prompt):
+            raise TypeError(f"A prompt must be a string or chat messages, not {type(prompt).__name__}.")
+        contents = []
+        for message in prompt:
+            if not all(isinstance(message.get(name), str) for name in ("role", "content")):
+                raise ValueError(f"A chat message must have a role and a content, both strings, not {message!r}.")
+            check_text(message["content"], f"the {message['role']}'s message")
+            contents.append(message["content"])
+        if self.tokenizer.chat_template is None:
+            raise ValueError("The decoder's tokenizer has no chat template: give the prompt as a string.")
+        if set(chain(*self._prompt_template_ids())) & set(self.tokenizer.all_special_ids):
+            raise ValueError("This model's prompt_template is a conversation already: give the prompt as a string.")
+        # Marks in the place of the messages, which are then encoded apart from the template's special tokens.
+        marked = [message | {"content": f"\ue000{index}\ue001"} for index, message in enumerate(prompt)]
+        text = self.tokenizer.apply_chat_template(marked, tokenize=False, add_generation_prompt=True)
+        ids = []
+        for index, piece in enumerate(re.split("\ue000([0-9]+)\ue001", text)):
+            ids += self.encode(contents[int(piece)]) if index % 2 else self._encode_template(self.tokenizer, piece)
+        return ids
+
     def encode_turn(self, prompt):
         """The decoder's ids, `list[int]`, of a later prompt of a conversation: the prompt template without latents."""
         before, between, after = self._prompt_template_ids()
@@ -292,7 +331,7 @@ class C3Processor(ProcessorMixin):
 
         Args:
             spans (`list[list[tuple[int, int]]]`): for each row its windows, as (latents, text tokens).
-            prompts (`list[str]`, *optional*): what to ask of each row; None asks for the text itself.
+            prompts (`list`, *optional*): what to ask of each row, see `encode_prompt`; None asks for the text itself.
             targets (`list[list[int]]`, *optional*): the ids that follow in each row, for training; they become labels.
             labels (`list[list[int]]`, *optional*): one for each target id, -100 where nothing is learned; by default
                 the targets.
@@ -311,7 +350,7 @@ class C3Processor(ProcessorMixin):
         rows, positions = [], []
         for row, row_spans in enumerate(spans):
             prompt = self.reconstruction_prompt if prompts is None else prompts[row]
-            tail = between + self.encode(prompt) + after
+            tail = between + self.encode_prompt(prompt) + after
             latents = [self.latent_token_id] * sum(n for n, _ in row_spans)
             target = [] if targets is None else list(targets[row])
             rows.append(before + latents + tail + target)
@@ -416,6 +455,11 @@ def except_context_tokenizer(files_timestamps):
     keeps its time when a file in it is written anew, and would stay behind.
     """
     return {name: time for name, time in files_timestamps.items() if name != CONTEXT_TOKENIZER_FOLDER}
+
+
+def is_conversation(prompt):
+    """Whether a prompt is chat messages: a list of mappings."""
+    return isinstance(prompt, (list, tuple)) and bool(prompt) and all(isinstance(each, dict) for each in prompt)
 
 
 def check_text(text, what="text"):

@@ -59,18 +59,19 @@ def _generate_together(model, prompt, lengths, suppressed):
         num_beams=1,
         max_new_tokens=max(lengths),
         suppress_tokens=suppressed.tolist() or None,
-        stopping_criteria=StoppingCriteriaList([_StopAtLengths(lengths)]),
+        stopping_criteria=StoppingCriteriaList([StopAtLengths(lengths)]),
         pad_token_id=0,
     )
     return [row[:length] for row, length in zip(ids.tolist(), lengths, strict=True)]
 
 
-class _StopAtLengths(StoppingCriteria):
-    """Stops row i after `lengths[i]` new tokens."""
+class StopAtLengths(StoppingCriteria):
+    """Stops row i after `lengths[i]` new tokens; with several beams or sequences a row, all of them."""
 
     def __init__(self, lengths):
         self.lengths = torch.tensor(lengths)
 
     def __call__(self, input_ids, scores, **kwargs):
         # Generation from embeddings starts with no ids, so all ids are new.
-        return (self.lengths <= input_ids.shape[1]).to(input_ids.device)
+        lengths = self.lengths.repeat_interleave(len(input_ids) // len(self.lengths))
+        return (lengths <= input_ids.shape[1]).to(input_ids.device)
