@@ -57,6 +57,8 @@ def make_model(size, device, dtype):
     parts = SIZES[size]
     if parts is None:
         with loaded_model(None, device, dtype) as model:
+            # Prompts are timed here, whatever the answers are.
+            model.config.reconstruction_only = False
             return model
     config = C3Config(
         encoder_config=Qwen2Config(**parts["encoder"]),

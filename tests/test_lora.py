@@ -18,7 +18,7 @@ from c3 import C3Model, C3Processor, compression_c3
 from c3.latents_c3 import LatentMismatchError
 from c3.training.collator import C3Collator
 from c3.training.lora import LoraSettings, add_lora, save_adapter, save_base
-from c3.training.merge_lora import main, merge_lora
+from c3.training.merge_lora import main, merge_anew, merge_lora
 from c3.training.run import train
 from tiny_models import TEXTS, history, tiny_backbone, window_example
 
@@ -488,6 +488,9 @@ def test_a_recipe_with_lora(load_training, capsys):
     assert history(output) == straight and len(straight) == 4
     adapted, base = C3Model.from_pretrained(final), C3Model.from_pretrained(output / "base")
     assert not torch.equal(adapted.compress(TEXTS[0]).values, base.compress(TEXTS[0]).values)
-    merge_lora(str(final), str(output / "merged"))
-    merged = C3Model.from_pretrained(output / "merged")
+    assert base.config.reconstruction_only
+    for options in ({"reconstruction_only": True}, {}):  # what the adapter was trained for is the caller's to know
+        merge_anew(str(final), output / "merged", **options)
+        merged = C3Model.from_pretrained(output / "merged")
+        assert merged.config.reconstruction_only == bool(options)
     assert torch.allclose(merged.compress(TEXTS[0]).values, adapted.compress(TEXTS[0]).values, atol=1e-4)

@@ -376,6 +376,7 @@ BAD_PAIRS = [
     ({"num_latents": 8}, {"evaluation": {"ratios": [2], "windows": 1, "window": 64}}, "the lowest ratio asks for 32"),
     ({"pooling": "mean"}, {"learning_rates": {"queries": 0.1}}, "a model with pooling: mean has no queries to train"),
     ({"num_latents": 65}, {}, "init_from_pair: num_latents .65. must not exceed window .64."),
+    ({"reconstruction_only": True}, {"objectives": {"continuation": 1}}, "reconstruction_only: the objectives train "),
     ({"encoder_config": {}}, {}, "init_from_pair: unknown key encoder_config"),
 ]
 

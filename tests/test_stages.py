@@ -88,7 +88,11 @@ def test_each_stage_changes_its_parts_only(staged):
         "decoder",
     }
     assert C3Model.from_pretrained(align / "finished").dtype == torch.float32
-    assert C3Model.from_pretrained(staged / "final").dtype == torch.bfloat16
+    final = C3Model.from_pretrained(staged / "final")
+    assert final.dtype == torch.bfloat16
+    # The last stage asked other things too.
+    assert not final.config.reconstruction_only
+    assert C3Model.from_pretrained(encoder / "finished").config.reconstruction_only
 
 
 def test_the_log_names_the_stages(staged):

@@ -146,6 +146,19 @@ def test_going_on_from_a_model_with_other_settings(straight):
     assert not checkpoints(output)
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_the_config_says_what_the_weights_were_trained_for(before, load_training, straight, make_model, tmp_path):
+    """Once a model was trained on another prompt it may be asked; what it is not known to be, it does not become."""
+    assert C3Model.from_pretrained(straight / "final").config.reconstruction_only
+    make_model(reconstruction_only=before).save_pretrained(tmp_path)
+    start = [f"init_from={tmp_path}", "model={}", "tokenizer=null"]
+    for objectives, only in (("{reconstruction: 2}", True), ("{reconstruction: 1, continuation: 1}", False)):
+        model = build(load_training("says", *start, f"objectives={objectives}"))
+        assert model.config.reconstruction_only == (before and only)
+    assert not build(load_training("says", "objectives={continuation: 1}")).config.reconstruction_only
+    assert not build(load_training("says", "model.reconstruction_only=false")).config.reconstruction_only
+
+
 @pytest.fixture
 def poisoned_loss(monkeypatch):
     """`poisoned_loss(function)` applies a function to the loss of the fourth step."""

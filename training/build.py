@@ -38,10 +38,12 @@ def build(recipe, start_from=None):
         with loading(f"init_from: {start_from or recipe.init_from}"):
             model = C3Model.from_pretrained(start_from or recipe.init_from, dtype=dtype, **attention)
             model.processor  # noqa: B018  read now: without a tokenizer there is nothing to train on
+        model.config.reconstruction_only &= recipe.reconstruction_only
     elif recipe.init_from_pair is not None:
         backbone_configs(recipe.init_from_pair)  # first, because their errors name the one that is at fault
+        fields = {"reconstruction_only": recipe.reconstruction_only} | recipe.init_from_pair
         with loading("init_from_pair"):
-            model = C3Model.from_encoder_decoder_pretrained(**recipe.init_from_pair, dtype=dtype, **attention)
+            model = C3Model.from_encoder_decoder_pretrained(**fields, dtype=dtype, **attention)
     else:
         tokenizer = make_tokenizer(recipe)
         names = ("pad_token_id", "eos_token_id", "bos_token_id")

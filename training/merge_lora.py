@@ -19,12 +19,14 @@ from .lora import NO_PEFT
 from .plain_model import without_zero3
 
 
-def merge_lora(adapter, folder, base=None):
+def merge_lora(adapter, folder, base=None, reconstruction_only=False):
     """
     Args:
         adapter (`str`): folder or Hub id of an adapter, see `lora.save_adapter`.
         folder (`str`): where the merged checkpoint goes, with its processor; must not exist, or be empty.
         base (`str`, *optional*): the C3 checkpoint that the adapter goes on, by default the one that it names.
+        reconstruction_only (`bool`): what the merged config says, see [`C3Config`]. The adapter may have been trained
+            for other prompts than its base, which nothing in its folder tells.
 
     Returns:
         `C3Model`: the merged model.
@@ -63,6 +65,7 @@ def merge_lora(adapter, folder, base=None):
     merged = adapted.merge_and_unload(safe_merge=True)
     # PEFT switches it off where the decoder's head is a matrix of its own, but the two parts still share one table.
     merged.config.tie_word_embeddings = tied
+    merged.config.reconstruction_only = reconstruction_only
     try:
         merged.processor = C3Processor.from_pretrained(str(adapter))
     except (OSError, ValueError):
@@ -73,7 +76,7 @@ def merge_lora(adapter, folder, base=None):
     return merged
 
 
-def merge_anew(adapter, folder):
+def merge_anew(adapter, folder, **options):
     """
     As `merge_lora`, while the run that trained the adapter holds its model, into a folder of the run's own (`Path`):
     what an earlier end of the run left there is replaced.
@@ -81,7 +84,7 @@ def merge_anew(adapter, folder):
     unfinished = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(unfinished, ignore_errors=True)
     with without_zero3():
-        merged = merge_lora(adapter, unfinished)
+        merged = merge_lora(adapter, unfinished, **options)
     shutil.rmtree(folder, ignore_errors=True)
     os.replace(unfinished, folder)
     return merged

@@ -67,7 +67,9 @@ class Recipe:
             the train data.
         dtype (`str`): of the weights while training: float32, bfloat16 or float16. (`training.bf16` computes in
             bfloat16 over float32 weights.)
-        objectives (`dict[str, float]`): weights of reconstruction, continuation and instruction; each batch has one.
+        objectives (`dict[str, float]`): weights of reconstruction, continuation and instruction; each batch has one. A
+            model that was trained on reconstruction alone, in all of its stages, says so in its config
+            (`reconstruction_only`), and refuses other prompts.
         continuation_length (`int`): tokens that are continued after a compressed prefix, at most.
         max_target_length (`int`): tokens of a conversation over a compressed context, at most.
         max_context_length (`int`, *optional*): tokens of that context, at most; by default `tokens_per_batch`, since a
@@ -158,6 +160,11 @@ class Recipe:
         """Whether the train data are read while training."""
         return any(source.streaming for source in self.train_data)
 
+    @property
+    def reconstruction_only(self):
+        """Whether what is trained here is to give texts back and nothing else, which `C3Config` has a field for."""
+        return {name for name, weight in self.objectives.items() if weight} == {"reconstruction"}
+
     def stage_recipes(self):
         """`list[Recipe]`: one for each stage, in a folder of its own; a recipe without stages is its only one."""
         return [self._stage(number) for number in range(len(self.stages))] or [self]
@@ -175,8 +182,9 @@ class Recipe:
     def model_config(self, vocab_size, **special_tokens):
         """The [`C3Config`] of a new model for a tokenizer of `vocab_size` with these `bos_token_id` and so on."""
         tokens = {"vocab_size": vocab_size} | special_tokens
+        fields = {"reconstruction_only": self.reconstruction_only} | self.model
         try:
-            return C3Config(**self.model | {part: tokens | self.model.get(part, {}) for part in BACKBONES})
+            return C3Config(**fields | {part: tokens | self.model.get(part, {}) for part in BACKBONES})
         except (TypeError, ValueError) as error:
             raise RecipeError(f"model: {error}") from error
 
@@ -288,6 +296,8 @@ class Recipe:
             raise RecipeError("train_data: name at least one file or dataset.")
         if "instruction" in wanted and not self.instruction_data:
             raise RecipeError("objectives.instruction needs instruction_data, rows of context and messages.")
+        if (self.model or self.init_from_pair or {}).get("reconstruction_only") and not self.reconstruction_only:
+            raise RecipeError("reconstruction_only: the objectives train for more; leave it out.")
         if any(source.streaming for source in self.instruction_data):
             raise RecipeError("streaming is for train_data and validation_data: instruction_data are read whole.")
         if self.streams:

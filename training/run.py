@@ -196,7 +196,9 @@ def finish(recipe, trainer, history):
         plot_training_curves(history, output_dir / "training_curves.png")
         write_card(recipe, trainer, history, final, count_parameters(trainer.model))
         if merged is not None:
-            write_card(recipe, trainer, history, merged, count_parameters(merge_anew(final, merged)), merged=True)
+            only = trainer.accelerator.unwrap_model(trainer.model).config.reconstruction_only
+            whole = merge_anew(final, merged, reconstruction_only=only)
+            write_card(recipe, trainer, history, merged, count_parameters(whole), merged=True)
         say(f"Finished: {final}")
         if recipe.hub is not None:
             try:
