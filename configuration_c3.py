@@ -2,6 +2,8 @@
 
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
+from .other_auto_classes_c3 import refuse_other_auto_classes
+
 LATENT_POSITION_LAYOUTS = ("appended", "uniform")
 PROJECTORS = ("linear", "mlp")
 POOLINGS = ("queries", "mean")
@@ -264,5 +266,6 @@ def _check_backbone(name, value):
 
 
 C3Config.register_for_auto_class()
+refuse_other_auto_classes(C3Config)
 
 __all__ = ["C3Config"]

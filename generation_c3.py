@@ -208,7 +208,7 @@ class PromptingMixin:
         if self._only_repeats():
             raise ValueError(
                 f"This model cannot answer {str(asked[0])[:60]!r}: it was trained to give texts back and nothing else "
-                "(config.reconstruction_only). Leave out the prompt, or train it on instruction_data."
+                "(config.reconstruction_only). Use expand for the text, and for answers a model trained on prompts."
             )
         if len(asked) < count:
             raise ValueError("Some of the prompts ask for the text itself; do that in a call of its own, or by expand.")

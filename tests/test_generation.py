@@ -100,7 +100,7 @@ def test_a_model_that_only_repeats(layout, make_model, monkeypatch):
         if prompt is MESSAGES:
             monkeypatch.setattr(model.processor.tokenizer, "chat_template", CHAT_TEMPLATE)
         for ask in (lambda prompt: model.generate(latents, prompt), lambda prompt: model.chat(LONG, prompt)):
-            with pytest.raises(ValueError, match=r"cannot answer .* give texts back and nothing else .*Leave out"):
+            with pytest.raises(ValueError, match=r"cannot answer .* give texts back and nothing else .*Use expand"):
                 ask(prompt)
     with pytest.raises(ValueError, match=r"no latents: .* model.expand\(model.compress\(text\)\)"):
         model.generate(torch.tensor([[5, 6]]))

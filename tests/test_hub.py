@@ -12,12 +12,18 @@ ROOT = Path(__file__).resolve().parents[1]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SCRIPT = """
 import sys
-from transformers import AutoConfig, AutoModel, AutoProcessor
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoProcessor
 source, text, revision = sys.argv[1:4]
 options = {"trust_remote_code": True, "revision": revision}
 config = AutoConfig.from_pretrained(source, **options)
 model = AutoModel.from_pretrained(source, **options)
 processor = AutoProcessor.from_pretrained(source, **options)
+try:
+    AutoModelForCausalLM.from_pretrained(source, **options)
+except Exception as error:
+    assert "load it with AutoModel.from_pretrained" in str(error), error
+else:
+    raise AssertionError("a model of AutoModelForCausalLM")
 assert "c3" not in sys.modules
 for part in (config, model, processor):
     assert type(part).__module__.startswith("transformers_modules"), type(part)
