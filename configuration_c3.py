@@ -2,6 +2,8 @@
 
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
+from .options_c3 import plain_number, whole_number
+
 LATENT_POSITION_LAYOUTS = ("appended", "uniform")
 PROJECTORS = ("linear", "mlp")
 POOLINGS = ("queries", "mean")
@@ -145,8 +147,8 @@ class C3Config(PreTrainedConfig):
         if self.default_window is None:
             del sizes["default_window"]
         for name, value in sizes.items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be an integer of 1 or more, not {value!r}.")
+            sizes[name] = whole_number(name, value)
+            setattr(self, name, sizes[name])  # in config.json only Python's own numbers can stand
         for name, most in (("default_window", "window"), ("num_latents", "default_window"), ("num_latents", "window")):
             if {name, most} <= set(sizes) and sizes[name] > sizes[most]:
                 raise ValueError(f"{name} ({sizes[name]}) must not exceed {most} ({sizes[most]}).")
@@ -178,12 +180,11 @@ class C3Config(PreTrainedConfig):
                 f"not {self.context_template!r}."
             )
         for name in ("query_token_id", "latent_token_id", "mask_token_id"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise ValueError(f"{name} must be an integer of 0 or more, not {value!r}.")
-        deviation = self.initializer_range
-        if not isinstance(deviation, (int, float)) or isinstance(deviation, bool) or not 0 <= deviation < float("inf"):
-            raise ValueError(f"initializer_range must be a number of 0 or more, not {deviation!r}.")
+            setattr(self, name, whole_number(name, getattr(self, name), least=0))
+        deviation = plain_number(self.initializer_range)
+        if deviation is None or not 0 <= deviation < float("inf"):
+            raise ValueError(f"initializer_range must be a number of 0 or more, not {self.initializer_range!r}.")
+        self.initializer_range = float(deviation)
         if self.latent_token_id == self.mask_token_id:
             raise ValueError(f"latent_token_id and mask_token_id must differ; both are {self.latent_token_id}.")
         if self.tie_word_embeddings:
@@ -198,13 +199,12 @@ class C3Config(PreTrainedConfig):
         if self.ratio_range is None:
             return
         given = self.ratio_range
-        numbers = isinstance(given, (list, tuple)) and all(
-            isinstance(each, (int, float)) and not isinstance(each, bool) for each in given
-        )
-        if not numbers or len(given) != 2 or not 1 <= given[0] <= given[1] < float("inf"):
+        ratios = [plain_number(each) for each in given] if isinstance(given, (list, tuple)) else []
+        if len(ratios) != 2 or None in ratios or not 1 <= ratios[0] <= ratios[1] < float("inf"):
             raise ValueError(
                 f"ratio_range must be two numbers of 1 or more, the lowest ratio and the highest, not {given!r}."
             )
+        self.ratio_range = [each if isinstance(each, int) else float(each) for each in ratios]
         if self.latent_position_layout != "uniform":
             raise ValueError("ratio_range is for latent_position_layout uniform; with appended num_latents says it.")
 

@@ -1,9 +1,17 @@
 """compress, expand and generate: any texts, any batches, and clear errors."""
 
+import io
 import json
+from collections import UserDict
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
 
+import numpy as np
+import pandas
 import pytest
 import torch
+from datasets import Dataset, DatasetDict
 from transformers import TextIteratorStreamer
 
 from c3 import C3Latents, C3Model, C3Processor, CompressionWarning
@@ -156,11 +164,31 @@ def test_uniform_layout_scales_with_the_window(uniform):
         ({"window": 0}, "window must be an integer of 1 or more"),
         ({"window": 33}, "window=33 is above this model's window of 32"),
         ({"batch_size": 0}, "batch_size must be an integer of 1 or more"),
+        ({"batch_size": torch.tensor(2.0)}, "batch_size must be an integer of 1 or more"),
+        ({"window": np.array([16])}, "window must be an integer of 1 or more"),
+        ({"ratio": 10**400}, "ratio must be a number of 1 or more"),
+        *(({"ratio": each}, "ratio must be a number of 1 or more") for each in ("8", 8j, [8], Decimal("nan"))),
+        *(({name: True}, f"{name} must be") for name in ("ratio", "num_latents", "window", "batch_size")),
+        *(({"ratio": each}, "ratio must be a number of 1 or more") for each in (np.True_, torch.tensor(True))),
     ],
 )
 def test_bad_options(kwargs, message, uniform):
     with pytest.raises(ValueError, match=message):
         uniform.compress("some text", **kwargs)
+
+
+def test_numbers_are_numbers_whoever_made_them(uniform):
+    tokens = len(token_ids(uniform, LONG))
+    expected = uniform.compress(LONG, num_latents=4, window=16, batch_size=3)
+    for number in (np.int64, np.uint8, np.array, torch.tensor):
+        latents = uniform.compress(LONG, num_latents=number(4), window=number(16), batch_size=number(3))
+        assert torch.equal(latents.values, expected.values)
+    uniform.expand(uniform.compress("x"), batch_size=np.int64(3))
+    for ratio in (np.float32(6.5), np.float16(6.5), torch.tensor(6.5), np.array(6.5), Fraction(13, 2), Decimal("6.5")):
+        assert uniform.compress(LONG, ratio=ratio).num_latents == int(tokens / 6.5)
+    # Exactly: as a binary fraction it would give one latent less.
+    assert uniform.compress(LONG, ratio=Fraction(tokens, 11)).num_latents == 11
+    uniform.processor("a", num_latents=np.int64(4))
 
 
 def test_appended_layout_refuses_more_latents_than_trained(make_model):
@@ -177,14 +205,88 @@ def test_appended_layout_refuses_more_latents_than_trained(make_model):
         ("", ValueError, "text is empty"),
         (["a", ""], ValueError, "text 1 is empty"),
         ([], ValueError, "the list is empty"),
+        (iter([]), ValueError, "the list is empty"),
         ("a\ud800b", ValueError, "lone surrogate U\\+D800 at character 1"),
-        (b"bytes", TypeError, "must be a string, not int"),
         (["a", None], TypeError, "text 1 must be a string, not NoneType"),
+        (["a", b"b"], TypeError, "text 1 must be a string, not bytes: decode it first"),
+        ([["a"]], TypeError, "text 0 must be a string, not list"),
+        (None, TypeError, "text must be a string or strings, not NoneType"),
+        (7, TypeError, "text must be a string or strings, not int"),
+        (b"bytes", TypeError, "not bytes: decode it first"),
+        (Path("a.txt"), TypeError, "not PosixPath: pass what the file holds"),
+        (io.StringIO("a\nb\n"), TypeError, "not StringIO: pass what it holds"),
+        ({"b", "a"}, TypeError, "not set, which has no order: pass a list"),
+        (np.array([["a", "b"]]), TypeError, "text must be a string or strings, not ndarray"),
+        (np.array("a"), TypeError, "text must be a string or strings, not ndarray"),
+        (torch.tensor([5, 6]), TypeError, "text 0 must be a string, not Tensor"),
+        ({"text": "a", "id": "7"}, TypeError, "not dict: pick the text in it by its name"),
+        (UserDict(text="a"), TypeError, "not UserDict: pick the text in it by its name"),
+        (pandas.DataFrame({"text": ["a"]}), TypeError, "not DataFrame: pick the text in it by its name"),
+        (pandas.Series(["a", None]), TypeError, "text 1 must be a string, not"),
+        (Dataset.from_dict({"text": ["a"]}), TypeError, "not Dataset: pick the text in it by its name"),
+        (Dataset.from_dict({"text": ["a"]}).data, TypeError, "not InMemoryTable: pick the text in it by its name"),
+        (DatasetDict(train=Dataset.from_dict({"text": ["a"]})), TypeError, "not DatasetDict: pick the text in it"),
     ],
+    ids=lambda each: f"{type(each).__name__}",
 )
 def test_bad_texts(text, error, message, uniform):
     with pytest.raises(error, match=message):
         uniform.compress(text)
+    with pytest.raises(error, match=message.replace("text 0 ", "text ").replace("text 1 ", "text ")):
+        uniform.processor(text)
+
+
+def test_texts_come_as_users_have_them(uniform):
+    expected = uniform.compress(TEXTS).values
+    dataset = Dataset.from_dict({"text": TEXTS, "id": [1, 2, 3]})
+    for texts in (
+        tuple(TEXTS),
+        (each for each in TEXTS),
+        dict(enumerate(TEXTS)).values(),
+        np.array(TEXTS),
+        np.array(TEXTS, dtype=object),
+        pandas.Series(TEXTS, index=["c", "a", "b"]),
+        pandas.DataFrame({"text": TEXTS})["text"].astype("category"),
+        dataset["text"],
+        dataset[:]["text"],
+        dataset.with_format("numpy")["text"],
+        dataset.with_format("arrow")["text"],
+        dataset.to_iterable_dataset()["text"],
+        [np.str_(each) for each in TEXTS],
+    ):
+        assert torch.equal(uniform.compress(texts).values, expected), type(texts)
+    assert torch.equal(uniform.compress(np.str_(TEXTS[0])).values, uniform.compress(TEXTS[0]).values)
+
+
+BAD = [TEXTS[0], "", TEXTS[1], None, "a\ud800", LONG]
+
+
+def test_a_batch_job_goes_on_and_says_what_it_left_out(uniform, tmp_path):
+    kept = [BAD[0], BAD[2], BAD[5]]
+    latents, skipped = uniform.compress(BAD, on_error="skip")
+    assert torch.equal(latents.values, uniform.compress(kept).values) and len(latents) == 3
+    assert list(skipped) == [1, 3, 4] and all(skipped[i].startswith(f"text {i} ") for i in skipped)
+    assert "is empty" in skipped[1] and "not NoneType" in skipped[3] and "lone surrogate" in skipped[4]
+    written, again = uniform.compress(iter(BAD), on_error="skip", output=tmp_path / "kept.c3")
+    assert torch.equal(written.values, latents.values) and again == skipped
+    assert uniform.compress(kept, on_error="skip")[1] == {}
+    assert uniform.compress("", on_error="skip", output=tmp_path / "none.c3")[0] is None
+    assert not (tmp_path / "none.c3").exists()
+    # What is wrong with all of them is no reason to go on.
+    for options in ({"ratio": 0}, {"window": 64}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match=f"{[*options][0]}"):
+            uniform.compress(kept, on_error="skip", **options)
+    with pytest.raises(ValueError, match="on_error must be 'raise' or 'skip', not 'ignore'"):
+        uniform.compress(kept, on_error="ignore")
+
+
+def test_a_text_that_cannot_be_planned_is_named_or_skipped(make_model):
+    """Here a long one, of which a window would need more latents than the model has."""
+    model = make_model("appended")
+    with pytest.raises(ValueError, match="^text 1: ratio=2 needs 16 latents in a window"):
+        model.compress(["short", LONG], ratio=2)
+    latents, skipped = model.compress(["short", LONG, ""], ratio=2, on_error="skip")
+    assert len(latents) == 1 and list(skipped) == [1, 2] and skipped[1].startswith("text 1: ratio=2 needs 16 latents")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -1,7 +1,9 @@
 """C3Config: what it accepts, and its file. Run: pytest tests/test_configuration.py"""
 
 import json
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -103,6 +105,17 @@ BAD = [
 def test_bad_fields(options, message):
     with pytest.raises(ValueError, match=message):
         make_config(**options)
+
+
+def test_numbers_are_numbers_whoever_made_them(tmp_path):
+    """And Python's own in the file."""
+    numbers = {"num_latents": np.int64(7), "window": np.int32(70), "default_window": np.array(35)}
+    numbers |= {"query_token_id": np.uint16(1), "initializer_range": np.float32(0.5)}
+    numbers |= {"ratio_range": [np.float32(4.5), Fraction(56)], "latent_position_layout": "uniform"}
+    make_config(**numbers).save_pretrained(tmp_path)
+    loaded = C3Config.from_pretrained(tmp_path)
+    assert {name: getattr(loaded, name) for name in numbers} == numbers | {"ratio_range": [4.5, 56]}
+    assert {type(getattr(loaded, name)) for name in numbers} == {int, float, list, str}
 
 
 def test_every_field_is_documented_and_settable():
