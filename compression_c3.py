@@ -15,7 +15,7 @@ from .expansion_c3 import ExpansionMixin
 from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .latents_c3 import C3Latents, LatentProvenance
 from .latents_file_c3 import check_folder
-from .options_c3 import CompressionWarning, plain_number, progress_bar, whole_number
+from .options_c3 import CompressionWarning, plain_number, plain_options, progress_bar, whole_number
 from .processing_c3 import C3Processor, check_text, except_context_tokenizer, list_texts
 from .version_c3 import VERSION
 from .windows_c3 import LazySequence
@@ -322,6 +322,7 @@ class CompressionMixin(ExpansionMixin):
             `str` for one text, else `list[str]`, times `num_return_sequences`; with `return_dict_in_generate` what
             transformers returns.
         """
+        kwargs = plain_options(kwargs)
         if latents is None or isinstance(latents, torch.Tensor):
             if prompt is not None:
                 raise ValueError("A prompt needs latents from compress; token ids already hold their prompt.")
@@ -371,6 +372,7 @@ class CompressionMixin(ExpansionMixin):
             TypeError, ValueError: a bad text, or one that is longer than the encoder's positions.
         """
         check_text(context, "context")
+        kwargs = plain_options(kwargs)
         if self.config.latent_position_layout == "uniform":
             latents = self.compress(context, show_progress=False)
             counts, lengths, values = latents.latent_lengths.tolist(), latents.text_lengths.tolist(), latents.values

@@ -6,6 +6,11 @@ from fractions import Fraction
 
 from tqdm.auto import tqdm
 
+GENERATION_NUMBERS = frozenset(
+    "max_length max_new_tokens min_length min_new_tokens num_beams num_return_sequences length_penalty temperature "
+    "top_k top_p min_p typical_p epsilon_cutoff eta_cutoff repetition_penalty no_repeat_ngram_size".split()
+)
+
 
 class CompressionWarning(UserWarning):
     """What was asked for is not what is given; the message says what is."""
@@ -33,6 +38,20 @@ def whole_number(name, value, least=1):
     if not isinstance(number, int) or number < least:
         raise ValueError(f"{name} must be an integer of {least} or more, not {value!r}.")
     return number
+
+
+def plain_options(options):
+    """
+    Keywords for `GenerationMixin.generate` with Python's own numbers, as it wants them; tensors that are no numbers
+    stay what they are. `ValueError` for a truth value where a number belongs.
+    """
+    plain = {}
+    for name, value in options.items():
+        if name in GENERATION_NUMBERS and isinstance(value, bool):
+            raise ValueError(f"{name} must be a number, not {value}.")
+        number = plain_number(value)
+        plain[name] = value if number is None else float(number) if isinstance(number, Fraction) else number
+    return plain
 
 
 def progress_bar(total, batch_size, show, description, unit):

@@ -435,6 +435,24 @@ def test_generate_takes_what_transformers_takes(uniform):
     assert "".join(streamer) == text == cached[0]
 
 
+def test_generate_takes_numbers_whoever_made_them(uniform):
+    latents = uniform.compress("x")
+
+    def sampled(**options):
+        torch.manual_seed(0)
+        return uniform.generate(latents, "a", do_sample=True, **options)
+
+    expected = sampled(temperature=0.5, top_k=5, max_new_tokens=4)
+    for number in (np.float32, Fraction, torch.tensor):
+        assert sampled(temperature=number(0.5), top_k=np.int64(5), max_new_tokens=torch.tensor(4)) == expected
+    torch.manual_seed(0)
+    options = {"temperature": np.float32(0.5), "top_k": np.int64(5), "max_new_tokens": 4}
+    assert uniform.chat("x", "a", do_sample=True, **options) == expected.strip()
+    for name in ("temperature", "max_new_tokens"):
+        with pytest.raises(ValueError, match=f"{name} must be a number, not True"):
+            uniform.generate(latents, "a", **{name: True})
+
+
 def test_generate_batch_equals_single(model):
     latents = model.compress([LONG, *TEXTS])
     together = model.generate(latents, "Go on: ", max_new_tokens=8, do_sample=False)
