@@ -18,6 +18,7 @@ from .latents_file_c3 import check_folder
 from .options_c3 import CompressionWarning, plain_number, plain_options, progress_bar, whole_number
 from .processing_c3 import C3Processor, check_text, except_context_tokenizer, list_texts
 from .version_c3 import VERSION
+from .whole_files_c3 import check_writable
 from .windows_c3 import LazySequence
 
 logger = logging.get_logger(__name__)
@@ -204,7 +205,7 @@ class CompressionMixin(ExpansionMixin):
         num_latents, ratio = self._checked_amount(num_latents, ratio, window)
         batch_size = whole_number("batch_size", batch_size)
         if output is not None:
-            check_folder(output)
+            check_writable(check_folder(output))
         for index, each in enumerate(texts):
             if index not in skipped:
                 with _skipping(index, skipped, on_error, names[index]):
