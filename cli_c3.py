@@ -31,7 +31,7 @@ from .cli_inputs_c3 import (
 )
 from .demo_c3 import run_demo
 from .version_c3 import VERSION
-from .whole_files_c3 import check_writable, write_whole
+from .whole_files_c3 import ensure_writable, write_whole
 
 UNFORESEEN, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
 INDEX = "{index}"
@@ -113,7 +113,7 @@ def run_compress(args):
     skipped = {}
     with _model(args) as model:
         latents = model.compress(
-            texts,
+            texts[0] if len(texts) == 1 else texts,
             num_latents=args.num_latents,
             ratio=args.ratio,
             window=args.window,
@@ -125,7 +125,7 @@ def run_compress(args):
     if args.on_error == "skip":
         latents, skipped = latents
     for index, reason in skipped.items():
-        _say_skipped(f"{files[index]}{reason.removeprefix(f'text {index}')}")
+        _say_skipped(files[index] + reason.removeprefix("text" if len(texts) == 1 else f"text {index}"))
     if latents is None:
         raise UserError(NOTHING_LEFT)
     parts = [latents.to("cpu")]
@@ -294,7 +294,7 @@ def _check_output(output, inputs):
         if each != "-" and path.exists() and Path(each).exists() and path.samefile(each):
             raise UserError(f"{output} would overwrite the input: name another file with -o")
     try:
-        check_writable(path)
+        ensure_writable(path)
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror}") from error
 

@@ -11,6 +11,7 @@ import torch
 from transformers.utils import PROCESSOR_NAME, is_peft_available, logging
 
 from .adapters_c3 import active_adapters, effective_parameters, has_adapters
+from .character_ranges_c3 import kinds_in
 from .expansion_c3 import ExpansionMixin
 from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .latents_c3 import C3Latents, LatentProvenance
@@ -18,7 +19,7 @@ from .latents_file_c3 import check_folder
 from .options_c3 import CompressionWarning, plain_number, plain_options, progress_bar, whole_number
 from .processing_c3 import C3Processor, check_text, except_context_tokenizer, list_texts
 from .version_c3 import VERSION
-from .whole_files_c3 import check_writable
+from .whole_files_c3 import ensure_writable
 from .windows_c3 import LazySequence
 
 logger = logging.get_logger(__name__)
@@ -186,7 +187,7 @@ class CompressionMixin(ExpansionMixin):
 
         Warns:
             CompressionWarning: with what was reached, where it is not what was asked for, or above the highest ratio of
-            `config.ratio_range`.
+            `config.ratio_range`; and where texts hold what `config.unreliable_characters` names.
 
         Raises:
             TypeError, ValueError: bad texts or options; the message says which and what is allowed. All texts are
@@ -205,7 +206,7 @@ class CompressionMixin(ExpansionMixin):
         num_latents, ratio = self._checked_amount(num_latents, ratio, window)
         batch_size = whole_number("batch_size", batch_size)
         if output is not None:
-            check_writable(check_folder(output))
+            ensure_writable(check_folder(output))
         for index, each in enumerate(texts):
             if index not in skipped:
                 with _skipping(index, skipped, on_error, names[index]):
@@ -217,6 +218,7 @@ class CompressionMixin(ExpansionMixin):
         contexts = LazySequence(lambda k: places[k][0][places[k][1]][0].context_ids, len(places))
         counts, lengths = zip(*((n, len(each.text_ids)) for plan in plans for each, n in plan), strict=True)
         self._warn_of_ratio(plans, num_latents, ratio, window)
+        self._warn_of_characters({names[index]: each for index, each in enumerate(texts) if index not in skipped})
         fields = {
             "latent_lengths": torch.tensor(counts),
             "text_lengths": torch.tensor(lengths),
@@ -301,6 +303,23 @@ class CompressionMixin(ExpansionMixin):
             said = " to ".join(dict.fromkeys(f"{each:.3g}" for each in (min(reached), max(reached))))
             unit = "tokens" if self.processor.context_tokenizer is None else "of the encoder's tokens"
             warnings.warn(f"{said} {unit} per latent: {'; '.join(reasons)}.", CompressionWarning, stacklevel=4)
+
+    def _warn_of_characters(self, texts):
+        """Warns once of all texts, `dict` by name, with characters that the weights may not give back."""
+        unreliable = self.config.unreliable_characters or {}
+        kinds, holding = {}, []
+        for name, text in texts.items() if unreliable else ():
+            if found := kinds_in(text, unreliable):
+                kinds |= dict.fromkeys(found)
+                holding.append(name)
+        if holding:
+            hold = f"{holding[0]} holds" if len(holding) == 1 else f"{holding[0]} and {len(holding) - 1} more hold"
+            warnings.warn(
+                f"{hold} {', '.join(kinds)}, which this model may not give back as in the text: compare what expand "
+                "returns.",
+                CompressionWarning,
+                stacklevel=4,
+            )
 
     # -------------------------------------------------------------------------------------------------- generate
 

@@ -2,6 +2,7 @@
 
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
+from .character_ranges_c3 import read_ranges
 from .options_c3 import plain_number, whole_number
 
 LATENT_POSITION_LAYOUTS = ("appended", "uniform")
@@ -32,6 +33,10 @@ class C3Config(PreTrainedConfig):
             The lowest and the highest number of text tokens per latent that the weights are good for; by default not
             known. Below the lowest a text would come back worse and take more latents, so that nobody gets fewer; the
             highest is what can be promised. For the `uniform` layout, where N is the caller's choice.
+        unreliable_characters (`dict[str, str]`, *optional*):
+            Characters that the weights may not give back, whatever the ratio: the name of each kind, as a sentence
+            needs it, and its ranges as in CSS's `unicode-range`, such as `{"Japanese kana": "U+3041-30FF"}`. By default
+            not known. `compress` warns of texts that hold any.
         latent_position_layout (`str`, defaults to `"appended"`):
             `"appended"`, the paper's: query i follows the text, at position L + i, and the decoder's tokens are
             numbered consecutively. `"uniform"`: query i, and latent i in the decoder, sit at (i + 0.5) * L / N - 0.5
@@ -72,6 +77,7 @@ class C3Config(PreTrainedConfig):
         window=1024,
         default_window=None,
         ratio_range=None,
+        unreliable_characters=None,
         latent_position_layout="appended",
         pooling="queries",
         projector="linear",
@@ -92,6 +98,7 @@ class C3Config(PreTrainedConfig):
         self.window = window
         self.default_window = default_window
         self.ratio_range = ratio_range
+        self.unreliable_characters = unreliable_characters
         self.latent_position_layout = latent_position_layout
         self.pooling = pooling
         self.projector = projector
@@ -160,6 +167,7 @@ class C3Config(PreTrainedConfig):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
         self._check_ratio_range()
+        self._check_characters()
         for name in ("use_mask_embedding", "tie_word_embeddings"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}.")
@@ -208,6 +216,19 @@ class C3Config(PreTrainedConfig):
         if self.latent_position_layout != "uniform":
             raise ValueError("ratio_range is for latent_position_layout uniform; with appended num_latents says it.")
 
+    def _check_characters(self):
+        given = {} if self.unreliable_characters is None else self.unreliable_characters
+        if not isinstance(given, dict) or not all(isinstance(each, str) for pair in given.items() for each in pair):
+            raise ValueError(
+                "unreliable_characters must give the ranges of each kind of characters by its name, as in "
+                f'{{"Japanese kana": "U+3041-30FF"}}, not {given!r}.'
+            )
+        for name, ranges in given.items():
+            try:
+                read_ranges(ranges)
+            except ValueError as error:
+                raise ValueError(f"unreliable_characters, {name!r}: {error}") from None
+
 
 OWN_FIELDS = (
     "encoder_config",
@@ -216,6 +237,7 @@ OWN_FIELDS = (
     "window",
     "default_window",
     "ratio_range",
+    "unreliable_characters",
     "latent_position_layout",
     "pooling",
     "projector",

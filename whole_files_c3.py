@@ -31,7 +31,7 @@ def whole_file(path):
             temporary.unlink(missing_ok=True)
 
 
-def check_writable(path):
+def ensure_writable(path):
     """Raises `OSError`, before any work is done, where `whole_file` could make no file in this place."""
     path = Path(path)
     if path.exists() and not path.is_file():  # a folder could not be replaced, and /dev/null must not be
@@ -61,4 +61,4 @@ def write_whole(path, content):
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-__all__ = ["check_writable", "whole_file", "write_whole"]
+__all__ = ["ensure_writable", "whole_file", "write_whole"]

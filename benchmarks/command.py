@@ -25,7 +25,7 @@ from c3.eval.pages import positive
 from c3.eval.report import check_figures
 from c3.eval.result_file import read_matching, write_json
 from c3.training.run_environment import describe_hardware, library_versions
-from c3.whole_files_c3 import check_writable
+from c3.whole_files_c3 import ensure_writable
 
 from .models import PACKAGE
 from .options import add_model_options, make_setup, one_line_errors
@@ -129,7 +129,7 @@ def bench(argv, prog):
     if args.output:
         check_figures()
         args.output.mkdir(parents=True, exist_ok=True)
-        check_writable(args.output / RESULT_FILE)
+        ensure_writable(args.output / RESULT_FILE)
     result = run(setup, args.only or list(BENCHMARKS), args.output and args.output / RESULT_FILE)
     table = render(result)
     print(table, flush=True)

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from c3 import __version__
 from c3.cli_inputs_c3 import MODEL_HELP, Parser, load_model
-from c3.whole_files_c3 import check_writable
+from c3.whole_files_c3 import ensure_writable
 
 from .baselines import METHODS
 from .card import add_arguments as add_card_arguments
@@ -53,7 +53,7 @@ def run(name, args):
         raise ValueError(f"the suite {name} measures pages: say with --data which")
     path = args.output and args.output / f"{name}.json"
     if path:
-        check_writable(path)
+        ensure_writable(path)
     count_with = args.count_with or suite.default_count_with
     counter = load_counter(count_with)
     pages, data, left_out = read_data(args.data or [], args.limit)

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from c3 import __version__
 from c3.cli_inputs_c3 import load_model
-from c3.whole_files_c3 import check_writable
+from c3.whole_files_c3 import ensure_writable
 
 from ..training.build import make_tokenizer
 from ..training.parts import count_parameters
@@ -266,7 +266,7 @@ def main(argv=None):
     try:
         check_figures()
         args.output.mkdir(parents=True, exist_ok=True)
-        check_writable(args.output / f"{NAME}.json")
+        ensure_writable(args.output / f"{NAME}.json")
         result = run(args)
         text = report(result)
         (args.output / f"{NAME}.md").write_text(text + "\n", encoding="utf-8")

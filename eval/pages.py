@@ -23,7 +23,7 @@ from tqdm.auto import tqdm
 
 from c3 import C3Latents, __version__
 from c3.cli_inputs_c3 import MODEL_HELP, Parser, load_model
-from c3.whole_files_c3 import check_writable
+from c3.whole_files_c3 import ensure_writable
 
 from .metrics import bootstrap_interval, exact_match, precision, token_f1
 from .page_data import (
@@ -146,7 +146,7 @@ def run(args):
     if args.output and not args.output.parent.is_dir():
         raise FileNotFoundError(f"the folder of {args.output} does not exist")
     if args.output:
-        check_writable(args.output)
+        ensure_writable(args.output)
     pages, empty = read_pages(args.data, args.limit)
     counter = load_counter(args.count_with)
     model = load_model(args.model, args.device, args.dtype)

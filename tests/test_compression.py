@@ -131,6 +131,25 @@ def test_what_can_be_given_is_given_in_silence(make_model, recwarn):
     assert not [each for each in recwarn if each.category is CompressionWarning]
 
 
+def test_texts_that_the_weights_may_not_give_back(make_model, recwarn, tmp_path):
+    """Said once of all texts, by what the checkpoint says of itself."""
+    kinds = {"Japanese kana": "U+3041-309F, U+30A0-30FF", "NUL bytes": "U+0"}
+    make_model("uniform", unreliable_characters=kinds).save_pretrained(tmp_path)
+    model = C3Model.from_pretrained(tmp_path)
+    said = "which this model may not give back as in the text: compare what expand returns"
+
+    def warned(*args, **options):
+        recwarn.clear()
+        model.compress(*args, **options)
+        assert all(each.category is CompressionWarning and each.filename == __file__ for each in recwarn)
+        return [str(each.message) for each in recwarn]
+
+    assert warned("a\0b") == [f"text holds NUL bytes, {said}."]
+    assert warned(["a", "カ", "ぁ\0", "b"]) == [f"text 1 and 1 more hold Japanese kana, NUL bytes, {said}."]
+    assert warned(["", "ー"], on_error="skip") == [f"text 1 holds Japanese kana, {said}."]
+    assert warned(["a\r\n", "漢字 é 😀", "\x01\u3040\u3100"]) == []
+
+
 def test_the_default_window_is_not_the_longest(make_model):
     model = make_model("uniform", window=32, default_window=16, num_latents=4)
     assert model.compress(LONG).text_lengths.max() == 16

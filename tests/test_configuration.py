@@ -63,6 +63,18 @@ BAD = [
         for given in (4, [4], [8, 4], [0.5, 4], [4, float("inf")], [4, float("nan")], ["4", 8], [True, 8])
     ),
     ({"ratio_range": [4, 8]}, "ratio_range is for latent_position_layout uniform"),
+    *(
+        ({"unreliable_characters": given}, f"unreliable_characters{said}")
+        for given, said in (
+            ("U+0", " must give the ranges of each kind of characters by its name"),
+            ({"NUL": 0}, " must give the ranges"),
+            ({"kana": ["U+3041"]}, " must give the ranges"),
+            ({"NUL": "0"}, ", 'NUL': '0' is no range of characters such as U"),
+            ({"kana": "U+30FF-3041"}, ", 'kana': 'U.30FF-3041' is no range"),
+            ({"kana": "U+3041-30FF,"}, ", 'kana': '' is no range"),
+            ({"kana": "U+110000"}, ", 'kana': 'U.110000' is no range"),
+        )
+    ),
     ({"window": -1}, "window must be an integer of 1 or more, not -1"),
     ({"window": "64"}, "window must be an integer of 1 or more, not '64'"),
     ({"latent_position_layout": "middle"}, "latent_position_layout must be one of appended, uniform, not 'middle'"),
@@ -143,6 +155,7 @@ FULL = {
     "window": 70,
     "default_window": 35,
     "ratio_range": [4, 56],
+    "unreliable_characters": {"Japanese kana": "U+3041-309F, U+30A0-30FF", "NUL": "U+0"},
     "latent_position_layout": "uniform",
     "projector": "mlp",
     "reconstruction_prompt": "",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from c3.whole_files_c3 import check_writable, whole_file, write_whole
+from c3.whole_files_c3 import ensure_writable, whole_file, write_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -32,13 +32,13 @@ def test_what_cannot_be_written_is_known_before_and_named(path, said, tmp_path):
     path = tmp_path / path
     (tmp_path / "folder").mkdir()
     with pytest.raises(OSError, match=said) as error:
-        check_writable(path)
+        ensure_writable(path)
     assert error.value.filename == str(path)
     if "Not an" not in said:
         with pytest.raises(OSError, match=said) as error:
             write_whole(path, "text")
         assert error.value.filename == str(path)
-    check_writable(tmp_path / "new.c3")
+    ensure_writable(tmp_path / "new.c3")
     assert os.listdir(tmp_path) == ["folder"] and Path("/dev/null").is_char_device()
 
 
