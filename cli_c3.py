@@ -16,19 +16,33 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .allocator_c3 import keep_freed_memory
-from .cli_inputs_c3 import PACKAGE, UserError, loaded_model, one_line, read_text
+from .cli_inputs_c3 import (
+    MODEL_HELP,
+    PACKAGE,
+    USER_ERROR,
+    Parser,
+    UserError,
+    is_out_of_memory,
+    latents_file,
+    loaded_model,
+    one_line,
+    read_text,
+    source_name,
+)
 from .demo_c3 import run_demo
 from .version_c3 import VERSION
-from .whole_files_c3 import write_whole
+from .whole_files_c3 import ensure_writable, write_whole
 
-USER_ERROR, UNFORESEEN, INTERRUPTED, BROKEN_PIPE = 2, 1, 130, 141
+UNFORESEEN, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
 INDEX = "{index}"
+LATENTS_HELP = "what c3 compress wrote; - for standard input"
+NOTHING_LEFT = "none of the texts can be compressed"
 
 
 def main(argv=None):
     """Runs one command, `argv` or the process's arguments; returns its exit code."""
     _use_utf8()
-    debug = False
+    debug, batched = False, True
     try:
         try:
             argv = sys.argv[1:] if argv is None else list(argv)
@@ -36,7 +50,7 @@ def main(argv=None):
                 code = OWN_PARSERS[argv[0]](argv[1:])
             else:
                 args = _parser().parse_args(argv)
-                debug = args.debug
+                debug, batched = args.debug, hasattr(args, "batch_size")
                 # The process is ours: on a CPU, encoding is a quarter faster (docs/performance.md).
                 keep_freed_memory()
                 code = args.run(args) or 0
@@ -54,22 +68,25 @@ def main(argv=None):
     except Exception as error:
         if debug:
             traceback.print_exc()
-        return _report(error)
+        return _report(error, batched)
 
 
-def _report(error):
+def _report(error, batched):
     """One line on standard error; returns the exit code."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        line, code = f"{error.filename}: {error.strerror}", USER_ERROR
-    elif isinstance(error, (UserError, ValueError, OSError)):
-        line, code = " ".join(str(error).split()), USER_ERROR
-    elif isinstance(error, MemoryError) or "out of memory" in str(error):
-        line, code = "out of memory: try a smaller --batch-size", USER_ERROR
-    else:
+    line, code = _in_one_line(error), USER_ERROR
+    if is_out_of_memory(error):
+        line = f"out of memory{': try a smaller --batch-size' if batched else ''}"
+    elif not isinstance(error, (ValueError, OSError)):
         line, code = f"{type(error).__name__}: {one_line(error)} (--debug shows where)", UNFORESEEN
     # The library's messages name its Python arguments.
     print(f"c3: error: {line.replace('allow_mismatch=True', '--allow-mismatch')}", file=sys.stderr)
     return code
+
+
+def _in_one_line(error):
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())
 
 
 def _use_utf8():
@@ -89,46 +106,86 @@ def run_compress(args):
         raise UserError("text from standard input has no file name: say with -o where the latents go")
     if args.output == "-":
         raise UserError("latents go to a file, not to standard output: name one with -o")
-    texts = [read_text(file) for file in args.files]
-    outputs = [args.output] if args.output else [f"{file}.c3" for file in args.files]
-    for output in outputs:
-        _check_output(output, args.files)
+    if args.output:
+        _check_output(args.output, args.files)
+    files, texts = _read_texts(args)
+    outputs = [args.output] if args.output else [f"{file}.c3" for file in files]
+    skipped = {}
     with _model(args) as model:
         latents = model.compress(
-            texts,
+            texts[0] if len(texts) == 1 else texts,
             num_latents=args.num_latents,
             ratio=args.ratio,
             window=args.window,
             batch_size=args.batch_size,
             show_progress=_progress(args),
             output=outputs[0] if len(outputs) == 1 else None,
-        ).to("cpu")
+            on_error=args.on_error,
+        )
+    if args.on_error == "skip":
+        latents, skipped = latents
+    for index, reason in skipped.items():
+        _say_skipped(files[index] + reason.removeprefix("text" if len(texts) == 1 else f"text {index}"))
+    if latents is None:
+        raise UserError(NOTHING_LEFT)
+    parts = [latents.to("cpu")]
     if len(outputs) > 1:
-        for output, part in zip(outputs, latents, strict=True):
+        outputs = [output for index, output in enumerate(outputs) if index not in skipped]
+        parts = list(parts[0])
+        for output, part in zip(outputs, parts, strict=True):
             part.save(output)
-    for output, part in zip(outputs, [latents] if len(outputs) == 1 else latents, strict=True):
+    for output, part in zip(outputs, parts, strict=True):
         print(f"{output}: {part!r}")
 
 
+def _read_texts(args):
+    """The files to compress and their texts; with `--on-error skip` less those that cannot be read."""
+    files, texts, outputs = [], [], set()
+    for file in args.files:
+        try:
+            text = read_text(file)
+            if args.output is None:
+                output = os.path.realpath(f"{file}.c3")
+                if output in outputs:
+                    raise UserError(
+                        f"{file} is given twice, for one file of latents: give it once, or name one with -o"
+                    )
+                _check_output(f"{file}.c3", args.files)
+                outputs.add(output)
+            files.append(file)
+            texts.append(text)
+        except (UserError, OSError) as error:
+            if args.on_error == "raise":
+                raise
+            _say_skipped(_in_one_line(error))
+    if not files:
+        raise UserError(NOTHING_LEFT)
+    return files, texts
+
+
+def _say_skipped(reason):
+    print(f"c3: skipped: {reason}", file=sys.stderr)
+
+
 def run_expand(args):
-    latents, indices = _load_latents(args)
-    if len(indices) > 1 and INDEX not in args.output:
-        raise UserError(
-            f"{args.file} holds {len(indices)} texts: pick one with --text-index (0 to {len(indices) - 1}), or write "
-            f"each to a file of its own with -o 'NAME-{INDEX}.txt'"
-        )
-    outputs = [] if args.output == "-" else [args.output.replace(INDEX, str(index)) for index in indices]
-    for output in outputs:
-        _check_output(output, [args.file])
-    with _model(args) as model:
-        texts = model.expand(
-            latents,
-            method=args.method,
-            batch_size=args.batch_size,
-            show_progress=_progress(args),
-            allow_mismatch=args.allow_mismatch,
-        )
-    texts = [texts] if len(latents) == 1 else texts
+    with _opened_latents(args) as (latents, indices):
+        if len(indices) > 1 and INDEX not in args.output:
+            raise UserError(
+                f"{source_name(args.file)} holds {len(indices)} texts: pick one with --text-index (0 to "
+                f"{len(indices) - 1}), or write each to a file of its own with -o 'NAME-{INDEX}.txt'"
+            )
+        outputs = [] if args.output == "-" else [args.output.replace(INDEX, str(index)) for index in indices]
+        for output in outputs:
+            _check_output(output, [args.file])
+        with _model(args) as model:
+            texts = model.expand(
+                latents,
+                method=args.method,
+                batch_size=args.batch_size,
+                show_progress=_progress(args),
+                allow_mismatch=args.allow_mismatch,
+            )
+    texts = [texts] if len(indices) == 1 else texts
     if not outputs:
         sys.stdout.write(texts[0])
     for output, text in zip(outputs, texts if outputs else [], strict=True):
@@ -138,15 +195,16 @@ def run_expand(args):
 def run_info(args):
     from .latents_c3 import C3Latents
 
-    latents = C3Latents.load(args.file)
-    facts = {"file": args.file, "file_bytes": Path(args.file).stat().st_size, "texts": len(latents), **_facts(latents)}
-    facts |= {
-        "width": latents.hidden_size,
-        "dtype": str(latents.dtype).removeprefix("torch."),
-        "latent_bytes": latents.nbytes,
-        "provenance": asdict(latents.provenance),
-        "each": [_facts(text) for text in latents],
-    }
+    with latents_file(args.file) as path:
+        latents = C3Latents.load(path)
+        facts = {"file": args.file, "file_bytes": path.stat().st_size, "texts": len(latents), **_facts(latents)}
+        facts |= {
+            "width": latents.hidden_size,
+            "dtype": str(latents.dtype).removeprefix("torch."),
+            "latent_bytes": latents.nbytes,
+            "provenance": asdict(latents.provenance),
+            "each": [_facts(text) for text in latents],
+        }
     if args.json:
         print(json.dumps(facts, ensure_ascii=False, indent=2))
         return
@@ -162,13 +220,14 @@ def run_info(args):
 
 
 def run_generate(args):
-    latents, indices = _load_latents(args)
-    if len(indices) > 1:
-        raise UserError(f"{args.file} holds {len(indices)} texts: pick one with --text-index (0 to {len(indices) - 1})")
-    with _model(args) as model:
-        print(
-            model.generate(latents, args.prompt, max_new_tokens=args.max_new_tokens, allow_mismatch=args.allow_mismatch)
-        )
+    with _opened_latents(args) as (latents, indices):
+        if len(indices) > 1:
+            last = len(indices) - 1
+            held = f"{source_name(args.file)} holds {len(indices)} texts"
+            raise UserError(f"{held}: pick one with --text-index (0 to {last})")
+        options = {"max_new_tokens": args.max_new_tokens, "allow_mismatch": args.allow_mismatch}
+        with _model(args) as model:
+            print(model.generate(latents, args.prompt, **options))
 
 
 def run_convert(args):
@@ -208,17 +267,20 @@ def _rounded(value):
     return f"{value:.2f}" if isinstance(value, float) else value
 
 
-def _load_latents(args):
-    """`C3Latents` of the texts asked for, and their indices in the file."""
+@contextlib.contextmanager
+def _opened_latents(args):
+    """`C3Latents` of the texts asked for, and their indices in the file, which has to last as long as they are read."""
     from .latents_c3 import C3Latents
 
-    latents = C3Latents.load(args.file)
-    if args.text_index is None:
-        return latents, range(len(latents))
-    if args.text_index >= len(latents):
-        held = f"{len(latents)} texts, 0 to {len(latents) - 1}" if len(latents) > 1 else "one text, 0"
-        raise UserError(f"--text-index {args.text_index}: {args.file} holds {held}")
-    return latents[args.text_index], [args.text_index]
+    with latents_file(args.file) as path:
+        latents = C3Latents.load(path)
+        if args.text_index is None:
+            yield latents, range(len(latents))
+            return
+        if args.text_index >= len(latents):
+            held = f"{len(latents)} texts, 0 to {len(latents) - 1}" if len(latents) > 1 else "one text, 0"
+            raise UserError(f"--text-index {args.text_index}: {source_name(args.file)} holds {held}")
+        yield latents[args.text_index], [args.text_index]
 
 
 def _check_output(output, inputs):
@@ -229,8 +291,12 @@ def _check_output(output, inputs):
     if not path.parent.is_dir():
         raise UserError(f"cannot write {output}: there is no folder {path.parent}")
     for each in inputs:
-        if each != "-" and path.exists() and path.samefile(each):
+        if each != "-" and path.exists() and Path(each).exists() and path.samefile(each):
             raise UserError(f"{output} would overwrite the input: name another file with -o")
+    try:
+        ensure_writable(path)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror}") from error
 
 
 def _model(args):
@@ -244,23 +310,14 @@ def _progress(args):
 # --------------------------------------------------------------------------------------------------------- parser
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message):
-        self.exit(USER_ERROR, f"c3: error: {message} (see {self.prog} --help)\n")
-
-
 def _parser():
-    parser = _Parser(prog="c3", description="Context Cascade Compression: texts to a few latent vectors, and back.")
+    parser = Parser(prog="c3", description="Context Cascade Compression: texts to a few latent vectors, and back.")
     parser.add_argument("--version", action="version", version=f"c3 {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     debug = argparse.ArgumentParser(add_help=False)
     debug.add_argument("--debug", action="store_true", help="show tracebacks and the libraries' own messages")
     loading = argparse.ArgumentParser(add_help=False, parents=[debug])
-    loading.add_argument(
-        "--model",
-        metavar="PATH_OR_ID",
-        help="folder or Hub id of a C3 checkpoint (default: the one that comes with c3)",
-    )
+    loading.add_argument("--model", metavar="PATH_OR_ID", help=MODEL_HELP)
     loading.add_argument("--device", help="cpu, cuda, cuda:1, … (default: cuda where there is one, else cpu)")
     loading.add_argument(
         "--dtype",
@@ -272,7 +329,7 @@ def _parser():
     loading.add_argument("--batch-size", type=_whole(1), default=8, metavar="N", help="windows at once (default: 8)")
     loading.add_argument("--quiet", action="store_true", help="no progress bars")
     reading = argparse.ArgumentParser(add_help=False, parents=[loading])
-    reading.add_argument("file", metavar="FILE.c3", help="what c3 compress wrote")
+    reading.add_argument("file", metavar="FILE.c3", help=LATENTS_HELP)
     reading.add_argument("--text-index", type=_whole(0), metavar="I", help="the I-th text of the file, from 0")
     reading.add_argument("--allow-mismatch", action="store_true", help="read latents that another model made")
 
@@ -312,6 +369,12 @@ def _parser():
         metavar="TOKENS",
         help="text tokens of a window (default: the model's own)",
     )
+    compress.add_argument(
+        "--on-error",
+        choices=["raise", "skip"],
+        default="raise",
+        help="stop before any work at a text that cannot be compressed, or leave it out and say so (default: raise)",
+    )
 
     expand = add(
         "expand",
@@ -335,7 +398,7 @@ def _parser():
     )
 
     info = add("info", run_info, "what is in a file of latents; no model is loaded", debug)
-    info.add_argument("file", metavar="FILE.c3", help="what c3 compress wrote")
+    info.add_argument("file", metavar="FILE.c3", help=LATENTS_HELP)
     info.add_argument("--json", action="store_true", help="one JSON object")
 
     generate = add("generate", run_generate, "answer a prompt about a compressed text", reading)

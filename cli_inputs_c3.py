@@ -1,21 +1,50 @@
 """What the commands read: texts, devices, models, tokenizers. What goes wrong becomes one line that says what to do."""
 
+import argparse
+import errno
+import shutil
 import sys
 import warnings
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 PACKAGE = Path(__file__).parent
+USER_ERROR = 2
+MODEL_HELP = "folder or Hub id of a C3 checkpoint (default: the one that comes with c3)"
+SECONDS_FOR_THE_HUB = 5  # to answer at all; each file of a checkpoint would be asked for again and again
+# What torch says on a CPU, on Windows and on a GPU, and C++.
+OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
 
 
-class UserError(Exception):
+class UserError(ValueError):
     """What the caller of a command can put right."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with a command line in one line, as all else is said."""
+
+    def error(self, message):
+        name = self.prog.removeprefix("python -m ").split()[0]
+        self.exit(USER_ERROR, f"{name}: error: {message} (see {self.prog} --help)\n")
+
+
+def is_out_of_memory(error):
+    """Whether the machine or its GPU had too little memory."""
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
+        return True
+    return isinstance(error, RuntimeError) and any(each in str(error) for each in OUT_OF_MEMORY)
 
 
 def one_line(error):
     """The first line of an error: what follows in transformers' and torch's messages is advice about their own API."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip() if lines else type(error).__name__
+
+
+def source_name(source):
+    """What messages call a file that is to be read."""
+    return "standard input" if source == "-" else source
 
 
 def read_text(source):
@@ -29,7 +58,7 @@ def read_text(source):
         UserError: no such file, a folder, not UTF-8, empty.
     """
     if source == "-":
-        name, data = "standard input", sys.stdin.buffer.read()
+        name, data = source_name(source), sys.stdin.buffer.read()
     else:
         name, path = source, Path(source)
         if path.is_dir():
@@ -47,6 +76,27 @@ def read_text(source):
             f"{name} is not UTF-8 text: byte {error.start} is 0x{data[error.start]:02x} ({error.reason}). "
             "Only text in UTF-8 can be compressed: convert it first, for example with iconv"
         ) from None
+
+
+@contextmanager
+def latents_file(source):
+    """
+    The `Path` of a file of latents; `-` is standard input, which is a file only while the block lasts, and is called
+    by its name in what goes wrong there.
+    """
+    if source != "-":
+        yield Path(source)
+        return
+    with TemporaryDirectory(prefix="c3-") as folder:
+        path = Path(folder, "latents")
+        with open(path, "wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        try:
+            yield path
+        except (OSError, ValueError) as error:
+            if str(path) not in str(error):
+                raise
+            raise UserError(str(error).replace(str(path), source_name(source))) from error
 
 
 def find_device(name=None):
@@ -79,13 +129,57 @@ def loaded_model(name=None, device=None, dtype="auto", debug=False):
     Raises:
         UserError: nothing there, no C3 checkpoint, weights that do not fit, no such device.
     """
+    with nullcontext() if debug else _quiet_libraries():
+        yield load_model(name, device, dtype)
+
+
+def load_model(name=None, device=None, dtype="auto"):
+    """The [`C3Model`] of `loaded_model`, with what the libraries say about it."""
     if name is not None and Path(name).exists():
         _check_folder(Path(name))
     if name is None and not (PACKAGE / "model.safetensors").is_file():
         raise UserError(f"no model is installed in {PACKAGE}: name a folder or a Hub id with --model")
     device = find_device(device)
-    with nullcontext() if debug else _quiet_libraries():
-        yield _load(str(PACKAGE) if name is None else name, device, dtype)
+    name = str(PACKAGE) if name is None else name
+    return _load(name, device, dtype, **find_source(name, "a C3 model"))
+
+
+def find_source(name, kind, files=("config.json", "tokenizer_config.json", "tokenizer.json"), repo_type="model"):
+    """
+    Where something is to be loaded from, found out once and fast: transformers would ask for each file, for half a
+    minute where the Hub does not answer.
+
+    Args:
+        name (`str`): a folder or a Hub id.
+        kind (`str`): what it is, for messages, as "a tokenizer".
+        files: of which at least one is in the cache if what is wanted is.
+        repo_type (`str`): as for `hf_hub_download`.
+
+    Returns: `dict`, keywords for `from_pretrained`: to look on this machine alone where the Hub does not answer.
+
+    Raises:
+        UserError: neither a folder nor a Hub id; or the Hub does not answer and its cache does not hold it.
+    """
+    from huggingface_hub import constants, get_session, try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+
+    if Path(name).exists():
+        return {}
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        raise UserError(f"cannot load {kind}: there is no folder {name}, and it is no Hub id") from None
+    try:
+        get_session().head(constants.ENDPOINT, timeout=SECONDS_FOR_THE_HUB)
+    except Exception as error:
+        if not any(isinstance(try_to_load_from_cache(name, file, repo_type=repo_type), str) for file in files):
+            raise UserError(
+                f"cannot load {kind}: there is no folder {name}, and the Hub, {constants.ENDPOINT}, does not answer "
+                f"({one_line(error)})"
+            ) from error
+        return {"local_files_only": True}
+    return {}
 
 
 def load_tokenizer(name):
@@ -93,7 +187,9 @@ def load_tokenizer(name):
     from transformers import AutoTokenizer
 
     try:
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **find_source(name, "a tokenizer"))
+    except UserError:
+        raise
     except Exception as error:
         raise UserError(f"cannot load a tokenizer from {name}: {one_line(error)}") from error
 
@@ -107,7 +203,7 @@ def _check_folder(path):
         raise UserError(f"--model {path} holds no weights (*.safetensors): name the folder of a trained C3 checkpoint")
 
 
-def _load(name, device, dtype):
+def _load(name, device, dtype, **source):
     import torch
     from transformers import PreTrainedConfig
 
@@ -117,17 +213,19 @@ def _load(name, device, dtype):
         dtype = torch.float32 if device.type == "cpu" else "auto"
     # Whatever fails while a checkpoint is read, from a missing cache to a damaged file, is a matter of that checkpoint.
     try:
-        kind = PreTrainedConfig.get_config_dict(name)[0].get("model_type")
+        kind = PreTrainedConfig.get_config_dict(name, **source)[0].get("model_type")
         if kind != "c3":
             raise ValueError(f"it is a {kind!r} model, not a C3 one")
-        model, report = C3Model.from_pretrained(name, dtype=dtype, output_loading_info=True)
+        model, report = C3Model.from_pretrained(name, dtype=dtype, output_loading_info=True, **source)
         missing = sorted(report["missing_keys"])
         if missing:
             raise ValueError(f"its weights lack {len(missing)} tensor(s), first {missing[0]}")
         model.processor  # noqa: B018  loads it: a missing tokenizer should be found before any work
+        return model.to(device).eval()
     except Exception as error:
+        if is_out_of_memory(error):
+            raise UserError(f"out of memory for the model {name}: --dtype bfloat16 needs half of float32's") from error
         raise UserError(f"cannot load a C3 model from {name}: {one_line(error)}") from error
-    return model.to(device).eval()
 
 
 @contextmanager
@@ -142,7 +240,7 @@ def _quiet_libraries():
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            warnings.simplefilter("always", CompressionWarning)
+            warnings.simplefilter("default", CompressionWarning)  # each once
             warnings.showwarning = _show_in_one_line
             yield
     finally:

@@ -1,7 +1,9 @@
 """What people call on a C3 model that has a processor: `compress`, and what latents are checked against."""
 
 import math
+import sys
 import warnings
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 
@@ -9,14 +11,16 @@ import torch
 from transformers.utils import PROCESSOR_NAME, is_peft_available, logging
 
 from .adapters_c3 import active_adapters, effective_parameters, has_adapters
+from .character_ranges_c3 import kinds_in
 from .expansion_c3 import ExpansionMixin
 from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .generation_c3 import PromptingMixin
 from .latents_c3 import C3Latents, LatentProvenance
 from .latents_file_c3 import check_folder
-from .options_c3 import CompressionWarning, check_positive, progress_bar
-from .processing_c3 import C3Processor, check_text, except_context_tokenizer
+from .options_c3 import CompressionWarning, plain_number, progress_bar, whole_number
+from .processing_c3 import C3Processor, check_text, except_context_tokenizer, list_texts
 from .version_c3 import VERSION
+from .whole_files_c3 import ensure_writable
 from .windows_c3 import LazySequence
 
 logger = logging.get_logger(__name__)
@@ -143,13 +147,23 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
 
     @torch.no_grad()
     def compress(
-        self, text, *, num_latents=None, ratio=None, window=None, batch_size=8, show_progress=None, output=None
+        self,
+        text,
+        *,
+        num_latents=None,
+        ratio=None,
+        window=None,
+        batch_size=8,
+        show_progress=None,
+        output=None,
+        on_error="raise",
     ):
         """
         Compresses texts of any length into latents; long ones window by window.
 
         Args:
-            text (`str` or `list[str]`): what to compress.
+            text (`str` or `list[str]`): what to compress. Any sequence, iterator or column of strings will do: NumPy's,
+                pandas', Arrow's or that of a data set.
             num_latents (`int`, *optional*): latents of a full window. With the uniform layout less text gets its share;
                 with the appended layout every window gets this number. By default `config.num_latents` for a window of
                 `config.default_window` tokens, and with the uniform layout in proportion for another one.
@@ -162,35 +176,48 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
             show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
             output (`str` or `PathLike`, *optional*): a file for the latents, as `C3Latents.save` writes it. They are
                 written there while they are made, so that memory does not grow with the text.
+            on_error (`str`): `"raise"`; or `"skip"`, which leaves out texts that cannot be compressed and says which.
 
         Returns:
             [`C3Latents`] with one entry per text, in the model's dtype, on the decoder's device; with `output`
             memory-mapped from there. `latents.ratio` is what was reached, in the decoder's tokens.
+            With `on_error="skip"` a pair: the latents of the texts that are left, None (and no file) where none is, and
+            a `dict[int, str]`, for the index of each text that was left out the reason.
 
         Warns:
             CompressionWarning: with what was reached, where it is not what was asked for, or above the highest ratio of
-            `config.ratio_range`.
+            `config.ratio_range`; and where texts hold what `config.unreliable_characters` names.
 
         Raises:
             TypeError, ValueError: bad texts or options; the message says which and what is allowed. All texts are
             checked before any work is done.
             OSError: `output` cannot be written, which is no complete file then, or the one that was there.
         """
-        texts = [text] if isinstance(text, str) else list(text)
-        if not texts:
-            raise ValueError("No text to compress: the list is empty.")
+        if on_error not in ("raise", "skip"):
+            raise ValueError(f"on_error must be 'raise' or 'skip', not {on_error!r}.")
+        texts = list_texts(text)
+        names = ["text"] if isinstance(text, str) else [f"text {index}" for index in range(len(texts))]
+        skipped, plans = {}, []
         for index, each in enumerate(texts):
-            check_text(each, "text" if isinstance(text, str) else f"text {index}")
+            with _skipping(index, skipped, on_error):
+                check_text(each, names[index])
         window = self._checked_window(window)
-        self._check_amount(num_latents, ratio, window)
-        check_positive("batch_size", batch_size)
+        num_latents, ratio = self._checked_amount(num_latents, ratio, window)
+        batch_size = whole_number("batch_size", batch_size)
         if output is not None:
-            check_folder(output)
-        plans = [self.processor.plan(each, num_latents=num_latents, ratio=ratio, window=window) for each in texts]
+            ensure_writable(check_folder(output))
+        for index, each in enumerate(texts):
+            if index not in skipped:
+                with _skipping(index, skipped, on_error, names[index]):
+                    plans.append(self.processor.plan(each, num_latents=num_latents, ratio=ratio, window=window))
+        skipped = dict(sorted(skipped.items()))
+        if not plans:
+            return None, skipped
         places = [(plan, i) for plan in plans for i in range(len(plan))]
         contexts = LazySequence(lambda k: places[k][0][places[k][1]][0].context_ids, len(places))
         counts, lengths = zip(*((n, len(each.text_ids)) for plan in plans for each, n in plan), strict=True)
         self._warn_of_ratio(plans, num_latents, ratio, window)
+        self._warn_of_characters({names[index]: each for index, each in enumerate(texts) if index not in skipped})
         fields = {
             "latent_lengths": torch.tensor(counts),
             "text_lengths": torch.tensor(lengths),
@@ -198,8 +225,10 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
         }
         batching = contexts, counts, batch_size, show_progress
         if output is not None:
-            return C3Latents.save_parts(output, self._encode_in_batches(*batching), fields, self.latent_provenance())
-        return C3Latents(self._encode_windows(*batching), **fields, provenance=self.latent_provenance())
+            latents = C3Latents.save_parts(output, self._encode_in_batches(*batching), fields, self.latent_provenance())
+        else:
+            latents = C3Latents(self._encode_windows(*batching), **fields, provenance=self.latent_provenance())
+        return (latents, skipped) if on_error == "skip" else latents
 
     def _encode_windows(self, contexts, counts, batch_size, show_progress):
         """Latents of all windows, `(latents, D_dec)`, in the order of the windows."""
@@ -225,19 +254,23 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
     def _checked_window(self, window):
         if window is None:
             return self.processor.default_window
-        check_positive("window", window)
+        window = whole_number("window", window)
         if window > self.config.window:
             raise ValueError(f"window={window} is above this model's window of {self.config.window} tokens.")
         return window
 
-    def _check_amount(self, num_latents, ratio, window):
+    def _checked_amount(self, num_latents, ratio, window):
+        """`num_latents` and `ratio` as Python's own numbers, or None."""
         if num_latents is not None and ratio is not None:
             raise ValueError("Give num_latents or ratio, not both.")
-        if ratio is not None and not (isinstance(ratio, (int, float)) and math.isfinite(ratio) and ratio >= 1):
-            raise ValueError(f"ratio must be a number of 1 or more (text tokens per latent), not {ratio!r}.")
+        if ratio is not None:
+            number = plain_number(ratio)
+            if number is None or not 1 <= number <= sys.float_info.max:
+                raise ValueError(f"ratio must be a number of 1 or more (text tokens per latent), not {ratio!r}.")
+            return None, number
         if num_latents is None:
-            return
-        check_positive("num_latents", num_latents)
+            return None, None
+        num_latents = whole_number("num_latents", num_latents)
         if num_latents > window:
             raise ValueError(f"num_latents={num_latents} is above the window of {window} tokens.")
         if self.config.latent_position_layout == "appended" and num_latents > self.config.num_latents:
@@ -245,6 +278,7 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
                 f"num_latents={num_latents} is above the {self.config.num_latents} that this model was trained with; "
                 "only the uniform layout takes any number."
             )
+        return num_latents, None
 
     def _warn_of_ratio(self, plans, num_latents, ratio, window):
         """Warns where texts get another ratio than was asked for, or one that the weights are not good for."""
@@ -252,7 +286,7 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
         latents = [sum(n for _, n in plan) for plan in plans]
         reached = [length / n for length, n in zip(tokens, latents, strict=True)]
         lowest, highest = self.processor.ratio_range or (0, math.inf)
-        asked = window / num_latents if num_latents else ratio
+        asked = window / num_latents if num_latents else ratio and float(ratio)
         wanted = [max(1, int(length / (ratio or math.inf))) for length in tokens]
         reasons = []
         if asked and asked < lowest:
@@ -260,7 +294,7 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
         elif any(each < lowest and n > 1 for each, n in zip(reached, latents, strict=True)):
             reasons.append(f"every window has a latent, but this model is at its best from {lowest:g} on")
         if ratio and (ratio > window or any(n > most for n, most in zip(latents, wanted, strict=True))):
-            reasons.append(f"{ratio:g} were asked for, but every window of at most {window} tokens has a latent")
+            reasons.append(f"{asked:g} were asked for, but every window of at most {window} tokens has a latent")
         # What is asked for is a floor: texts may come out a little above it.
         if max(reached) > highest and (not asked or asked > highest):
             reasons.append(f"this model is good for at most {highest:g}, so that the text may come back wrong")
@@ -268,6 +302,23 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
             said = " to ".join(dict.fromkeys(f"{each:.3g}" for each in (min(reached), max(reached))))
             unit = "tokens" if self.processor.context_tokenizer is None else "of the encoder's tokens"
             warnings.warn(f"{said} {unit} per latent: {'; '.join(reasons)}.", CompressionWarning, stacklevel=4)
+
+    def _warn_of_characters(self, texts):
+        """Warns once of all texts, `dict` by name, with characters that the weights may not give back."""
+        unreliable = self.config.unreliable_characters or {}
+        kinds, holding = {}, []
+        for name, text in texts.items() if unreliable else ():
+            if found := kinds_in(text, unreliable):
+                kinds |= dict.fromkeys(found)
+                holding.append(name)
+        if holding:
+            hold = f"{holding[0]} holds" if len(holding) == 1 else f"{holding[0]} and {len(holding) - 1} more hold"
+            warnings.warn(
+                f"{hold} {', '.join(kinds)}, which this model may not give back as in the text: compare what expand "
+                "returns.",
+                CompressionWarning,
+                stacklevel=4,
+            )
 
     def _prompt_embeds(self, spans, rows, prompts):
         """Keywords for `GenerationMixin.generate`: embeddings, mask and positions of latents and prompt."""
@@ -321,6 +372,18 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
     def _fingerprinted_fields(self):
         # Left out where it is what it was before there was a choice, so that fingerprints of then still hold.
         return FINGERPRINTED_FIELDS + (() if self.config.pooling == "queries" else ("pooling",))
+
+
+@contextmanager
+def _skipping(index, skipped, on_error, name=""):
+    """Puts the reason why a text cannot be compressed into `skipped`, unless it is to be raised, with its `name`."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        reason = f"{name}: {error}" if name else str(error)
+        if on_error == "raise":
+            raise type(error)(reason) from error
+        skipped[index] = reason
 
 
 def _local(parameter):

@@ -2,6 +2,8 @@
 
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
+from .character_ranges_c3 import read_ranges
+from .options_c3 import plain_number, whole_number
 from .other_auto_classes_c3 import refuse_other_auto_classes
 
 LATENT_POSITION_LAYOUTS = ("appended", "uniform")
@@ -32,6 +34,10 @@ class C3Config(PreTrainedConfig):
             The lowest and the highest number of text tokens per latent that the weights are good for; by default not
             known. Below the lowest a text would come back worse and take more latents, so that nobody gets fewer; the
             highest is what can be promised. For the `uniform` layout, where N is the caller's choice.
+        unreliable_characters (`dict[str, str]`, *optional*):
+            Characters that the weights may not give back, whatever the ratio: the name of each kind, as a sentence
+            needs it, and its ranges as in CSS's `unicode-range`, such as `{"Japanese kana": "U+3041-30FF"}`. By default
+            not known. `compress` warns of texts that hold any.
         latent_position_layout (`str`, defaults to `"appended"`):
             `"appended"`, the paper's: query i follows the text, at position L + i, and the decoder's tokens are
             numbered consecutively. `"uniform"`: query i, and latent i in the decoder, sit at (i + 0.5) * L / N - 0.5
@@ -74,6 +80,7 @@ class C3Config(PreTrainedConfig):
         window=1024,
         default_window=None,
         ratio_range=None,
+        unreliable_characters=None,
         latent_position_layout="appended",
         pooling="queries",
         projector="linear",
@@ -95,6 +102,7 @@ class C3Config(PreTrainedConfig):
         self.window = window
         self.default_window = default_window
         self.ratio_range = ratio_range
+        self.unreliable_characters = unreliable_characters
         self.latent_position_layout = latent_position_layout
         self.pooling = pooling
         self.projector = projector
@@ -151,8 +159,8 @@ class C3Config(PreTrainedConfig):
         if self.default_window is None:
             del sizes["default_window"]
         for name, value in sizes.items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be an integer of 1 or more, not {value!r}.")
+            sizes[name] = whole_number(name, value)
+            setattr(self, name, sizes[name])  # in config.json only Python's own numbers can stand
         for name, most in (("default_window", "window"), ("num_latents", "default_window"), ("num_latents", "window")):
             if {name, most} <= set(sizes) and sizes[name] > sizes[most]:
                 raise ValueError(f"{name} ({sizes[name]}) must not exceed {most} ({sizes[most]}).")
@@ -164,6 +172,7 @@ class C3Config(PreTrainedConfig):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
         self._check_ratio_range()
+        self._check_characters()
         for name in ("reconstruction_only", "use_mask_embedding", "tie_word_embeddings"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}.")
@@ -184,12 +193,11 @@ class C3Config(PreTrainedConfig):
                 f"not {self.context_template!r}."
             )
         for name in ("query_token_id", "latent_token_id", "mask_token_id"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                raise ValueError(f"{name} must be an integer of 0 or more, not {value!r}.")
-        deviation = self.initializer_range
-        if not isinstance(deviation, (int, float)) or isinstance(deviation, bool) or not 0 <= deviation < float("inf"):
-            raise ValueError(f"initializer_range must be a number of 0 or more, not {deviation!r}.")
+            setattr(self, name, whole_number(name, getattr(self, name), least=0))
+        deviation = plain_number(self.initializer_range)
+        if deviation is None or not 0 <= deviation < float("inf"):
+            raise ValueError(f"initializer_range must be a number of 0 or more, not {self.initializer_range!r}.")
+        self.initializer_range = float(deviation)
         if self.latent_token_id == self.mask_token_id:
             raise ValueError(f"latent_token_id and mask_token_id must differ; both are {self.latent_token_id}.")
         if self.tie_word_embeddings:
@@ -204,15 +212,27 @@ class C3Config(PreTrainedConfig):
         if self.ratio_range is None:
             return
         given = self.ratio_range
-        numbers = isinstance(given, (list, tuple)) and all(
-            isinstance(each, (int, float)) and not isinstance(each, bool) for each in given
-        )
-        if not numbers or len(given) != 2 or not 1 <= given[0] <= given[1] < float("inf"):
+        ratios = [plain_number(each) for each in given] if isinstance(given, (list, tuple)) else []
+        if len(ratios) != 2 or None in ratios or not 1 <= ratios[0] <= ratios[1] < float("inf"):
             raise ValueError(
                 f"ratio_range must be two numbers of 1 or more, the lowest ratio and the highest, not {given!r}."
             )
+        self.ratio_range = [each if isinstance(each, int) else float(each) for each in ratios]
         if self.latent_position_layout != "uniform":
             raise ValueError("ratio_range is for latent_position_layout uniform; with appended num_latents says it.")
+
+    def _check_characters(self):
+        given = {} if self.unreliable_characters is None else self.unreliable_characters
+        if not isinstance(given, dict) or not all(isinstance(each, str) for pair in given.items() for each in pair):
+            raise ValueError(
+                "unreliable_characters must give the ranges of each kind of characters by its name, as in "
+                f'{{"Japanese kana": "U+3041-30FF"}}, not {given!r}.'
+            )
+        for name, ranges in given.items():
+            try:
+                read_ranges(ranges)
+            except ValueError as error:
+                raise ValueError(f"unreliable_characters, {name!r}: {error}") from None
 
 
 OWN_FIELDS = (
@@ -222,6 +242,7 @@ OWN_FIELDS = (
     "window",
     "default_window",
     "ratio_range",
+    "unreliable_characters",
     "latent_position_layout",
     "pooling",
     "projector",

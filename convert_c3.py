@@ -35,6 +35,7 @@ from .authors_layout_c3 import (
 from .auto_c3 import C3Config, C3Model, C3Processor
 from .qwen_tokenizer_c3 import RANKS_FILE, load_authors_tokenizer, write_ranks
 from .tensor_files_c3 import MAX_SHARD_BYTES, list_tensors, write_tensors
+from .whole_files_c3 import ensure_writable
 
 DOWNLOADED = ["*.json", "*.safetensors", "*.tiktoken"]
 # For everything beside the weights: tokenizer, code, card.
@@ -327,6 +328,10 @@ def _new(output):
         raise ValueError(f"There is no folder {output.parent} to make {output.name} in.")
     if _temporary(output).exists():
         raise ValueError(f"{_temporary(output)} is left from a conversion that was cut off, or still runs: delete it.")
+    try:
+        ensure_writable(_temporary(output))
+    except OSError as error:
+        raise ValueError(f"Cannot write {output}: {error.strerror}.") from error
     return output
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from .options_c3 import check_positive, progress_bar
+from .options_c3 import progress_bar, whole_number
 from .window_decoding_c3 import DECODING_METHODS, decode_windows
 
 
@@ -35,7 +35,7 @@ class ExpansionMixin:
             ValueError: wrong width or options, or a method that this model was not trained for.
         """
         self._check_latents(latents, allow_mismatch)
-        check_positive("batch_size", batch_size)
+        batch_size = whole_number("batch_size", batch_size)
         self._check_method(method)
         pieces = self._stream_text(latents, method, batch_size, show_progress, in_order=stream)
         if stream:

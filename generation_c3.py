@@ -7,7 +7,7 @@ import torch
 from transformers import GenerationConfig, GenerationMixin, StoppingCriteriaList
 
 from .adapters_c3 import active_adapters
-from .options_c3 import check_positive
+from .options_c3 import plain_options, whole_number
 from .processing_c3 import check_text, is_conversation
 from .window_decoding_c3 import StopAtLengths
 
@@ -50,6 +50,7 @@ class PromptingMixin:
             TypeError, ValueError: a prompt or keyword that cannot be used, or any prompt but the reconstruction prompt
                 where the model was trained for nothing else (`config.reconstruction_only`).
         """
+        kwargs = plain_options(kwargs)
         if latents is None or isinstance(latents, torch.Tensor):
             if prompt is not None:
                 raise ValueError("A prompt needs latents from compress; token ids already hold their prompt.")
@@ -83,6 +84,7 @@ class PromptingMixin:
             TypeError, ValueError: as `generate`, a bad text, or one that is longer than the encoder's positions.
         """
         check_text(context, "context")
+        kwargs = plain_options(kwargs)
         prompts = self._checked_prompts(prompt, 1)
         self._check_keywords(kwargs)
         if self.config.latent_position_layout == "uniform" or self.config.reconstruction_only:
@@ -219,7 +221,7 @@ class PromptingMixin:
             raise TypeError(f"{given[0]} is made of latents and prompt: leave it out, or leave out those.")
         for name in ("max_new_tokens", "max_length"):
             if (most := _setting(kwargs, name)) is not None:
-                check_positive(name, most)
+                whole_number(name, most)
         self._check_strategy(kwargs)
         if kwargs.get("custom_generate") is None:
             known = {*vars(GenerationConfig()), *signature(GenerationMixin.generate).parameters, *TOKENIZERS}

@@ -1,16 +1,57 @@
 """What `compress` and `expand` share: checks of options, the progress bar, and the category of their warnings."""
 
+import numbers
+from decimal import Decimal
+from fractions import Fraction
+
 from tqdm.auto import tqdm
+
+GENERATION_NUMBERS = frozenset(
+    "max_length max_new_tokens min_length min_new_tokens num_beams num_return_sequences length_penalty temperature "
+    "top_k top_p min_p typical_p epsilon_cutoff eta_cutoff repetition_penalty no_repeat_ngram_size".split()
+)
 
 
 class CompressionWarning(UserWarning):
     """What was asked for is not what is given; the message says what is."""
 
 
-def check_positive(name, value):
-    """Raises `ValueError` for what is no integer of 1 or more."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be an integer of 1 or more, not {value!r}.")
+def plain_number(value):
+    """
+    A number as one of Python's own that is equal to it, an `int`, a `Fraction` or a `float`, whoever's it is: NumPy's,
+    a tensor or an array without dimensions, a `Decimal`. None for what is no number; a truth value is none.
+    """
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        value = value.item()
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Rational):
+        return Fraction(value)
+    return float(value) if isinstance(value, (numbers.Real, Decimal)) else None
+
+
+def whole_number(name, value, least=1):
+    """`value` as an `int`; `ValueError` for what is no integer of `least` or more."""
+    number = plain_number(value)
+    if not isinstance(number, int) or number < least:
+        raise ValueError(f"{name} must be an integer of {least} or more, not {value!r}.")
+    return number
+
+
+def plain_options(options):
+    """
+    Keywords for `GenerationMixin.generate` with Python's own numbers, as it wants them; tensors that are no numbers
+    stay what they are. `ValueError` for a truth value where a number belongs.
+    """
+    plain = {}
+    for name, value in options.items():
+        if name in GENERATION_NUMBERS and isinstance(value, bool):
+            raise ValueError(f"{name} must be a number, not {value}.")
+        number = plain_number(value)
+        plain[name] = value if number is None else float(number) if isinstance(number, Fraction) else number
+    return plain
 
 
 def progress_bar(total, batch_size, show, description, unit):

@@ -2,14 +2,17 @@
 
 import math
 import re
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from itertools import accumulate, chain
+from os import PathLike
 from pathlib import Path
 
 import torch
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
 from .fingerprints_c3 import fingerprint_tokenizer
+from .options_c3 import whole_number
 from .packing_c3 import pack_rows
 from .text_pieces_c3 import encode_in_pieces
 from .windows_c3 import LazySequence, even_windows, share_latents
@@ -374,7 +377,7 @@ class C3Processor(ProcessorMixin):
         Inputs of `C3Model.forward` for reconstruction: one row per text, all its windows in it.
 
         Args:
-            text (`str` or `list[str]`): texts.
+            text (`str` or `list[str]`): texts, in whatever `C3Model.compress` takes.
             num_latents (`int`, *optional*): latents of a full window, by default the processor's; shorter windows get
                 what `C3Model.compress` gives them.
             labels (`bool`, defaults to `True`): whether the text follows the prompt, as labels.
@@ -385,12 +388,10 @@ class C3Processor(ProcessorMixin):
         Raises:
             TypeError, ValueError: bad texts, or a number of latents below 1 or above the window.
         """
-        texts = [text] if isinstance(text, str) else list(text)
-        if not texts:
-            raise ValueError("No text: the list is empty.")
-        full = self.num_latents if num_latents is None else num_latents
+        texts = list_texts(text)
+        full = self.num_latents if num_latents is None else whole_number("num_latents", num_latents)
         most = self.default_window
-        if not 1 <= full <= most:
+        if full > most:
             raise ValueError(f"num_latents must lie between 1 and the default window of {most} tokens, not {full}.")
         rows = [self.plan(each, num_latents=full) for each in texts]
         spans = [[(n, len(window.text_ids)) for window, n in row] for row in rows]
@@ -462,10 +463,45 @@ def is_conversation(prompt):
     return isinstance(prompt, (list, tuple)) and bool(prompt) and all(isinstance(each, dict) for each in prompt)
 
 
+def list_texts(text):
+    """
+    What a caller gives as texts, `list`: one string, or strings in order, in any kind of sequence, column or iterator.
+    What each of them is, is for `check_text` to say.
+
+    Raises:
+        TypeError: what holds no strings in order, as a mapping, whose keys would be taken for them, or a table.
+        ValueError: nothing in it.
+    """
+    if isinstance(text, str):
+        return [text]
+    # Bytes, mappings, open files and sets could be iterated, but not over texts in their order.
+    if not isinstance(text, Iterable) or getattr(text, "ndim", 1) != 1 or _instead_of(text):
+        raise TypeError(f"text must be a string or strings, not {type(text).__name__}{_instead_of(text)}.")
+    texts = text.to_pylist() if hasattr(text, "to_pylist") else list(text)  # Arrow's items are no strings yet
+    if not texts:
+        raise ValueError("No text: the list is empty.")
+    return texts
+
+
+def _instead_of(value):
+    """What to pass instead of something that is no text; nothing where there is nothing to say."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return ": decode it first, for example with .decode('utf-8')"
+    if isinstance(value, PathLike):
+        return ": pass what the file holds, for example path.read_bytes().decode('utf-8')"
+    if hasattr(value, "read"):
+        return ": pass what it holds, for example file.read()"
+    if isinstance(value, Mapping) or hasattr(value, "columns") or hasattr(value, "column_names"):
+        return ": pick the text in it by its name, for example ['text']"
+    if isinstance(value, Set):
+        return ", which has no order: pass a list"
+    return ""
+
+
 def check_text(text, what="text"):
     """Raises `TypeError` or `ValueError` for what cannot be compressed: no string, an empty one, lone surrogates."""
     if not isinstance(text, str):
-        raise TypeError(f"{what} must be a string, not {type(text).__name__}.")
+        raise TypeError(f"{what} must be a string, not {type(text).__name__}{_instead_of(text)}.")
     if not text:
         raise ValueError(f"{what} is empty; give at least one character.")
     try:

@@ -31,7 +31,10 @@ except ModuleNotFoundError as error:
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", help="a YAML file, see configs/")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="for example training.max_steps=20")
+    # With a default, without which argparse lists it among what is required.
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="for example training.max_steps=20"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print what would be trained, and stop")
     parser.add_argument("--devices", type=int, metavar="N", help="for --dry-run: how many would train together")
     # What the launcher `deepspeed` adds; the environment says the same.

@@ -20,10 +20,12 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from c3.cli_inputs_c3 import Parser
 from c3.eval.pages import positive
 from c3.eval.report import check_figures
 from c3.eval.result_file import read_matching, write_json
 from c3.training.run_environment import describe_hardware, library_versions
+from c3.whole_files_c3 import ensure_writable
 
 from .models import PACKAGE
 from .options import add_model_options, make_setup, one_line_errors
@@ -101,9 +103,7 @@ def checks_failed(result):
 
 
 def _parser(prog):
-    parser = argparse.ArgumentParser(
-        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--list", action="store_true", help="what there is, and stop")
     parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), metavar="NAME", help="these only")
     add_model_options(parser)
@@ -129,6 +129,7 @@ def bench(argv, prog):
     if args.output:
         check_figures()
         args.output.mkdir(parents=True, exist_ok=True)
+        ensure_writable(args.output / RESULT_FILE)
     result = run(setup, args.only or list(BENCHMARKS), args.output and args.output / RESULT_FILE)
     table = render(result)
     print(table, flush=True)

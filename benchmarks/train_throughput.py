@@ -186,7 +186,7 @@ def main(argv=None):
     parser.add_argument("--recipe", default=str(Path(__file__).parents[1] / "configs" / "c3_laptop.yaml"))
     parser.add_argument("--steps", type=int, default=20, help="timed steps")
     parser.add_argument("--output", help="a JSON file")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe")
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="of the recipe")
     arguments = parser.parse_intermixed_args(argv)
     found = measure(arguments.recipe, arguments.steps, arguments.overrides)
     report = json.dumps(found, indent=1)

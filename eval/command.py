@@ -1,7 +1,7 @@
 """
 The suites on one command.
 
-    python -m c3.eval SUITE --model PATH_OR_ID [--data PAGES…] [--output DIR]
+    python -m c3.eval SUITE [--model PATH_OR_ID] [--data PAGES…] [--output DIR]
     python -m c3.eval card --results DIR
 
 Writes DIR/SUITE.json (every example), DIR/SUITE.md (the tables) and DIR/SUITE.png and .svg (the figure). Decoding is
@@ -21,6 +21,8 @@ import transformers
 from tqdm.auto import tqdm
 
 from c3 import __version__
+from c3.cli_inputs_c3 import MODEL_HELP, Parser, load_model
+from c3.whole_files_c3 import ensure_writable
 
 from .baselines import METHODS
 from .card import add_arguments as add_card_arguments
@@ -28,7 +30,7 @@ from .card import write_cards
 from .fox_data import read_data
 from .harness import Options, chunks, leave_out_impossible, result_row
 from .page_data import describe_counter, load_counter
-from .pages import load_model, positive
+from .pages import positive
 from .report import check_figures
 from .result_file import read_examples, write_json
 from .suites import SUITES
@@ -50,6 +52,8 @@ def run(name, args):
     if suite.needs_data and not args.data:
         raise ValueError(f"the suite {name} measures pages: say with --data which")
     path = args.output and args.output / f"{name}.json"
+    if path:
+        ensure_writable(path)
     count_with = args.count_with or suite.default_count_with
     counter = load_counter(count_with)
     pages, data, left_out = read_data(args.data or [], args.limit)
@@ -118,9 +122,9 @@ def suite_options(suite):
 
 
 def _parser(prog):
-    parser = argparse.ArgumentParser(prog=prog, description="Measure what comes back from latents, greedily decoded.")
+    parser = Parser(prog=prog, description="Measure what comes back from latents, greedily decoded.")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--model", required=True, help="folder or Hub id of a C3 checkpoint")
+    shared.add_argument("--model", metavar="PATH_OR_ID", help=MODEL_HELP)
     shared.add_argument(
         "--data",
         nargs="+",

@@ -12,6 +12,8 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+from c3.cli_inputs_c3 import find_source
+
 from .page_data import Page, read_pages
 
 FOX_REPOSITORY, FOX_ARCHIVE = "ucaslcl/Fox_benchmark_data", "focus_benchmark_test.zip"
@@ -55,7 +57,8 @@ def _files(source):
     if source == "fox" and not path.exists():
         from huggingface_hub import hf_hub_download
 
-        path = Path(hf_hub_download(FOX_REPOSITORY, FOX_ARCHIVE, repo_type="dataset"))
+        source = find_source(FOX_REPOSITORY, "the Fox benchmark", [FOX_ARCHIVE], "dataset")
+        path = Path(hf_hub_download(FOX_REPOSITORY, FOX_ARCHIVE, repo_type="dataset", **source))
     if path.is_dir():
         found = {name: [file for file in path.rglob(name) if _is_wanted(file)] for name in FOX_FILES}
         contents = [(f"{path.name}/{name}", name, min(files).read_bytes) for name, files in found.items() if files]

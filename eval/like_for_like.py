@@ -21,6 +21,8 @@ import transformers
 from tqdm.auto import tqdm
 
 from c3 import __version__
+from c3.cli_inputs_c3 import load_model
+from c3.whole_files_c3 import ensure_writable
 
 from ..training.build import make_tokenizer
 from ..training.parts import count_parameters
@@ -29,7 +31,7 @@ from ..training.run import LOG, plain, train
 from ..training.validation import validation_windows
 from .free_running import free_running_scores
 from .page_data import read_pages
-from .pages import load_model, positive
+from .pages import positive
 from .report import check_figures, distinct, markdown_table, new_figure, save_figure, select
 from .result_file import read_runs, write_json
 
@@ -242,7 +244,9 @@ def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m c3.eval.like_for_like", description=__doc__.strip().splitlines()[0]
     )
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the recipe, as for train_hf.py")
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="of the recipe, as for train_hf.py"
+    )
     parser.add_argument("--recipe", type=Path, default=RECIPE, help="default configs/c3_like_for_like.yaml")
     parser.add_argument("--data", required=True, type=Path, help="pages: .parquet or .jsonl with a column `text`")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the results")
@@ -262,6 +266,7 @@ def main(argv=None):
     try:
         check_figures()
         args.output.mkdir(parents=True, exist_ok=True)
+        ensure_writable(args.output / f"{NAME}.json")
         result = run(args)
         text = report(result)
         (args.output / f"{NAME}.md").write_text(text + "\n", encoding="utf-8")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
+from c3.cli_inputs_c3 import find_source
 from c3.fingerprints_c3 import fingerprint_tokenizer
 
 from ..training.without_secrets import without_secrets
@@ -105,8 +106,8 @@ def load_counter(name):
     if name is None:
         return None
     try:
-        return AutoTokenizer.from_pretrained(name)
-    except OSError as error:
+        return AutoTokenizer.from_pretrained(name, **find_source(name, "a tokenizer"))
+    except (OSError, ValueError) as error:
         raise OSError(f"the tokenizer to count with, {name}: {error}") from error
 
 

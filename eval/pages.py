@@ -20,9 +20,10 @@ from pathlib import Path
 import torch
 import transformers
 from tqdm.auto import tqdm
-from transformers import AutoConfig
 
-from c3 import C3Latents, C3Model, __version__
+from c3 import C3Latents, __version__
+from c3.cli_inputs_c3 import MODEL_HELP, Parser, load_model
+from c3.whole_files_c3 import ensure_writable
 
 from .metrics import bootstrap_interval, exact_match, precision, token_f1
 from .page_data import (
@@ -111,18 +112,6 @@ def _row(page, latents, output):
     }
 
 
-def load_model(name, device, dtype):
-    """A checkpoint in evaluation mode; raises `ValueError` unless it is a C3 model with all of its weights."""
-    config = AutoConfig.from_pretrained(name)
-    if config.model_type != "c3":
-        raise ValueError(f"{name} is not a C3 checkpoint but a {config.model_type} model")
-    model, info = C3Model.from_pretrained(name, config=config, dtype=dtype, output_loading_info=True)
-    if info["missing_keys"]:
-        # They would be random, and the result that of no model at all.
-        raise ValueError(f"{name} lacks weights: {', '.join(sorted(info['missing_keys'])[:5])}")
-    return model.to(device).eval()
-
-
 def table(result):
     """The result as Markdown."""
     data, counter = result["data"], result["counted_with"]
@@ -156,6 +145,8 @@ def run(args):
     """Measures what is not yet in the output file; returns the result, see `measure` and `result_file`."""
     if args.output and not args.output.parent.is_dir():
         raise FileNotFoundError(f"the folder of {args.output} does not exist")
+    if args.output:
+        ensure_writable(args.output)
     pages, empty = read_pages(args.data, args.limit)
     counter = load_counter(args.count_with)
     model = load_model(args.model, args.device, args.dtype)
@@ -200,8 +191,8 @@ def positive(value):
 
 
 def main(argv=None):
-    parser = argparse.ArgumentParser(prog="python -m c3.eval.pages", description=__doc__.strip().splitlines()[0])
-    parser.add_argument("--model", required=True, help="folder or Hub id of a C3 checkpoint")
+    parser = Parser(prog="python -m c3.eval.pages", description=__doc__.strip().splitlines()[0])
+    parser.add_argument("--model", metavar="PATH_OR_ID", help=MODEL_HELP)
     parser.add_argument("--data", required=True, type=Path, help=".parquet or .jsonl file with a column `text`")
     parser.add_argument("--count-with", help="folder or Hub id of the tokenizer of the ratios; default the model's own")
     parser.add_argument("--ratios", nargs="+", type=ratio_of_one_or_more, default=[4.0, 8.0, 16.0, 20.0, 40.0])

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -117,10 +118,68 @@ def test_progress_goes_to_standard_error(run, checkpoint, texts):
     assert run("compress", texts[0], "--model", checkpoint, "--batch-size", "1", "-o", "x.c3", "--quiet")[2] == ""
 
 
-def test_standard_input(run, model, checkpoint, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(TEXT.encode()), encoding="ascii"))
+@pytest.fixture
+def feed(monkeypatch):
+    """`feed(data)`: the bytes on standard input."""
+    return lambda data: monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data), encoding="ascii"))
+
+
+def test_standard_input(run, model, checkpoint, latents_file, feed, tmp_path, monkeypatch):
+    """Of texts and of latents; from the latter nothing is left behind."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    feed(TEXT.encode())
     assert run("compress", "-", "--model", checkpoint, "-o", "in.c3")[0] == 0
     assert same(C3Latents.load("in.c3"), model.compress(TEXT, show_progress=False))
+    feed(TEXT.encode())
+    assert run("demo", "-", "--model", checkpoint)[0] == 0
+    for command in (["expand"], ["generate", "--prompt", "Où ?", "--max-new-tokens", "5"]):
+        expected = run(*command, "in.c3", "--model", checkpoint)
+        feed(Path("in.c3").read_bytes())
+        assert run(*command, "-", "--model", checkpoint) == expected and expected[0] == 0
+    feed(latents_file.read_bytes())
+    code, out, err = run("info", "-")
+    assert (code, out, err) == (0, run("info", latents_file)[1].replace(str(latents_file), "-"), "")
+    for data, argv, message in (
+        (b"", ["info", "-"], "standard input is truncated: it has only 0 bytes"),
+        (b"no latents at all", ["expand", "-", "--model", checkpoint], "standard input is not a safetensors file"),
+        (latents_file.read_bytes(), ["expand", "-"], "standard input holds 2 texts: pick one with --text-index"),
+    ):
+        feed(data)
+        code, out, err = run(*argv)
+        assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(f"c3: error: {message}")
+    assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_batch_goes_on_and_says_what_it_left_out(run, model, checkpoint, texts):
+    Path("empty.txt").touch()
+    Path("binary").write_bytes(b"ok\xff\x00")
+    files = ["empty.txt", texts[0], "missing.txt", "binary", ".", texts[1], f"./{texts[0].name}"]
+    code, out, err = run("compress", *files, "--model", checkpoint, "--on-error", "skip")
+    assert code == 0 and [line.split(":")[0] for line in out.splitlines()] == [f"{file}.c3" for file in texts]
+    assert same(C3Latents.load("b.txt.c3"), model.compress([TEXT, "Short.\n"], show_progress=False)[1])
+    skipped = [line.removeprefix("c3: skipped: ") for line in err.splitlines()]
+    reasons = [
+        "empty.txt is empty",
+        "there is no file missing.txt",
+        "binary is not UTF-8",
+        ". is a folder",
+        "./a.txt is given",
+    ]
+    assert len(skipped) == 5 and all(line.startswith(reason) for line, reason in zip(skipped, reasons, strict=True))
+    code, out, err = run("compress", *files, "--model", checkpoint, "--on-error", "skip", "-o", "all.c3")
+    assert code == 0 and len(C3Latents.load("all.c3")) == 3 and err.count("\n") == 4
+
+
+def test_a_text_that_only_the_model_refuses_is_left_out_too(run, make_model, texts, tmp_path):
+    make_model("appended").save_pretrained(tmp_path / "appended")
+    options = ("--model", "appended", "--ratio", "2", "--on-error", "skip")
+    for files, outputs in (("a.txt", "b.txt"), ["b.txt.c3"]), (("a.txt", "b.txt", "b.txt"), ["all.c3"]):
+        more = ["-o", outputs[0]] if len(files) > 2 else []
+        code, out, err = run("compress", *files, *options, *more)
+        assert code == 0 and [line.split(":")[0] for line in out.splitlines()] == outputs
+        assert len(C3Latents.load(outputs[0])) == len(files) - 1
+        assert err.count("c3: skipped: a.txt: ratio=2.0 needs ") == err.count("skipped") == 1
 
 
 def test_dtypes_are_readable_in_each_other(run, model, checkpoint, texts):
@@ -199,7 +258,7 @@ def test_demo_without_examples(run, checkpoint, texts, monkeypatch):
     code, out, _ = run("demo", texts[1], "--model", checkpoint)
     assert code == 0 and "other tokens" not in out and "[-lost-]{+added+}" in out
     code, _, err = run("demo", texts[1], "--model", checkpoint, "--count-with", "nowhere/")
-    assert code == 2 and "cannot load a tokenizer from nowhere/" in err
+    assert code == 2 and "cannot load a tokenizer: there is no folder nowhere/" in err
 
 
 def test_difference():
@@ -243,6 +302,12 @@ def test_difference():
         (["compress", "a.txt", "-o", "-"], "latents go to a file, not to standard output"),
         (["compress", "-"], "text from standard input has no file name"),
         (["compress", "-", "-", "-o", "x.c3"], "standard input (-) can be read only once"),
+        (["compress", "a.txt", "b.txt", "./a.txt"], "./a.txt is given twice, for one file of latents: give it once"),
+        (["compress", "a.txt", "-o", "/proc/a.c3"], "cannot write /proc/a.c3: No such file or directory"),
+        (["compress", "a.txt", "-o", "/dev/null"], "cannot write /dev/null: Not an ordinary file"),
+        (["compress", "empty.txt", "--on-error", "skip"], "none of the texts can be compressed"),
+        (["compress", "a.txt", "--on-error", "ignore"], "argument --on-error: invalid choice: 'ignore'"),
+        (["expand", "two.c3", "-o", "/proc/{index}.txt"], "cannot write /proc/0.txt: No such file or directory"),
         (["expand", "missing.c3"], "no latents file at missing.c3"),
         (["expand", "a.txt"], "a.txt is not a safetensors file"),
         (["expand", "cut.c3"], "cut.c3 is truncated or damaged"),
@@ -265,6 +330,9 @@ def test_user_errors(run, checkpoint, texts, latents_file, argv, message):
     model = ["--model", checkpoint] if argv and argv[0] in ("compress", "expand", "generate") else []
     code, out, err = run(*argv, *model)
     assert (code, out) == (2, "")
+    if "skip" in argv:
+        skipped, err = err.split("\n", 1)
+        assert skipped == "c3: skipped: empty.txt is empty: give at least one character"
     assert err.startswith("c3: error: ") and message in err
     assert err.count("\n") == 1
     assert sorted(Path().iterdir()) == before
@@ -295,8 +363,8 @@ def test_models_that_cannot_be_loaded(run, texts, damaged, monkeypatch):
     Path("empty").mkdir()
     assert "--model empty holds no config.json" in error("empty")
     assert "--model a.txt is a file: name the folder" in error("a.txt")
-    assert "cannot load a C3 model from org/unknown: We couldn't connect" in error("org/unknown")
-    assert "cannot load a C3 model from no/such/folder: " in error("no/such/folder")
+    for name in ("./typo", "/no/folder", "no/such/folder", "typo/", "a..b"):
+        assert f"there is no folder {name}, and it is no Hub id" in error(name)
     monkeypatch.setattr(cli_inputs_c3, "PACKAGE", Path("empty"))
     assert "no model is installed in empty: name a folder or a Hub id with --model" in error(None)
 
@@ -307,6 +375,51 @@ def test_models_that_cannot_be_loaded(run, texts, damaged, monkeypatch):
     assert f"cannot load a C3 model from {folder}: " in error(folder)
     (folder / "config.json").write_text('{"model_type": "qwen2"}')
     assert "it is a 'qwen2' model, not a C3 one" in error(folder)
+
+
+def test_a_hub_that_does_not_answer(run, texts, checkpoint, monkeypatch, tmp_path):
+    """One line, at once; and what is in the cache is taken from there."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    said = "there is no folder org/c3, and the Hub, http://127.0.0.1:9, does not answer"
+    started = time.perf_counter()
+    for argv in (
+        ["compress", texts[1], "--model", "org/c3"],
+        ["demo", texts[1], "--model", checkpoint, "--count-with", "org/c3"],
+        ["eval", "fox", "--model", "org/c3", "--data", pages_file(tmp_path), "--count-with", checkpoint],
+        ["eval", "fox", "--data", pages_file(tmp_path), "--count-with", "org/c3"],
+    ):
+        code, out, err = run(*argv)
+        assert (code, out, err.count("\n")) == (2, "", 1) and said in err
+    assert time.perf_counter() - started < 20
+    commit = tmp_path / "hub" / "models--org--c3" / "snapshots" / ("0" * 40)
+    shutil.copytree(checkpoint, commit)
+    (commit.parents[1] / "refs").mkdir()
+    (commit.parents[1] / "refs" / "main").write_text(commit.name)
+    assert run("compress", texts[1], "--model", "org/c3")[::2] == (0, "")
+
+
+def pages_file(folder):
+    path = folder / "pages.jsonl"
+    path.write_text(json.dumps({"text": " ".join(["It was the best of times."] * 100)}))
+    return path
+
+
+def test_eval_has_the_default_model_and_one_line_for_every_mistake(run, checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(cli_inputs_c3, "PACKAGE", tmp_path)
+    pages = ["--data", pages_file(tmp_path), "--count-with", checkpoint]
+    for argv, message in (
+        ([], "the following arguments are required: SUITE (see c3 eval --help)"),
+        (["foxes"], "invalid choice: 'foxes'"),
+        (["fox", "--limit", "0"], "argument --limit: must be 1 or more, not 0 (see c3 eval fox --help)"),
+        (["fox", *pages], f"no model is installed in {tmp_path}: name a folder or a Hub id with --model"),
+        (["fox", *pages, "--output", "/proc/results"], "/proc/results: No such file or directory"),
+        (["fox", *pages, "--model", checkpoint, "--device", "toaster"], "--device toaster cannot be used here: "),
+    ):
+        code, out, err = run("eval", *argv)
+        assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith("c3: error: ") and message in err, argv
+    code, _, err = run("bench", "--runs", "0")
+    assert code == 2 and err.startswith("c3: error: argument --runs: must be 1") and err.count("\n") == 1
 
 
 def test_checkpoints_that_lack_something(run, texts, checkpoint, damaged):
@@ -351,19 +464,40 @@ def raising(error):
     return run_it
 
 
+SMALLER_BATCH = "c3: error: out of memory: try a smaller --batch-size\n"
+
+
+def too_large():
+    """What torch raises on a CPU."""
+    with pytest.raises(RuntimeError) as error:
+        torch.empty(1 << 60)
+    return error.value
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
         (KeyboardInterrupt(), 130, ""),
         (OSError(28, "No space left on device", "x.c3"), 2, "c3: error: x.c3: No space left on device\n"),
-        (RuntimeError("CUDA out of memory. Tried\nto"), 2, "c3: error: out of memory: try a smaller --batch-size\n"),
+        (RuntimeError("CUDA out of memory. Tried\nto"), 2, SMALLER_BATCH),
+        (MemoryError(), 2, SMALLER_BATCH),
+        (OSError(12, "Cannot allocate memory"), 2, SMALLER_BATCH),
+        (too_large(), 2, SMALLER_BATCH),
         (KeyError("bug"), 1, "c3: error: KeyError: 'bug' (--debug shows where)\n"),
         (KeyError(), 1, "c3: error: KeyError: KeyError (--debug shows where)\n"),
     ],
 )
 def test_exit_codes(run, monkeypatch, error, code, message):
-    monkeypatch.setattr(cli_c3, "run_info", raising(error))
-    assert run("info", "x.c3") == (code, "", message)
+    monkeypatch.setattr(cli_c3, "run_expand", raising(error))
+    assert run("expand", "x.c3") == (code, "", message)
+
+
+def test_out_of_memory_where_there_are_no_batches(run, texts, checkpoint, monkeypatch):
+    monkeypatch.setattr(cli_c3, "run_info", raising(MemoryError()))
+    assert run("info", "x.c3") == (2, "", "c3: error: out of memory\n")
+    monkeypatch.setattr(C3Model, "from_pretrained", lambda *_, **__: raising(too_large())(None))
+    code, _, err = run("compress", texts[0], "--model", checkpoint)
+    assert code == 2 and f"out of memory for the model {checkpoint}: --dtype bfloat16 needs half" in err
 
 
 def test_debug_shows_the_traceback(run, monkeypatch):

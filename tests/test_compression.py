@@ -1,9 +1,17 @@
 """compress, expand and generate: any texts, any batches, and clear errors."""
 
+import io
 import json
+from collections import UserDict
+from decimal import Decimal
+from fractions import Fraction
+from pathlib import Path
 
+import numpy as np
+import pandas
 import pytest
 import torch
+from datasets import Dataset, DatasetDict
 from transformers import TextIteratorStreamer
 
 from c3 import C3Latents, C3Model, C3Processor, CompressionWarning
@@ -123,6 +131,25 @@ def test_what_can_be_given_is_given_in_silence(make_model, recwarn):
     assert not [each for each in recwarn if each.category is CompressionWarning]
 
 
+def test_texts_that_the_weights_may_not_give_back(make_model, recwarn, tmp_path):
+    """Said once of all texts, by what the checkpoint says of itself."""
+    kinds = {"Japanese kana": "U+3041-309F, U+30A0-30FF", "NUL bytes": "U+0"}
+    make_model("uniform", unreliable_characters=kinds).save_pretrained(tmp_path)
+    model = C3Model.from_pretrained(tmp_path)
+    said = "which this model may not give back as in the text: compare what expand returns"
+
+    def warned(*args, **options):
+        recwarn.clear()
+        model.compress(*args, **options)
+        assert all(each.category is CompressionWarning and each.filename == __file__ for each in recwarn)
+        return [str(each.message) for each in recwarn]
+
+    assert warned("a\0b") == [f"text holds NUL bytes, {said}."]
+    assert warned(["a", "カ", "ぁ\0", "b"]) == [f"text 1 and 1 more hold Japanese kana, NUL bytes, {said}."]
+    assert warned(["", "ー"], on_error="skip") == [f"text 1 holds Japanese kana, {said}."]
+    assert warned(["a\r\n", "漢字 é 😀", "\x01\u3040\u3100"]) == []
+
+
 def test_the_default_window_is_not_the_longest(make_model):
     model = make_model("uniform", window=32, default_window=16, num_latents=4)
     assert model.compress(LONG).text_lengths.max() == 16
@@ -156,11 +183,31 @@ def test_uniform_layout_scales_with_the_window(uniform):
         ({"window": 0}, "window must be an integer of 1 or more"),
         ({"window": 33}, "window=33 is above this model's window of 32"),
         ({"batch_size": 0}, "batch_size must be an integer of 1 or more"),
+        ({"batch_size": torch.tensor(2.0)}, "batch_size must be an integer of 1 or more"),
+        ({"window": np.array([16])}, "window must be an integer of 1 or more"),
+        ({"ratio": 10**400}, "ratio must be a number of 1 or more"),
+        *(({"ratio": each}, "ratio must be a number of 1 or more") for each in ("8", 8j, [8], Decimal("nan"))),
+        *(({name: True}, f"{name} must be") for name in ("ratio", "num_latents", "window", "batch_size")),
+        *(({"ratio": each}, "ratio must be a number of 1 or more") for each in (np.True_, torch.tensor(True))),
     ],
 )
 def test_bad_options(kwargs, message, uniform):
     with pytest.raises(ValueError, match=message):
         uniform.compress("some text", **kwargs)
+
+
+def test_numbers_are_numbers_whoever_made_them(uniform):
+    tokens = len(token_ids(uniform, LONG))
+    expected = uniform.compress(LONG, num_latents=4, window=16, batch_size=3)
+    for number in (np.int64, np.uint8, np.array, torch.tensor):
+        latents = uniform.compress(LONG, num_latents=number(4), window=number(16), batch_size=number(3))
+        assert torch.equal(latents.values, expected.values)
+    uniform.expand(uniform.compress("x"), batch_size=np.int64(3))
+    for ratio in (np.float32(6.5), np.float16(6.5), torch.tensor(6.5), np.array(6.5), Fraction(13, 2), Decimal("6.5")):
+        assert uniform.compress(LONG, ratio=ratio).num_latents == int(tokens / 6.5)
+    # Exactly: as a binary fraction it would give one latent less.
+    assert uniform.compress(LONG, ratio=Fraction(tokens, 11)).num_latents == 11
+    uniform.processor("a", num_latents=np.int64(4))
 
 
 def test_appended_layout_refuses_more_latents_than_trained(make_model):
@@ -177,14 +224,88 @@ def test_appended_layout_refuses_more_latents_than_trained(make_model):
         ("", ValueError, "text is empty"),
         (["a", ""], ValueError, "text 1 is empty"),
         ([], ValueError, "the list is empty"),
+        (iter([]), ValueError, "the list is empty"),
         ("a\ud800b", ValueError, "lone surrogate U\\+D800 at character 1"),
-        (b"bytes", TypeError, "must be a string, not int"),
         (["a", None], TypeError, "text 1 must be a string, not NoneType"),
+        (["a", b"b"], TypeError, "text 1 must be a string, not bytes: decode it first"),
+        ([["a"]], TypeError, "text 0 must be a string, not list"),
+        (None, TypeError, "text must be a string or strings, not NoneType"),
+        (7, TypeError, "text must be a string or strings, not int"),
+        (b"bytes", TypeError, "not bytes: decode it first"),
+        (Path("a.txt"), TypeError, "not PosixPath: pass what the file holds"),
+        (io.StringIO("a\nb\n"), TypeError, "not StringIO: pass what it holds"),
+        ({"b", "a"}, TypeError, "not set, which has no order: pass a list"),
+        (np.array([["a", "b"]]), TypeError, "text must be a string or strings, not ndarray"),
+        (np.array("a"), TypeError, "text must be a string or strings, not ndarray"),
+        (torch.tensor([5, 6]), TypeError, "text 0 must be a string, not Tensor"),
+        ({"text": "a", "id": "7"}, TypeError, "not dict: pick the text in it by its name"),
+        (UserDict(text="a"), TypeError, "not UserDict: pick the text in it by its name"),
+        (pandas.DataFrame({"text": ["a"]}), TypeError, "not DataFrame: pick the text in it by its name"),
+        (pandas.Series(["a", None]), TypeError, "text 1 must be a string, not"),
+        (Dataset.from_dict({"text": ["a"]}), TypeError, "not Dataset: pick the text in it by its name"),
+        (Dataset.from_dict({"text": ["a"]}).data, TypeError, "not InMemoryTable: pick the text in it by its name"),
+        (DatasetDict(train=Dataset.from_dict({"text": ["a"]})), TypeError, "not DatasetDict: pick the text in it"),
     ],
+    ids=lambda each: f"{type(each).__name__}",
 )
 def test_bad_texts(text, error, message, uniform):
     with pytest.raises(error, match=message):
         uniform.compress(text)
+    with pytest.raises(error, match=message.replace("text 0 ", "text ").replace("text 1 ", "text ")):
+        uniform.processor(text)
+
+
+def test_texts_come_as_users_have_them(uniform):
+    expected = uniform.compress(TEXTS).values
+    dataset = Dataset.from_dict({"text": TEXTS, "id": [1, 2, 3]})
+    for texts in (
+        tuple(TEXTS),
+        (each for each in TEXTS),
+        dict(enumerate(TEXTS)).values(),
+        np.array(TEXTS),
+        np.array(TEXTS, dtype=object),
+        pandas.Series(TEXTS, index=["c", "a", "b"]),
+        pandas.DataFrame({"text": TEXTS})["text"].astype("category"),
+        dataset["text"],
+        dataset[:]["text"],
+        dataset.with_format("numpy")["text"],
+        dataset.with_format("arrow")["text"],
+        dataset.to_iterable_dataset()["text"],
+        [np.str_(each) for each in TEXTS],
+    ):
+        assert torch.equal(uniform.compress(texts).values, expected), type(texts)
+    assert torch.equal(uniform.compress(np.str_(TEXTS[0])).values, uniform.compress(TEXTS[0]).values)
+
+
+BAD = [TEXTS[0], "", TEXTS[1], None, "a\ud800", LONG]
+
+
+def test_a_batch_job_goes_on_and_says_what_it_left_out(uniform, tmp_path):
+    kept = [BAD[0], BAD[2], BAD[5]]
+    latents, skipped = uniform.compress(BAD, on_error="skip")
+    assert torch.equal(latents.values, uniform.compress(kept).values) and len(latents) == 3
+    assert list(skipped) == [1, 3, 4] and all(skipped[i].startswith(f"text {i} ") for i in skipped)
+    assert "is empty" in skipped[1] and "not NoneType" in skipped[3] and "lone surrogate" in skipped[4]
+    written, again = uniform.compress(iter(BAD), on_error="skip", output=tmp_path / "kept.c3")
+    assert torch.equal(written.values, latents.values) and again == skipped
+    assert uniform.compress(kept, on_error="skip")[1] == {}
+    assert uniform.compress("", on_error="skip", output=tmp_path / "none.c3")[0] is None
+    assert not (tmp_path / "none.c3").exists()
+    # What is wrong with all of them is no reason to go on.
+    for options in ({"ratio": 0}, {"window": 64}, {"batch_size": 0}):
+        with pytest.raises(ValueError, match=f"{[*options][0]}"):
+            uniform.compress(kept, on_error="skip", **options)
+    with pytest.raises(ValueError, match="on_error must be 'raise' or 'skip', not 'ignore'"):
+        uniform.compress(kept, on_error="ignore")
+
+
+def test_a_text_that_cannot_be_planned_is_named_or_skipped(make_model):
+    """Here a long one, of which a window would need more latents than the model has."""
+    model = make_model("appended")
+    with pytest.raises(ValueError, match="^text 1: ratio=2 needs 16 latents in a window"):
+        model.compress(["short", LONG], ratio=2)
+    latents, skipped = model.compress(["short", LONG, ""], ratio=2, on_error="skip")
+    assert len(latents) == 1 and list(skipped) == [1, 2] and skipped[1].startswith("text 1: ratio=2 needs 16 latents")
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -205,6 +326,9 @@ def test_a_file_that_cannot_be_made_is_known_before_the_work(uniform, tmp_path, 
     monkeypatch.setattr(type(uniform), "encode_context", None)
     with pytest.raises(FileNotFoundError, match="the folder .*nowhere does not exist"):
         uniform.compress(LONG, output=tmp_path / "nowhere" / "a.c3")
+    for path in ("/proc/a.c3", tmp_path):
+        with pytest.raises(OSError, match=f"'{path}'$"):
+            uniform.compress(LONG, output=path)
 
 
 def test_only_a_whole_file_replaces_one(make_model, tmp_path):
@@ -331,6 +455,24 @@ def test_generate_takes_what_transformers_takes(uniform):
     streamer = TextIteratorStreamer(uniform.processor.tokenizer, skip_special_tokens=True)
     text = uniform.generate(latents[0], "x", max_new_tokens=8, do_sample=False, streamer=streamer)
     assert "".join(streamer) == text == cached[0]
+
+
+def test_generate_takes_numbers_whoever_made_them(uniform):
+    latents = uniform.compress("x")
+
+    def sampled(**options):
+        torch.manual_seed(0)
+        return uniform.generate(latents, "a", do_sample=True, **options)
+
+    expected = sampled(temperature=0.5, top_k=5, max_new_tokens=4)
+    for number in (np.float32, Fraction, torch.tensor):
+        assert sampled(temperature=number(0.5), top_k=np.int64(5), max_new_tokens=torch.tensor(4)) == expected
+    torch.manual_seed(0)
+    options = {"temperature": np.float32(0.5), "top_k": np.int64(5), "max_new_tokens": 4}
+    assert uniform.chat("x", "a", do_sample=True, **options) == expected.strip()
+    for name in ("temperature", "max_new_tokens"):
+        with pytest.raises(ValueError, match=f"{name} must be a number, not True"):
+            uniform.generate(latents, "a", **{name: True})
 
 
 def test_generate_batch_equals_single(model):

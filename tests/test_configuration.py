@@ -1,7 +1,9 @@
 """C3Config: what it accepts, and its file. Run: pytest tests/test_configuration.py"""
 
 import json
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from transformers import AutoConfig, PreTrainedConfig
 
@@ -61,6 +63,18 @@ BAD = [
         for given in (4, [4], [8, 4], [0.5, 4], [4, float("inf")], [4, float("nan")], ["4", 8], [True, 8])
     ),
     ({"ratio_range": [4, 8]}, "ratio_range is for latent_position_layout uniform"),
+    *(
+        ({"unreliable_characters": given}, f"unreliable_characters{said}")
+        for given, said in (
+            ("U+0", " must give the ranges of each kind of characters by its name"),
+            ({"NUL": 0}, " must give the ranges"),
+            ({"kana": ["U+3041"]}, " must give the ranges"),
+            ({"NUL": "0"}, ", 'NUL': '0' is no range of characters such as U"),
+            ({"kana": "U+30FF-3041"}, ", 'kana': 'U.30FF-3041' is no range"),
+            ({"kana": "U+3041-30FF,"}, ", 'kana': '' is no range"),
+            ({"kana": "U+110000"}, ", 'kana': 'U.110000' is no range"),
+        )
+    ),
     ({"window": -1}, "window must be an integer of 1 or more, not -1"),
     ({"window": "64"}, "window must be an integer of 1 or more, not '64'"),
     ({"latent_position_layout": "middle"}, "latent_position_layout must be one of appended, uniform, not 'middle'"),
@@ -105,6 +119,17 @@ def test_bad_fields(options, message):
         make_config(**options)
 
 
+def test_numbers_are_numbers_whoever_made_them(tmp_path):
+    """And Python's own in the file."""
+    numbers = {"num_latents": np.int64(7), "window": np.int32(70), "default_window": np.array(35)}
+    numbers |= {"query_token_id": np.uint16(1), "initializer_range": np.float32(0.5)}
+    numbers |= {"ratio_range": [np.float32(4.5), Fraction(56)], "latent_position_layout": "uniform"}
+    make_config(**numbers).save_pretrained(tmp_path)
+    loaded = C3Config.from_pretrained(tmp_path)
+    assert {name: getattr(loaded, name) for name in numbers} == numbers | {"ratio_range": [4.5, 56]}
+    assert {type(getattr(loaded, name)) for name in numbers} == {int, float, list, str}
+
+
 def test_every_field_is_documented_and_settable():
     config = make_config()
     for name in OWN_FIELDS:
@@ -130,6 +155,7 @@ FULL = {
     "window": 70,
     "default_window": 35,
     "ratio_range": [4, 56],
+    "unreliable_characters": {"Japanese kana": "U+3041-309F, U+30A0-30FF", "NUL": "U+0"},
     "latent_position_layout": "uniform",
     "projector": "mlp",
     "reconstruction_prompt": "",

@@ -615,6 +615,7 @@ def test_outputs_that_cannot_be_made(theirs, tmp_path, monkeypatch):
     for output, message in (
         ("there", "exists: name a new or an empty folder"),
         ("no/out", "There is no folder"),
+        ("/proc/out", "Cannot write /proc/out: No such file or directory"),
         ("half", "half.tmp is left from a conversion that was cut off"),
     ):
         with pytest.raises(ValueError, match=message):

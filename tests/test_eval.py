@@ -202,7 +202,7 @@ def test_bad_data(tmp_path, name, content, message):
         read_pages(path)
 
 
-def test_errors_are_one_line(command, tmp_path, make_model):
+def test_errors_are_one_line(command, tmp_path, make_model, capsys):
     def error(*options):
         with pytest.raises(SystemExit) as caught:
             main([*command, *options])
@@ -213,15 +213,19 @@ def test_errors_are_one_line(command, tmp_path, make_model):
     assert "the folder of" in error("--output", str(tmp_path / "no" / "x.json"))
     assert "window=33 is above this model's window of 32" in error("--window", "33")
     AutoConfig.for_model("qwen2").save_pretrained(tmp_path)
-    assert "is not a C3 checkpoint but a qwen2 model" in error("--model", str(tmp_path))
-    assert "c3.eval.pages: error:" in error("--model", str(tmp_path / "missing"))
+    (tmp_path / "model.safetensors").touch()
+    assert "it is a 'qwen2' model, not a C3 one" in error("--model", str(tmp_path))
+    assert "c3.eval.pages: error: cannot load a C3 model: there is no folder" in error("--model", str(tmp_path / "no"))
     model = make_model("appended", num_latents=4)
     model.save_pretrained(tmp_path / "model")
     model.processor.save_pretrained(tmp_path / "model")
     assert "ratio 2, page p0: " in error("--model", str(tmp_path / "model"), "--ratios", "2")
+    capsys.readouterr()
     for bad in ("0.5", "nan"):
         with pytest.raises(SystemExit):
             main([*command, "--ratios", bad])
+        said = capsys.readouterr().err
+        assert said.startswith("c3.eval.pages: error: argument --ratios: a ratio is") and said.count("\n") == 1
 
 
 def test_a_checkpoint_without_all_weights(make_model, tmp_path):
@@ -231,7 +235,7 @@ def test_a_checkpoint_without_all_weights(make_model, tmp_path):
     state = load_file(tmp_path / "model.safetensors")
     del state["projector.linear_1.weight"]
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="lacks weights: projector.linear_1.weight"):
+    with pytest.raises(ValueError, match=r"its weights lack 1 tensor\(s\), first projector.linear_1.weight"):
         pages_module.load_model(str(tmp_path), "cpu", "float32")
 
 

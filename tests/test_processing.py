@@ -226,8 +226,8 @@ def test_call_refuses(make_processor):
         processor([])
     with pytest.raises(TypeError, match="text must be a string, not int"):
         processor([1])
-    for number in (0, 17):
-        with pytest.raises(ValueError, match=f"between 1 and the default window of 16 tokens, not {number}"):
+    for number, allowed in (0, "1 or more"), (2.5, "1 or more"), (True, "1 or more"), (17, "the default window of 16"):
+        with pytest.raises(ValueError, match=f"num_latents must .* {allowed}.*, not {number}"):
             processor("a", num_latents=number)
 
 

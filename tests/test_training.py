@@ -224,6 +224,13 @@ def test_bad_recipes_end_with_one_line(override, message, training_folder, capsy
     assert error.startswith(f"train_hf.py: {message}") and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("given", [[], ["--dry-run"]])
+def test_only_the_recipe_is_required(given, capsys):
+    with pytest.raises(SystemExit):
+        train_hf.main(given)
+    assert capsys.readouterr().err.endswith("error: the following arguments are required: recipe\n")
+
+
 def test_windows_whose_cuts_go_through_characters_are_evaluated_on(load_training, make_model, tmp_path):
     (tmp_path / "chinese.txt").write_text("压缩文本为几个潜在向量" * 20, encoding="utf-8")
     recipe = load_training("chinese", f"validation_data={tmp_path / 'chinese.txt'}", "evaluation.window=25")

@@ -2,10 +2,11 @@
 
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
-from c3.whole_files_c3 import whole_file, write_whole
+from c3.whole_files_c3 import ensure_writable, whole_file, write_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -16,6 +17,29 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
         raise RuntimeError
     assert path.read_bytes() == b"old\r\n"
     assert os.listdir(tmp_path) == ["text.txt"]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("/proc/a.c3", "No such file"),  # where not even root can make a file
+        ("/dev/null", "Not an ordinary file"),
+        ("folder", "Not an ordinary file"),
+        ("x" * 250, "File name too long"),
+    ],
+)
+def test_what_cannot_be_written_is_known_before_and_named(path, said, tmp_path):
+    path = tmp_path / path
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError, match=said) as error:
+        ensure_writable(path)
+    assert error.value.filename == str(path)
+    if "Not an" not in said:
+        with pytest.raises(OSError, match=said) as error:
+            write_whole(path, "text")
+        assert error.value.filename == str(path)
+    ensure_writable(tmp_path / "new.c3")
+    assert os.listdir(tmp_path) == ["folder"] and Path("/dev/null").is_char_device()
 
 
 def test_the_file_has_the_rights_that_open_gives(tmp_path):

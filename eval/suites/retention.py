@@ -12,6 +12,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from c3.cli_inputs_c3 import find_source
 from c3.fingerprints_c3 import fingerprint_tensors
 
 from ...training.without_secrets import without_secrets
@@ -103,14 +104,15 @@ def conditions(args, model, examples):
 
 def load_base(args, model, examples):
     """The decoder before training; `ValueError` unless its tokenizer makes the same tokens of the texts."""
-    tokenizer = AutoTokenizer.from_pretrained(args.base_decoder)
+    source = find_source(args.base_decoder, "a decoder")
+    tokenizer = AutoTokenizer.from_pretrained(args.base_decoder, **source)
     for example in examples:
         if plain_ids(tokenizer, example.page.text) != model.processor.encode(example.page.text):
             raise ValueError(
                 f"{args.base_decoder} makes other tokens of page {example.page.id} than the model's decoder: "
                 "perplexities per token could not be compared"
             )
-    decoder = AutoModelForCausalLM.from_pretrained(args.base_decoder, dtype=getattr(torch, args.dtype))
+    decoder = AutoModelForCausalLM.from_pretrained(args.base_decoder, dtype=getattr(torch, args.dtype), **source)
     return decoder.to(args.device).eval()
 
 
