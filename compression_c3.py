@@ -16,12 +16,14 @@ from .latents_file_c3 import check_folder
 from .options_c3 import CompressionWarning, check_positive, progress_bar
 from .processing_c3 import C3Processor, check_text, except_context_tokenizer
 from .version_c3 import VERSION
-from .windows_c3 import LazySequence
+from .windows_c3 import LazySequence, check_windows
 
 logger = logging.get_logger(__name__)
 
 DEFAULT_NEW_TOKENS = 256
 CHAT_NEW_TOKENS = 4096
+# Characters of the longest token of common vocabularies, a run of spaces.
+LONGEST_TOKEN = 128
 # Below this magnitude float16 rounds, so such weights do not count in a fingerprint.
 SMALLEST_NORMAL_FLOAT16 = 2.0**-14
 SOURCE_OPTIONS = ("revision", "cache_dir", "token", "subfolder", "local_files_only")
@@ -191,6 +193,7 @@ class CompressionMixin(ExpansionMixin):
         places = [(plan, i) for plan in plans for i in range(len(plan))]
         contexts = LazySequence(lambda k: places[k][0][places[k][1]][0].context_ids, len(places))
         counts, lengths = zip(*((n, len(each.text_ids)) for plan in plans for each, n in plan), strict=True)
+        self._check_windows(counts, lengths, "Give a smaller window")
         self._warn_of_ratio(plans, num_latents, ratio, window)
         fields = {
             "latent_lengths": torch.tensor(counts),
@@ -300,6 +303,8 @@ class CompressionMixin(ExpansionMixin):
         prompts = [prompt] * count if isinstance(prompt, str) else prompt
         if prompts is not None and len(prompts) != count:
             raise ValueError(f"There are {len(prompts)} prompts for {count} texts; give one, or one each.")
+        if not count:
+            return []
         windows = latents.windows()
         lengths = latents.text_lengths.tolist()
         spans, rows, start = [], [], 0
@@ -395,6 +400,28 @@ class CompressionMixin(ExpansionMixin):
             latents.check_compatible(
                 ours.config_fingerprint, ours.weights_fingerprint, ours.model_name, ours.tokenizer_fingerprint
             )
+        lengths = latents.latent_lengths.tolist(), latents.text_lengths.tolist()
+        self._check_windows(*lengths, "This model cannot have made these latents")
+
+    def _check_windows(self, latent_lengths, text_lengths, what):
+        """Raises `ValueError` for windows that `compress` does not make: what they claim decides what reading costs."""
+        config = self.config
+        uniform, one_tokenizer = config.latent_position_layout == "uniform", self.processor.context_tokenizer is None
+        most_tokens = config.window
+        if not one_tokenizer:
+            # A window of the encoder's tokens is any number of the decoder's, but it has to fit into the decoder.
+            positions = getattr(config.decoder_config, "max_position_embeddings", None)
+            most_tokens = max(config.window, positions or LONGEST_TOKEN * config.window)
+        try:
+            check_windows(
+                latent_lengths,
+                text_lengths,
+                config.window if uniform else config.num_latents,
+                most_tokens,
+                one_each=uniform and one_tokenizer,
+            )
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}.") from None
 
     # ------------------------------------------------------------------------------------------------ provenance
 
