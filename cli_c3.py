@@ -16,8 +16,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from .allocator_c3 import keep_freed_memory
-from .cli_inputs_c3 import PACKAGE, UserError, loaded_model, one_line, read_text
+from .cli_inputs_c3 import PACKAGE, UserError, loaded_model, one_line, read_text, warnings_in_one_line
 from .demo_c3 import run_demo
+from .quoting_c3 import in_one_line, printable, printable_lines, quoted
 from .version_c3 import VERSION
 from .whole_files_c3 import write_whole
 
@@ -53,7 +54,7 @@ def main(argv=None):
         return BROKEN_PIPE
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            print(printable_lines(traceback.format_exc()), file=sys.stderr)
         return _report(error)
 
 
@@ -62,13 +63,13 @@ def _report(error):
     if isinstance(error, OSError) and error.filename and error.strerror:
         line, code = f"{error.filename}: {error.strerror}", USER_ERROR
     elif isinstance(error, (UserError, ValueError, OSError)):
-        line, code = " ".join(str(error).split()), USER_ERROR
+        line, code = error, USER_ERROR
     elif isinstance(error, MemoryError) or "out of memory" in str(error):
         line, code = "out of memory: try a smaller --batch-size", USER_ERROR
     else:
         line, code = f"{type(error).__name__}: {one_line(error)} (--debug shows where)", UNFORESEEN
     # The library's messages name its Python arguments.
-    print(f"c3: error: {line.replace('allow_mismatch=True', '--allow-mismatch')}", file=sys.stderr)
+    print(f"c3: error: {in_one_line(line).replace('allow_mismatch=True', '--allow-mismatch')}", file=sys.stderr)
     return code
 
 
@@ -107,11 +108,13 @@ def run_compress(args):
         for output, part in zip(outputs, latents, strict=True):
             part.save(output)
     for output, part in zip(outputs, [latents] if len(outputs) == 1 else latents, strict=True):
-        print(f"{output}: {part!r}")
+        print(printable(f"{output}: {part!r}"))
 
 
 def run_expand(args):
     latents, indices = _load_latents(args)
+    if not indices:
+        raise UserError(f"{args.file} holds no texts: there is nothing to expand")
     if len(indices) > 1 and INDEX not in args.output:
         raise UserError(
             f"{args.file} holds {len(indices)} texts: pick one with --text-index (0 to {len(indices) - 1}), or write "
@@ -138,7 +141,8 @@ def run_expand(args):
 def run_info(args):
     from .latents_c3 import C3Latents
 
-    latents = C3Latents.load(args.file)
+    with warnings_in_one_line():
+        latents = C3Latents.load(args.file)
     facts = {"file": args.file, "file_bytes": Path(args.file).stat().st_size, "texts": len(latents), **_facts(latents)}
     facts |= {
         "width": latents.hidden_size,
@@ -148,11 +152,12 @@ def run_info(args):
         "each": [_facts(text) for text in latents],
     }
     if args.json:
-        print(json.dumps(facts, ensure_ascii=False, indent=2))
+        # In ASCII: JSON itself leaves some of the characters that a terminal obeys as they are.
+        print(json.dumps(facts, indent=2))
         return
     provenance, each = facts.pop("provenance"), facts.pop("each")
-    # As JSON, since strings from a stranger's file may hold what a terminal obeys.
-    provenance = {name: json.dumps(value) if value else "unknown" for name, value in provenance.items()}
+    provenance = {name: quoted(value) if value else "unknown" for name, value in provenance.items()}
+    facts["file"] = printable(facts["file"])
     provenance["model_dtype"] = provenance.pop("dtype")
     for name, value in (facts | provenance).items():
         print(f"{name.replace('_', ' ') + ':':<24}{_rounded(value)}")
@@ -163,6 +168,8 @@ def run_info(args):
 
 def run_generate(args):
     latents, indices = _load_latents(args)
+    if not indices:
+        raise UserError(f"{args.file} holds no texts: there is nothing to ask about")
     if len(indices) > 1:
         raise UserError(f"{args.file} holds {len(indices)} texts: pick one with --text-index (0 to {len(indices) - 1})")
     with _model(args) as model:
@@ -212,7 +219,8 @@ def _load_latents(args):
     """`C3Latents` of the texts asked for, and their indices in the file."""
     from .latents_c3 import C3Latents
 
-    latents = C3Latents.load(args.file)
+    with warnings_in_one_line():
+        latents = C3Latents.load(args.file)
     if args.text_index is None:
         return latents, range(len(latents))
     if args.text_index >= len(latents):
@@ -246,7 +254,7 @@ def _progress(args):
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message):
-        self.exit(USER_ERROR, f"c3: error: {message} (see {self.prog} --help)\n")
+        self.exit(USER_ERROR, f"c3: error: {in_one_line(message)} (see {self.prog} --help)\n")
 
 
 def _parser():

@@ -15,6 +15,7 @@ from .latents_c3 import C3Latents, LatentProvenance
 from .latents_file_c3 import check_folder
 from .options_c3 import CompressionWarning, check_positive, progress_bar
 from .processing_c3 import C3Processor, check_text, except_context_tokenizer
+from .quoting_c3 import printable_lines
 from .version_c3 import VERSION
 from .windows_c3 import LazySequence, check_windows
 
@@ -86,7 +87,7 @@ class CompressionMixin(ExpansionMixin):
                 )
             except (OSError, ValueError) as error:
                 raise ValueError(
-                    f"No processor could be loaded from {source}: {error} "
+                    f"No processor could be loaded from {source}: {printable_lines(error)} "
                     "Save one there with processor.save_pretrained, or assign model.processor."
                 ) from error
         return self._processor
@@ -138,7 +139,7 @@ class CompressionMixin(ExpansionMixin):
                 # One that was not needed so far is part of the checkpoint all the same.
                 self.processor  # noqa: B018
             except ValueError as error:
-                logger.warning(f"Saving the model without a processor. {error}")
+                logger.warning(f"Saving the model without a processor. {printable_lines(error)}")
         if self._processor is not None:
             self._processor.save_pretrained(folder)
 

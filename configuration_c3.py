@@ -2,6 +2,8 @@
 
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
+from .quoting_c3 import listed, quoted
+
 LATENT_POSITION_LAYOUTS = ("appended", "uniform")
 PROJECTORS = ("linear", "mlp")
 POOLINGS = ("queries", "mean")
@@ -136,7 +138,7 @@ class C3Config(PreTrainedConfig):
         # transformers keeps unknown keywords as attributes, which would hide a misspelt field.
         unknown = sorted(name for name in kwargs if name not in INHERITED_FIELDS and not name.startswith("_"))
         if unknown:
-            raise ValueError(f"C3Config has no field {', '.join(unknown)}; its own fields are {', '.join(OWN_FIELDS)}.")
+            raise ValueError(f"C3Config has no field {listed(unknown)}; its own fields are {', '.join(OWN_FIELDS)}.")
 
     def _check_fields(self):
         for name in ("encoder_config", "decoder_config"):
@@ -246,7 +248,9 @@ def _as_config(name, value):
         if model_type is None:
             raise ValueError(f"{name} must name its model_type, for example qwen2, qwen3 or llama.")
         if model_type not in CONFIG_MAPPING:
-            raise ValueError(f"{name} has an unknown model_type {model_type!r}; for example qwen2, qwen3 or llama.")
+            raise ValueError(
+                f"{name} has an unknown model_type {quoted(model_type)}; for example qwen2, qwen3 or llama."
+            )
         value = AutoConfig.for_model(model_type, **fields)
     _check_backbone(name, value)
     return value

@@ -5,7 +5,7 @@ A terminal obeys some characters: an escape sequence in a name clears the screen
 
 import unicodedata
 
-LONGEST = 100
+LONGEST, LONGEST_LINE = 100, 2000
 # Control, format and surrogate characters, line and paragraph separators.
 OBEYED = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
@@ -22,12 +22,22 @@ def listed(values, most=5):
     return ", ".join([*map(quoted, values[:most]), *(["…"] if len(values) > most else [])])
 
 
-def printable(text, keep=""):
-    """A whole line, or with `keep="\\n\\t"` a text, with what a terminal obeys escaped as Python writes it."""
+def printable(line):
+    """A line, or what `str` makes of an error, with what a terminal obeys escaped as Python writes it."""
     return "".join(
-        each if each in keep or unicodedata.category(each) not in OBEYED else each.encode("unicode_escape").decode()
-        for each in text
+        each.encode("unicode_escape").decode() if unicodedata.category(each) in OBEYED else each for each in str(line)
     )
 
 
-__all__ = ["listed", "printable", "quoted"]
+def printable_lines(text):
+    """A text of several lines, or an error's, `printable` but for line feeds and tabs."""
+    return "".join(each if each in "\n\t" else printable(each) for each in str(text))
+
+
+def in_one_line(error):
+    """An error's message for a command's one line on standard error: as a whole, `printable`, but not without end."""
+    line = printable(" ".join(str(error).split()))
+    return line[:LONGEST_LINE] + ("…" if len(line) > LONGEST_LINE else "")
+
+
+__all__ = ["in_one_line", "listed", "printable", "printable_lines", "quoted"]

@@ -12,6 +12,8 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+from c3.quoting_c3 import quoted
+
 from .page_data import Page, read_pages
 
 FOX_REPOSITORY, FOX_ARCHIVE = "ucaslcl/Fox_benchmark_data", "focus_benchmark_test.zip"
@@ -44,7 +46,7 @@ def read_data(sources, limit=None):
     seen = set()
     for page in pages:
         if page.id in seen:
-            raise ValueError(f"two pages have the id {page.id}: give each its own")
+            raise ValueError(f"two pages have the id {quoted(page.id)}: give each its own")
         seen.add(page.id)
     return pages, data, left_out
 

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from transformers import AutoConfig
 
 from c3 import C3Latents, C3Model, __version__
+from c3.quoting_c3 import in_one_line, listed, printable_lines, quoted
 
 from .metrics import bootstrap_interval, exact_match, precision, token_f1
 from .page_data import (
@@ -59,7 +60,7 @@ def measure(model, pages, ratio, window, batch_size):
         try:
             parts.append(model.compress(page.text, **options))
         except ValueError as error:
-            raise ValueError(f"ratio {ratio:g}, page {page.id}: {error}") from error
+            raise ValueError(f"ratio {ratio:g}, page {quoted(page.id)}: {error}") from error
     compressed = time.perf_counter()
     outputs = model.expand(C3Latents.cat(parts), batch_size=batch_size, show_progress=True)
     outputs = [outputs] if len(pages) == 1 else outputs
@@ -115,11 +116,11 @@ def load_model(name, device, dtype):
     """A checkpoint in evaluation mode; raises `ValueError` unless it is a C3 model with all of its weights."""
     config = AutoConfig.from_pretrained(name)
     if config.model_type != "c3":
-        raise ValueError(f"{name} is not a C3 checkpoint but a {config.model_type} model")
+        raise ValueError(f"{name} is not a C3 checkpoint but a {quoted(config.model_type)} model")
     model, info = C3Model.from_pretrained(name, config=config, dtype=dtype, output_loading_info=True)
     if info["missing_keys"]:
         # They would be random, and the result that of no model at all.
-        raise ValueError(f"{name} lacks weights: {', '.join(sorted(info['missing_keys'])[:5])}")
+        raise ValueError(f"{name} lacks weights: {listed(sorted(info['missing_keys']))}")
     return model.to(device).eval()
 
 
@@ -215,9 +216,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
     args.dtype = args.dtype or ("float32" if args.device == "cpu" else "bfloat16")
     try:
-        print(table(run(args)))
+        print(printable_lines(table(run(args))))
     except (OSError, ValueError) as error:
-        raise SystemExit(f"c3.eval.pages: error: {' '.join(str(error).split())}") from error
+        raise SystemExit(f"c3.eval.pages: error: {in_one_line(error)}") from error
 
 
 if __name__ == "__main__":

@@ -488,14 +488,18 @@ def test_too_long(latents, path):
 @pytest.mark.parametrize("zipped", [True, False])
 def test_pickle_is_not_read(latents, path, zipped):
     torch.save({"values": latents.values}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(LatentFormatError, match=r"is not a safetensors file of latents \(it looks pickled.* never unpickles"):
+    with pytest.raises(
+        LatentFormatError, match=r"is not a safetensors file of latents \(it looks pickled.* never unpickles"
+    ):
         C3Latents.load(path)
 
 
 @pytest.mark.parametrize("content", [b"plain text, long enough", b'{"json":{"a": 1}}', b"\0" * 64])
 def test_not_safetensors(path, content):
     path.write_bytes(content)
-    with pytest.raises(LatentFormatError, match="is not a safetensors file of latents. Pass a file written by C3Latents.save"):
+    with pytest.raises(
+        LatentFormatError, match="is not a safetensors file of latents. Pass a file written by C3Latents.save"
+    ):
         C3Latents.load(path)
 
 
@@ -719,7 +723,10 @@ def test_bytes_and_file_objects(latents, path):
         latents.save(file)
     with open(path, "rb") as file:
         assert_same(C3Latents.load(file), latents)
-    with pytest.raises(LatentFormatError, match=f"^{path} is truncated: it has only 0 bytes"), open(path, "wb+") as file:
+    with (
+        pytest.raises(LatentFormatError, match=f"^{path} is truncated: it has only 0 bytes"),
+        open(path, "wb+") as file,
+    ):
         C3Latents.load(file)
     for cut in (content[:40], content[:-1], content + b"\0"):
         with pytest.raises(LatentFormatError, match="^the BytesIO is truncated or damaged"):
