@@ -353,9 +353,9 @@ class C3Latents:
             rows = rows.map(compress, batched=True)
             latents = C3Latents.cat([C3Latents.from_bytes(each) for each in rows["latents"]])
 
-        Processes that are forked after torch has computed with several threads hang. With `num_proc` either call
-        `torch.set_num_threads(1)` before anything else, or have them started anew,
-        `multiprocess.set_start_method("spawn")`, and load the model in `compress`.
+        With `num_proc` the processes are forked, and hang once torch has computed with several threads. Either call
+        `torch.set_num_threads(1)` before anything else; or have them started anew, with
+        `multiprocess.set_start_method("spawn")` (the package `multiprocess`, which `datasets` uses).
         """
         file = io.BytesIO()
         self.save(file)
