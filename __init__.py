@@ -13,9 +13,30 @@ from typing import TYPE_CHECKING
 from .version_c3 import VERSION as __version__
 
 if TYPE_CHECKING:
-    from .auto_c3 import C3Config, C3Latents, C3Model, C3Processor, CompressionWarning
+    from .auto_c3 import (
+        C3Config,
+        C3Latents,
+        C3Model,
+        C3Processor,
+        CompressionWarning,
+        LatentChecksumError,
+        LatentFileWarning,
+        LatentFormatError,
+        LatentMismatchError,
+    )
 
-__all__ = ["C3Config", "C3Latents", "C3Model", "C3Processor", "CompressionWarning", "__version__"]
+__all__ = [
+    "C3Config",
+    "C3Latents",
+    "C3Model",
+    "C3Processor",
+    "CompressionWarning",
+    "LatentChecksumError",
+    "LatentFileWarning",
+    "LatentFormatError",
+    "LatentMismatchError",
+    "__version__",
+]
 
 
 def __getattr__(name):

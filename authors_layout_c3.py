@@ -7,6 +7,7 @@ Its root folder is a Qwen2 decoder of `model_type` C3 that also holds the querie
 from transformers import Qwen2Config
 
 from .configuration_c3 import C3Config
+from .quoting_c3 import printable, quoted
 
 MODEL_TYPE = "C3"
 BACKBONE_TYPE = Qwen2Config.model_type
@@ -58,7 +59,9 @@ def our_name(part, name):
         return OWN_NAMES[name]
     elif name.startswith("model.") or name == "lm_head.weight":
         return "decoder." + name
-    raise ValueError(f"Unknown tensor {name} in {part or 'the root folder'}: this is not the authors' layout of C3.")
+    raise ValueError(
+        f"Unknown tensor {quoted(name)} in {part or 'the root folder'}: this is not the authors' layout of C3."
+    )
 
 
 def their_name(name):
@@ -85,12 +88,14 @@ def config_from_authors(root, encoder, wrapping=("<img>", "</img>")):
     if missing:
         raise ValueError(f"config.json of the authors' layout must hold the whole number(s) {', '.join(missing)}.")
     if encoder.get("model_type") != BACKBONE_TYPE:
-        raise ValueError(f"The encoder in {ENCODER_FOLDER} is a {encoder.get('model_type')!r} model, not a Qwen2.")
+        raise ValueError(
+            f"The encoder in {ENCODER_FOLDER} is a {quoted(encoder.get('model_type'))} model, not a Qwen2."
+        )
     num_latents, width = root["latent_token_len"], root["contexts_compression_llm_hidden_size"]
     if width != encoder.get("hidden_size"):
         raise ValueError(
             f"config.json says contexts_compression_llm_hidden_size {width}, but the encoder in llm1 is "
-            f"{encoder.get('hidden_size')} wide: the two do not belong together."
+            f"{quoted(encoder.get('hidden_size'))} wide: the two do not belong together."
         )
     encoder_config, decoder_config = _backbone(encoder, ENCODER_FOLDER), _backbone(root, "the root folder")
     # Room for the queries and the two tokens around them.
@@ -157,7 +162,7 @@ def check_writable(config):
     for name in ("encoder_config", "decoder_config"):
         backbone = getattr(config, name)
         if backbone.model_type != BACKBONE_TYPE:
-            raise ValueError(f"The authors' layout needs Qwen2 models; {name} is a {backbone.model_type}.")
+            raise ValueError(f"The authors' layout needs Qwen2 models; {name} is a {quoted(backbone.model_type)}.")
         if config.latent_token_id >= backbone.vocab_size:
             raise ValueError(
                 f"The authors' layout needs a placeholder of the vocabulary (their <imgpad>), but latent_token_id "
@@ -188,7 +193,7 @@ def _backbone(fields, folder):
     try:
         return Qwen2Config(**kept)
     except Exception as error:  # transformers raises what each check of it happens to meet
-        raise ValueError(f"config.json of {folder} is not that of a Qwen2: {error}") from error
+        raise ValueError(f"config.json of {folder} is not that of a Qwen2: {printable(error)}") from error
 
 
 def _qwen2_fields(backbone):

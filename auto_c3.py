@@ -3,7 +3,13 @@
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from .configuration_c3 import C3Config
-from .latents_c3 import C3Latents
+from .latents_c3 import (
+    C3Latents,
+    LatentChecksumError,
+    LatentFileWarning,
+    LatentFormatError,
+    LatentMismatchError,
+)
 from .modeling_c3 import C3Model
 from .options_c3 import CompressionWarning
 from .processing_c3 import C3Processor
@@ -12,4 +18,14 @@ AutoConfig.register("c3", C3Config, exist_ok=True)
 AutoModel.register(C3Config, C3Model, exist_ok=True)
 AutoProcessor.register(C3Config, C3Processor, exist_ok=True)
 
-__all__ = ["C3Config", "C3Latents", "C3Model", "C3Processor", "CompressionWarning"]
+__all__ = [
+    "C3Config",
+    "C3Latents",
+    "C3Model",
+    "C3Processor",
+    "CompressionWarning",
+    "LatentChecksumError",
+    "LatentFileWarning",
+    "LatentFormatError",
+    "LatentMismatchError",
+]

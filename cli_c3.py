@@ -28,8 +28,10 @@ from .cli_inputs_c3 import (
     one_line,
     read_text,
     source_name,
+    warnings_in_one_line,
 )
 from .demo_c3 import run_demo
+from .quoting_c3 import in_one_line, printable, printable_lines, quoted
 from .version_c3 import VERSION
 from .whole_files_c3 import ensure_writable, write_whole
 
@@ -67,23 +69,23 @@ def main(argv=None):
         return BROKEN_PIPE
     except Exception as error:
         if debug:
-            traceback.print_exc()
+            print(printable_lines(traceback.format_exc()), file=sys.stderr)
         return _report(error, batched)
 
 
 def _report(error, batched):
     """One line on standard error; returns the exit code."""
-    line, code = _in_one_line(error), USER_ERROR
+    line, code = _described(error), USER_ERROR
     if is_out_of_memory(error):
         line = f"out of memory{': try a smaller --batch-size' if batched else ''}"
     elif not isinstance(error, (ValueError, OSError)):
         line, code = f"{type(error).__name__}: {one_line(error)} (--debug shows where)", UNFORESEEN
     # The library's messages name its Python arguments.
-    print(f"c3: error: {line.replace('allow_mismatch=True', '--allow-mismatch')}", file=sys.stderr)
+    print(f"c3: error: {in_one_line(line).replace('allow_mismatch=True', '--allow-mismatch')}", file=sys.stderr)
     return code
 
 
-def _in_one_line(error):
+def _described(error):
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return " ".join(str(error).split())
@@ -135,7 +137,7 @@ def run_compress(args):
         for output, part in zip(outputs, parts, strict=True):
             part.save(output)
     for output, part in zip(outputs, parts, strict=True):
-        print(f"{output}: {part!r}")
+        print(printable(f"{output}: {part!r}"))
 
 
 def _read_texts(args):
@@ -157,18 +159,20 @@ def _read_texts(args):
         except (UserError, OSError) as error:
             if args.on_error == "raise":
                 raise
-            _say_skipped(_in_one_line(error))
+            _say_skipped(_described(error))
     if not files:
         raise UserError(NOTHING_LEFT)
     return files, texts
 
 
 def _say_skipped(reason):
-    print(f"c3: skipped: {reason}", file=sys.stderr)
+    print(f"c3: skipped: {in_one_line(reason)}", file=sys.stderr)
 
 
 def run_expand(args):
     with _opened_latents(args) as (latents, indices):
+        if not indices:
+            raise UserError(f"{source_name(args.file)} holds no texts: there is nothing to expand")
         if len(indices) > 1 and INDEX not in args.output:
             raise UserError(
                 f"{source_name(args.file)} holds {len(indices)} texts: pick one with --text-index (0 to "
@@ -195,7 +199,7 @@ def run_expand(args):
 def run_info(args):
     from .latents_c3 import C3Latents
 
-    with latents_file(args.file) as path:
+    with latents_file(args.file) as path, warnings_in_one_line():
         latents = C3Latents.load(path)
         facts = {"file": args.file, "file_bytes": path.stat().st_size, "texts": len(latents), **_facts(latents)}
         facts |= {
@@ -206,11 +210,12 @@ def run_info(args):
             "each": [_facts(text) for text in latents],
         }
     if args.json:
-        print(json.dumps(facts, ensure_ascii=False, indent=2))
+        # In ASCII: JSON itself leaves some of the characters that a terminal obeys as they are.
+        print(json.dumps(facts, indent=2))
         return
     provenance, each = facts.pop("provenance"), facts.pop("each")
-    # As JSON, since strings from a stranger's file may hold what a terminal obeys.
-    provenance = {name: json.dumps(value) if value else "unknown" for name, value in provenance.items()}
+    provenance = {name: quoted(value) if value else "unknown" for name, value in provenance.items()}
+    facts["file"] = printable(facts["file"])
     provenance["model_dtype"] = provenance.pop("dtype")
     for name, value in (facts | provenance).items():
         print(f"{name.replace('_', ' ') + ':':<24}{_rounded(value)}")
@@ -221,6 +226,8 @@ def run_info(args):
 
 def run_generate(args):
     with _opened_latents(args) as (latents, indices):
+        if not indices:
+            raise UserError(f"{source_name(args.file)} holds no texts: there is nothing to ask about")
         if len(indices) > 1:
             last = len(indices) - 1
             held = f"{source_name(args.file)} holds {len(indices)} texts"
@@ -273,7 +280,8 @@ def _opened_latents(args):
     from .latents_c3 import C3Latents
 
     with latents_file(args.file) as path:
-        latents = C3Latents.load(path)
+        with warnings_in_one_line():
+            latents = C3Latents.load(path)
         if args.text_index is None:
             yield latents, range(len(latents))
             return

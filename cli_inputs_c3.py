@@ -9,6 +9,8 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .quoting_c3 import in_one_line, printable, quoted
+
 PACKAGE = Path(__file__).parent
 USER_ERROR = 2
 MODEL_HELP = "folder or Hub id of a C3 checkpoint (default: the one that comes with c3)"
@@ -26,7 +28,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message):
         name = self.prog.removeprefix("python -m ").split()[0]
-        self.exit(USER_ERROR, f"{name}: error: {message} (see {self.prog} --help)\n")
+        self.exit(USER_ERROR, f"{name}: error: {in_one_line(message)} (see {self.prog} --help)\n")
 
 
 def is_out_of_memory(error):
@@ -39,7 +41,7 @@ def is_out_of_memory(error):
 def one_line(error):
     """The first line of an error: what follows in transformers' and torch's messages is advice about their own API."""
     lines = str(error).strip().splitlines()
-    return lines[0].rstrip() if lines else type(error).__name__
+    return printable(lines[0].rstrip()) if lines else type(error).__name__
 
 
 def source_name(source):
@@ -215,11 +217,11 @@ def _load(name, device, dtype, **source):
     try:
         kind = PreTrainedConfig.get_config_dict(name, **source)[0].get("model_type")
         if kind != "c3":
-            raise ValueError(f"it is a {kind!r} model, not a C3 one")
+            raise ValueError(f"it is a {quoted(kind)} model, not a C3 one")
         model, report = C3Model.from_pretrained(name, dtype=dtype, output_loading_info=True, **source)
         missing = sorted(report["missing_keys"])
         if missing:
-            raise ValueError(f"its weights lack {len(missing)} tensor(s), first {missing[0]}")
+            raise ValueError(f"its weights lack {len(missing)} tensor(s), first {quoted(missing[0])}")
         model.processor  # noqa: B018  loads it: a missing tokenizer should be found before any work
         return model.to(device).eval()
     except Exception as error:
@@ -232,21 +234,30 @@ def _load(name, device, dtype, **source):
 def _quiet_libraries():
     from transformers.utils import logging
 
-    from .options_c3 import CompressionWarning
-
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            warnings.simplefilter("default", CompressionWarning)  # each once
-            warnings.showwarning = _show_in_one_line
+        with warnings_in_one_line():
             yield
     finally:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
+
+
+@contextmanager
+def warnings_in_one_line():
+    """Meanwhile our own warnings are one line each on standard error, and others stay off it."""
+    from .latents_file_c3 import LatentFileWarning
+    from .options_c3 import CompressionWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for category in (CompressionWarning, LatentFileWarning):
+            warnings.simplefilter("always", category)
+        warnings.showwarning = _show_in_one_line
+        yield
 
 
 def _show_in_one_line(message, *_, **__):

@@ -19,12 +19,15 @@ from .latents_c3 import C3Latents, LatentProvenance
 from .latents_file_c3 import check_folder
 from .options_c3 import CompressionWarning, plain_number, progress_bar, whole_number
 from .processing_c3 import C3Processor, check_text, except_context_tokenizer, list_texts
+from .quoting_c3 import printable_lines
 from .version_c3 import VERSION
 from .whole_files_c3 import ensure_writable
-from .windows_c3 import LazySequence
+from .windows_c3 import LazySequence, check_windows
 
 logger = logging.get_logger(__name__)
 
+# Characters of the longest token of common vocabularies, a run of spaces.
+LONGEST_TOKEN = 128
 # Below this magnitude float16 rounds, so such weights do not count in a fingerprint.
 SMALLEST_NORMAL_FLOAT16 = 2.0**-14
 SOURCE_OPTIONS = ("revision", "cache_dir", "token", "subfolder", "local_files_only")
@@ -87,7 +90,7 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
                 )
             except (OSError, ValueError) as error:
                 raise ValueError(
-                    f"No processor could be loaded from {source}: {error} "
+                    f"No processor could be loaded from {source}: {printable_lines(error)} "
                     "Save one there with processor.save_pretrained, or assign model.processor."
                 ) from error
         return self._processor
@@ -139,7 +142,7 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
                 # One that was not needed so far is part of the checkpoint all the same.
                 self.processor  # noqa: B018
             except ValueError as error:
-                logger.warning(f"Saving the model without a processor. {error}")
+                logger.warning(f"Saving the model without a processor. {printable_lines(error)}")
         if self._processor is not None:
             self._processor.save_pretrained(folder)
 
@@ -216,6 +219,7 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
         places = [(plan, i) for plan in plans for i in range(len(plan))]
         contexts = LazySequence(lambda k: places[k][0][places[k][1]][0].context_ids, len(places))
         counts, lengths = zip(*((n, len(each.text_ids)) for plan in plans for each, n in plan), strict=True)
+        self._check_windows(counts, lengths, "Give a smaller window")
         self._warn_of_ratio(plans, num_latents, ratio, window)
         self._warn_of_characters({names[index]: each for index, each in enumerate(texts) if index not in skipped})
         fields = {
@@ -341,6 +345,28 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
             latents.check_compatible(
                 ours.config_fingerprint, ours.weights_fingerprint, ours.model_name, ours.tokenizer_fingerprint
             )
+        lengths = latents.latent_lengths.tolist(), latents.text_lengths.tolist()
+        self._check_windows(*lengths, "This model cannot have made these latents")
+
+    def _check_windows(self, latent_lengths, text_lengths, what):
+        """Raises `ValueError` for windows that `compress` does not make: what they claim decides what reading costs."""
+        config = self.config
+        uniform, one_tokenizer = config.latent_position_layout == "uniform", self.processor.context_tokenizer is None
+        most_tokens = config.window
+        if not one_tokenizer:
+            # A window of the encoder's tokens is any number of the decoder's, but it has to fit into the decoder.
+            positions = getattr(config.decoder_config, "max_position_embeddings", None)
+            most_tokens = max(config.window, positions or LONGEST_TOKEN * config.window)
+        try:
+            check_windows(
+                latent_lengths,
+                text_lengths,
+                config.window if uniform else config.num_latents,
+                most_tokens,
+                one_each=uniform and one_tokenizer,
+            )
+        except ValueError as error:
+            raise ValueError(f"{what}: {error}.") from None
 
     # ------------------------------------------------------------------------------------------------ provenance
 

@@ -5,6 +5,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 from .character_ranges_c3 import read_ranges
 from .options_c3 import plain_number, whole_number
 from .other_auto_classes_c3 import refuse_other_auto_classes
+from .quoting_c3 import listed, quoted
 
 LATENT_POSITION_LAYOUTS = ("appended", "uniform")
 PROJECTORS = ("linear", "mlp")
@@ -150,7 +151,7 @@ class C3Config(PreTrainedConfig):
         # transformers keeps unknown keywords as attributes, which would hide a misspelt field.
         unknown = sorted(name for name in kwargs if name not in INHERITED_FIELDS and not name.startswith("_"))
         if unknown:
-            raise ValueError(f"C3Config has no field {', '.join(unknown)}; its own fields are {', '.join(OWN_FIELDS)}.")
+            raise ValueError(f"C3Config has no field {listed(unknown)}; its own fields are {', '.join(OWN_FIELDS)}.")
 
     def _check_fields(self):
         for name in ("encoder_config", "decoder_config"):
@@ -274,7 +275,9 @@ def _as_config(name, value):
         if model_type is None:
             raise ValueError(f"{name} must name its model_type, for example qwen2, qwen3 or llama.")
         if model_type not in CONFIG_MAPPING:
-            raise ValueError(f"{name} has an unknown model_type {model_type!r}; for example qwen2, qwen3 or llama.")
+            raise ValueError(
+                f"{name} has an unknown model_type {quoted(model_type)}; for example qwen2, qwen3 or llama."
+            )
         value = AutoConfig.for_model(model_type, **fields)
     _check_backbone(name, value)
     return value

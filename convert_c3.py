@@ -33,6 +33,7 @@ from .authors_layout_c3 import (
 
 # Registered, so that the tokenizer of a C3 checkpoint is loaded without a question about its code.
 from .auto_c3 import C3Config, C3Model, C3Processor
+from .quoting_c3 import listed, printable, quoted
 from .qwen_tokenizer_c3 import RANKS_FILE, load_authors_tokenizer, write_ranks
 from .tensor_files_c3 import MAX_SHARD_BYTES, list_tensors, write_tensors
 from .whole_files_c3 import ensure_writable
@@ -91,7 +92,7 @@ def run_convert(args):
     """`c3 convert SOURCE OUTPUT [--to-authors]`: prints what was written."""
     convert = convert_to_authors if args.to_authors else convert_from_authors
     for line in convert(args.source, args.output):
-        print(line)
+        print(printable(line))
 
 
 def convert_from_authors(source, output, max_shard_bytes=MAX_SHARD_BYTES):
@@ -113,7 +114,7 @@ def convert_from_authors(source, output, max_shard_bytes=MAX_SHARD_BYTES):
     root = _read_json(folder / "config.json")
     if root.get("model_type") != MODEL_TYPE:
         hint = "; --to-authors converts the other way" if root.get("model_type") == C3Config.model_type else ""
-        raise ValueError(f"{source} is a {root.get('model_type')!r} model, not one in the authors' layout{hint}.")
+        raise ValueError(f"{source} is a {quoted(root.get('model_type'))} model, not one in the authors' layout{hint}.")
     if not (folder / ENCODER_FOLDER / "config.json").is_file():
         raise ValueError(f"{source} has no {ENCODER_FOLDER}/config.json: the encoder belongs in {ENCODER_FOLDER}/.")
     encoder = _read_json(folder / ENCODER_FOLDER / "config.json")
@@ -164,7 +165,9 @@ def convert_to_authors(source, output, max_shard_bytes=MAX_SHARD_BYTES):
     fields = _read_json(folder / "config.json")
     if fields.get("model_type") != C3Config.model_type:
         hint = "; leave out --to-authors" if fields.get("model_type") == MODEL_TYPE else ""
-        raise ValueError(f"{source} is a {fields.get('model_type')!r} model, not a C3 model of this package{hint}.")
+        raise ValueError(
+            f"{source} is a {quoted(fields.get('model_type'))} model, not a C3 model of this package{hint}."
+        )
     config = C3Config.from_dict(fields)
     check_writable(config)
     has_tokenizer = (folder / "tokenizer.json").is_file()
@@ -225,19 +228,19 @@ def _check_complete(tensors, config, source_name=str):
         with torch.device("meta"):
             model = C3Model(config)
     except Exception as error:  # an activation, a kind of RoPE or sizes that transformers cannot make a model of
-        raise ValueError(f"No model can be made of config.json: {type(error).__name__} {error}") from error
+        raise ValueError(f"No model can be made of config.json: {type(error).__name__} {printable(error)}") from error
     tied = model.all_tied_weights_keys
     shapes = {name: tuple(each.shape) for name, each in model.state_dict().items() if name not in tied}
     missing = sorted(source_name(name) for name in shapes.keys() - tensors)
     unknown = sorted(tensors[name].name for name in tensors.keys() - shapes)
     for reason, names in (("lacks", missing), ("holds unknown", unknown)):
         if names:
-            raise ValueError(f"The checkpoint {reason} tensors, {len(names)} in all, first {', '.join(names[:3])}.")
+            raise ValueError(f"The checkpoint {reason} tensors, {len(names)} in all, first {listed(names[:3])}.")
     for name, shape in shapes.items():
         if tensors[name].shape != shape:
             raise ValueError(
-                f"{tensors[name].name} in {tensors[name].path} is {list(tensors[name].shape)}, but config.json asks "
-                f"for {list(shape)}."
+                f"{quoted(tensors[name].name)} in {tensors[name].path} is {list(tensors[name].shape)}, but config.json "
+                f"asks for {list(shape)}."
             )
 
 
@@ -280,10 +283,14 @@ def _wrapping_ids(source, config, tokenizer):
     if None not in kept:
         return kept
     if tokenizer is None:
-        raise ValueError(f"{source} has no tokenizer, which is needed for the ids of {wrapping_tokens(config)}.")
+        raise ValueError(
+            f"{source} has no tokenizer, which is needed for the ids of {listed(wrapping_tokens(config))}."
+        )
     ids = tokenizer.convert_tokens_to_ids(wrapping_tokens(config))
     if None in ids or not all(i in tokenizer.all_special_ids for i in ids):
-        raise ValueError(f"The tokens around the queries, {wrapping_tokens(config)}, are no special ones of {source}.")
+        raise ValueError(
+            f"The tokens around the queries, {listed(wrapping_tokens(config))}, are no special ones of {source}."
+        )
     return [*ids, config.query_token_id]
 
 
@@ -374,7 +381,7 @@ def _read_json(path):
     except FileNotFoundError:
         raise ValueError(f"There is no {path}: name the folder of a checkpoint.") from None
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
+        raise ValueError(f"{path} is not JSON: {printable(error)}") from None
     if not isinstance(fields, dict):
         raise ValueError(f"{path} must hold keys and values.")
     return fields

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .quoting_c3 import listed
+
 LOADERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".txt": "text"}
 # The column whose values a source's `keep` may name.
 ORIGIN = "source"
@@ -155,7 +157,7 @@ def load_columns(source, columns, say=None):
     for column in (*columns, *origins):
         if column not in known:
             why = ", whose values keep names" if column in origins else ""
-            raise ValueError(f"{source.path} has no column {column!r}{why}; it has {', '.join(known)}.")
+            raise ValueError(f"{source.path} has no column {column!r}{why}; it has {listed(known, 20)}.")
     if source.keep is not None:
         dataset = _kept(dataset, source, [columns[0], *origins], say)
     return dataset.select_columns(columns)

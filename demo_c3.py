@@ -5,6 +5,7 @@ import sys
 import time
 
 from .cli_inputs_c3 import PACKAGE, UserError, load_tokenizer, loaded_model, read_text
+from .quoting_c3 import printable, printable_lines
 from .text_difference_c3 import mark_difference
 
 EXAMPLE = PACKAGE / "examples" / "jefferson_1805.txt"
@@ -37,24 +38,24 @@ def run_demo(args):
             read_back[ratio] = model.expand(latents, **options)
             end = time.perf_counter()
             rows.append((latents, precision(text, read_back[ratio]), middle - start, end - middle))
-        print(f"model   {args.model or PACKAGE}")
+        print(printable(f"model   {args.model or PACKAGE}"))
         dtype = str(model.dtype).removeprefix("torch.")
         print(f"        {model.num_parameters() / 1e6:.1f} M parameters, {dtype} on {model.device}", end="")
         print(f", windows of {model.processor.default_window} tokens")
         print(f"        loaded in {load_seconds:.2f} s, with torch and transformers")
-    print(f"text    {args.file or EXAMPLE}")
+    print(printable(f"text    {args.file or EXAMPLE}"))
     own_tokens = rows[0][0].text_tokens
     print(f"        {len(text)} characters, {len(text.encode())} bytes, {own_tokens} own tokens", end="")
     other_tokens = None
     if other is not None:
         other_tokens = len(other(text, add_special_tokens=False, verbose=False)["input_ids"])
-        print(f", {other_tokens} tokens of {args.count_with}", end="")
+        print(printable(f", {other_tokens} tokens of {args.count_with}"), end="")
     print("\n")
     _print_table(rows, other_tokens)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     marks = "what was lost in red, what was added in green" if colour else "[-lost-]{+added+}"
     print(f"\nThe text read back at {args.ratio:g}x, {marks}:\n")
-    print(mark_difference(text, read_back[args.ratio], colour))
+    print(mark_difference(*(printable_lines(each) for each in (text, read_back[args.ratio])), colour))
 
 
 def _print_table(rows, other_tokens):

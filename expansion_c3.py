@@ -32,7 +32,8 @@ class ExpansionMixin:
 
         Raises:
             LatentMismatchError: the latents are another model's.
-            ValueError: wrong width or options, or a method that this model was not trained for.
+            ValueError: wrong width or options, a method that this model was not trained for, or windows of more tokens
+                or latents than `compress` makes.
         """
         self._check_latents(latents, allow_mismatch)
         batch_size = whole_number("batch_size", batch_size)

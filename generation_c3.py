@@ -58,6 +58,8 @@ class PromptingMixin:
         self._check_latents(latents, allow_mismatch)
         prompts = self._checked_prompts(prompt, len(latents))
         self._check_keywords(kwargs)
+        if not len(latents):
+            return []
         if prompts is None:
             return _alone(self._repeat(latents, kwargs))
         return _alone(self._answer(*_rows_of_texts(latents), prompts, kwargs, DEFAULT_NEW_TOKENS))

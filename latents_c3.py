@@ -5,27 +5,41 @@ each window of the text. Windows may differ in N and texts in their number of wi
 vectors lie in one matrix, with the lengths beside it.
 """
 
+import io
 import math
 import os
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import InitVar, asdict, dataclass, field, fields, replace
 from functools import cached_property
 from itertools import accumulate, chain
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
 from .latents_file_c3 import (
     FORMAT_VERSION,
+    LatentChecksumError,
+    LatentFileWarning,
     LatentFormatError,
+    StoredLatents,
     latents_file_in_parts,
-    read_latents_file,
+    read_latents,
+    write_latents,
     write_latents_file,
 )
+from .quoting_c3 import quoted
 
 VALUE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 LENGTH_FIELDS = ("latent_lengths", "text_lengths", "window_counts")
 FINGERPRINT_FIELDS = ("config_fingerprint", "weights_fingerprint", "tokenizer_fingerprint")
+MAX_PROVENANCE = 4096  # characters of a field
+# Files of larger `values` are checked when these are first used, so that loading a large file stays instant.
+CHECKED_AT_ONCE = 64 << 20
+
+# Files that were warned of, each once.
+_UNCHECKED_FILES = set()
 
 
 class LatentMismatchError(ValueError):
@@ -50,7 +64,9 @@ class LatentProvenance:
     def __post_init__(self):
         for name, value in vars(self).items():
             if not isinstance(value, str):
-                raise TypeError(f"provenance.{name} must be a str, got {type(value).__name__}: {value!r}")
+                raise TypeError(f"provenance.{name} must be a str, got {type(value).__name__}: {quoted(value)}")
+            if len(value) > MAX_PROVENANCE:
+                raise ValueError(f"provenance.{name} has {len(value)} characters, more than {MAX_PROVENANCE}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -68,7 +84,9 @@ class C3Latents:
         check_finite (`bool`): whether to look for NaN and infinities; False where they were looked for already.
 
     The lengths stay on the CPU, where cutting needs them; only `values` follows `to`. Texts are picked by an int, a
-    slice or a list of ints, and come back as `C3Latents` again (sharing memory when they are neighbours).
+    slice, or a list, tensor or array of ints or, one for each text, of booleans, and come back as `C3Latents` again
+    (sharing memory when they are neighbours); there may be none. `+` joins, `==` compares values, lengths and
+    provenance.
 
     Raises `TypeError` for something that is not a tensor, `ValueError` for anything else that does not fit.
     """
@@ -95,8 +113,6 @@ class C3Latents:
             if (lengths < 1).any():
                 index = int((lengths < 1).nonzero()[0])
                 raise ValueError(f"{name} must be at least 1, but {name}[{index}] is {int(lengths[index])}")
-        if not len(self):
-            raise ValueError("window_counts is empty: C3Latents holds at least one text")
         windows = f"windows but latent_lengths has {self.num_windows}"
         rows = f"latents but values has {self.num_latents} rows"
         for name, count, held, against in (
@@ -129,31 +145,52 @@ class C3Latents:
     def num_windows(self) -> int:
         return len(self.latent_lengths)
 
+    def __getattr__(self, name: str):
+        # `values` alone may be missing, in what `load` returns, until somebody wants them.
+        if name == "values" and (unchecked := vars(self).get("_unchecked")):
+            values, stored = unchecked
+            stored.verify()
+            try:
+                _check_finite(values)
+            except ValueError as error:
+                raise _damaged(stored, error) from error
+            vars(self)["values"] = values
+            vars(self).pop("_unchecked", None)
+        if name == "values" and name in vars(self):  # now, or meanwhile in another thread
+            return vars(self)[name]
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def _unread(self) -> torch.Tensor:
+        """`values` for their shape and type, which can be told before the numbers are checked."""
+        unchecked = vars(self).get("_unchecked")
+        return unchecked[0] if unchecked else self.values
+
     @property
     def num_latents(self) -> int:
-        return self.values.shape[0]
+        return self._unread.shape[0]
 
     @property
     def hidden_size(self) -> int:
-        return self.values.shape[1]
+        return self._unread.shape[1]
 
     @property
     def dtype(self) -> torch.dtype:
-        return self.values.dtype
+        return self._unread.dtype
 
     @property
     def device(self) -> torch.device:
-        return self.values.device
+        return self._unread.device
 
     @property
     def nbytes(self) -> int:
         """Bytes of `values`."""
-        return self.values.numel() * self.values.element_size()
+        return self._unread.numel() * self.dtype.itemsize
 
     @property
     def ratio(self) -> float:
-        """Text tokens per latent over all texts, in tokens of the compressor's own tokenizer."""
-        return self.text_tokens / self.num_latents
+        """Text tokens per latent over all texts, in tokens of the compressor's own tokenizer; NaN without texts."""
+        return self.text_tokens / self.num_latents if self.num_latents else math.nan
 
     @property
     def ratios(self) -> list[float]:
@@ -166,19 +203,11 @@ class C3Latents:
     def __iter__(self) -> Iterator["C3Latents"]:
         return (self[index] for index in range(len(self)))
 
-    def __getitem__(self, index: int | slice | Sequence[int]) -> "C3Latents":
-        items = index if isinstance(index, (list, tuple)) else [index]
-        if any(isinstance(item, bool) for item in items):
-            raise TypeError("a mask of booleans does not pick texts: pass their indices")
-        texts = range(len(self))
-        try:
-            picked = list(texts[index]) if isinstance(index, slice) else [texts[item] for item in items]
-        except IndexError:
-            raise IndexError(f"text {index} is out of range: there are {len(self)} texts") from None
-        if not picked:
-            raise IndexError(f"{index} picks none of {len(self)} texts: C3Latents holds at least one text")
-        neighbours = picked == list(range(picked[0], picked[0] + len(picked)))
-        spans = [(picked[0], picked[-1] + 1)] if neighbours else [(text, text + 1) for text in picked]
+    def __getitem__(self, index) -> "C3Latents":
+        picked = _picked(range(len(self)), index)
+        first = picked[0] if picked else 0
+        neighbours = picked == list(range(first, first + len(picked)))
+        spans = [(first, first + len(picked))] if neighbours else [(text, text + 1) for text in picked]
         windows = [(self._window_starts[start], self._window_starts[end]) for start, end in spans]
         latents = [(self._latent_starts[start], self._latent_starts[end]) for start, end in windows]
         return C3Latents(
@@ -190,15 +219,31 @@ class C3Latents:
             check_finite=False,
         )
 
+    def __add__(self, other: "C3Latents") -> "C3Latents":
+        return C3Latents.cat([self, other]) if isinstance(other, C3Latents) else NotImplemented
+
+    def __eq__(self, other) -> bool:
+        if not isinstance(other, C3Latents):
+            return NotImplemented
+        return (
+            hash(self) == hash(other)
+            and all(torch.equal(getattr(self, name), getattr(other, name)) for name in LENGTH_FIELDS)
+            and self.provenance == other.provenance
+            and torch.equal(self.values, other.values.to(self.device))
+        )
+
+    def __hash__(self) -> int:
+        return hash((self.provenance, self.dtype, self.hidden_size, len(self), self.num_windows, self.text_tokens))
+
     def __repr__(self) -> str:
-        power = (self.nbytes.bit_length() - 1) // 10
+        power = max(self.nbytes.bit_length() - 1, 0) // 10
         parts = [
             f"texts={len(self)}, windows={self.num_windows}, latents={self.num_latents}, width={self.hidden_size}",
             f"dtype={str(self.dtype).removeprefix('torch.')}, text_tokens={self.text_tokens}, ratio={self.ratio:.1f}x",
             f"{self.nbytes / 1024**power:.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}",
         ]
         parts += [f"device={self.device}"] if self.device.type != "cpu" else []
-        parts += [f"model={self.provenance.model_name!r}"] if self.provenance.model_name else []
+        parts += [f"model={quoted(self.provenance.model_name)}"] if self.provenance.model_name else []
         return f"C3Latents({', '.join(parts)})"
 
     def windows(self) -> list[torch.Tensor]:
@@ -216,6 +261,21 @@ class C3Latents:
         """
         values = self.values.to(*args, **kwargs)
         return self if values is self.values else replace(self, values=values, check_finite=values.dtype != self.dtype)
+
+    def half(self) -> "C3Latents":
+        return self.to(torch.float16)
+
+    def bfloat16(self) -> "C3Latents":
+        return self.to(torch.bfloat16)
+
+    def float(self) -> "C3Latents":
+        return self.to(torch.float32)
+
+    def cpu(self) -> "C3Latents":
+        return self.to("cpu")
+
+    def cuda(self) -> "C3Latents":
+        return self.to("cuda")
 
     @classmethod
     def cat(cls, parts: Sequence["C3Latents"]) -> "C3Latents":
@@ -271,13 +331,40 @@ class C3Latents:
                 "model or compress the texts again. allow_mismatch=True overrides this check"
             )
 
-    def save(self, path: str | os.PathLike) -> Path:
+    def save(self, path: str | os.PathLike | BinaryIO) -> Path | None:
         """Writes one safetensors file and returns its path. A file already there is only replaced by a complete one.
+
+        `path` may begin with `~`, or be a file object open for writing bytes, such as `sys.stdout.buffer`.
 
         Raises `FileNotFoundError` when the folder does not exist, `OSError` when writing fails; no half file is left.
         """
-        tensors = {name: getattr(self, name).detach() for name in ("values", *LENGTH_FIELDS)}
-        return write_latents_file(path, tensors, asdict(self.provenance))
+        tensors = {name: getattr(self, name) for name in ("values", *LENGTH_FIELDS)}
+        write = write_latents if hasattr(path, "write") else write_latents_file
+        return write(path, tensors, asdict(self.provenance))
+
+    def to_bytes(self) -> bytes:
+        """What `save` writes: what a column of a data set or of a database can hold. `from_bytes` reads it.
+
+        With `datasets`, where a row holds the latents of one text:
+
+            def compress(batch):
+                return {"latents": [each.to_bytes() for each in model.compress(batch["text"], show_progress=False)]}
+
+            rows = rows.map(compress, batched=True)
+            latents = C3Latents.cat([C3Latents.from_bytes(each) for each in rows["latents"]])
+
+        With `num_proc` the processes are forked, and hang once torch has computed with several threads. Either call
+        `torch.set_num_threads(1)` before anything else; or have them started anew, with
+        `multiprocess.set_start_method("spawn")` (the package `multiprocess`, which `datasets` uses).
+        """
+        file = io.BytesIO()
+        self.save(file)
+        return file.getvalue()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "C3Latents":
+        """Reads what `to_bytes` returned. Raises as `load`."""
+        return cls.load(io.BytesIO(data))
 
     @classmethod
     def save_parts(
@@ -309,25 +396,63 @@ class C3Latents:
                 cuts = (rows.diff() != 1).nonzero().flatten() + 1
                 for run, piece in zip(rows.tensor_split(cuts), values.tensor_split(cuts), strict=True):
                     write(int(run[0]), piece)
-        tensors, _ = read_latents_file(path, ("values", *LENGTH_FIELDS))
-        return cls(**tensors, provenance=provenance, check_finite=False)
+        stored = read_latents(path, ("values", *LENGTH_FIELDS))
+        return cls(**stored.tensors, provenance=provenance, check_finite=False)
 
     @classmethod
-    def load(cls, path: str | os.PathLike, device: str | torch.device = "cpu") -> "C3Latents":
+    def load(cls, path: str | os.PathLike | BinaryIO, device: str | torch.device = "cpu") -> "C3Latents":
         """Reads what `save` wrote. On the CPU `values` stays memory-mapped.
 
+        `path` may begin with `~`, or be a file object open for reading bytes, such as `sys.stdin.buffer`, which is read
+        to its end. Whether the file holds what was saved is checked at once up to 64 MiB of `values`, above when they
+        are first used. That a model can have made them is checked by the model that is to read them.
+
         Raises `FileNotFoundError` when there is no file, `LatentFormatError` when it is truncated, of another kind,
-        of a newer format, or holds tensors that do not fit together or are not finite.
+        of a newer format, or holds tensors that do not fit together or are not finite, `LatentChecksumError`, which is
+        one too, when it is damaged in another way. Warns with `LatentFileWarning` of a file without a checksum, once.
         """
-        tensors, provenance = read_latents_file(path, ("values", *LENGTH_FIELDS))
-        known = {f.name: provenance[f.name] for f in fields(LatentProvenance) if f.name in provenance}
+        stored = read_latents(path, ("values", *LENGTH_FIELDS))
+        known = {f.name: stored.provenance[f.name] for f in fields(LatentProvenance) if f.name in stored.provenance}
         try:
-            latents = cls(**tensors, provenance=LatentProvenance(**known))
+            latents = cls(**stored.tensors, provenance=LatentProvenance(**known), check_finite=False)
         except (TypeError, ValueError) as error:
-            raise LatentFormatError(
-                f"{os.fspath(path)} holds damaged latents: {error}. Compress the texts again"
-            ) from error
-        return latents.to(device)
+            raise _damaged(stored, error) from error
+        if stored.checksum is None and stored.source not in _UNCHECKED_FILES:
+            _UNCHECKED_FILES.add(stored.source)
+            warnings.warn(
+                f"{stored.source} was saved without a checksum, by an older c3, so that damage may go unnoticed: "
+                "load it and save it anew",
+                LatentFileWarning,
+                stacklevel=2,
+            )
+        vars(latents)["_unchecked"] = vars(latents).pop("values"), stored
+        if latents.nbytes <= CHECKED_AT_ONCE:
+            latents.values  # noqa: B018  checks them
+        return latents if latents.device == torch.device(device) else latents.to(device)
+
+
+def _damaged(stored: StoredLatents, error: Exception) -> LatentFormatError:
+    return LatentFormatError(f"{stored.source} holds damaged latents: {error}. Compress the texts again")
+
+
+def _picked(texts: range, index) -> list[int]:
+    """The places that an index speaks of, 0 or more."""
+    if isinstance(index, slice):
+        return list(texts[index])
+    if hasattr(index, "tolist"):  # a tensor or an array, whatever library it is of
+        index = index.tolist()
+    if isinstance(index, bool):
+        raise TypeError("one boolean does not pick texts: pass a number, or one boolean for each text")
+    items = list(index) if isinstance(index, (list, tuple, range)) else [index]
+    masks = sum(isinstance(item, bool) for item in items)
+    if masks:
+        if not masks == len(items) == len(texts):
+            raise IndexError(f"a mask holds one boolean for each of the {len(texts)} texts, nothing else")
+        return [text for text, chosen in zip(texts, items, strict=True) if chosen]
+    try:
+        return [texts[item] for item in items]
+    except IndexError:
+        raise IndexError(f"text {index} is out of range: there are {len(texts)} texts") from None
 
 
 def _take(tensor: torch.Tensor, spans: list[tuple[int, int]]) -> torch.Tensor:
@@ -339,7 +464,7 @@ def _check_finite(values: torch.Tensor, rows: torch.Tensor | None = None) -> Non
     """Raises `ValueError` naming the first latent with NaN or infinity; `rows` are their places where not 0, 1, …"""
     # aminmax propagates NaN and allocates nothing, where isfinite would build several matrices of this size.
     values = values.detach()
-    if all(math.isfinite(bound) for bound in torch.aminmax(values)):
+    if not len(values) or all(math.isfinite(bound) for bound in torch.aminmax(values)):
         return
     low, high = torch.aminmax(values, dim=1)
     first = int((~(low.isfinite() & high.isfinite())).nonzero()[0])
@@ -349,9 +474,17 @@ def _check_finite(values: torch.Tensor, rows: torch.Tensor | None = None) -> Non
 
 
 def _describe(provenance: LatentProvenance) -> str:
-    known = [f"{name} {getattr(provenance, name)}" for name in FINGERPRINT_FIELDS if getattr(provenance, name)]
-    name = repr(provenance.model_name) if provenance.model_name else "an unnamed model"
+    known = [f"{name} {quoted(getattr(provenance, name))}" for name in FINGERPRINT_FIELDS if getattr(provenance, name)]
+    name = quoted(provenance.model_name) if provenance.model_name else "an unnamed model"
     return f"{name} ({', '.join(known)})"
 
 
-__all__ = ["FORMAT_VERSION", "C3Latents", "LatentFormatError", "LatentMismatchError", "LatentProvenance"]
+__all__ = [
+    "FORMAT_VERSION",
+    "C3Latents",
+    "LatentChecksumError",
+    "LatentFileWarning",
+    "LatentFormatError",
+    "LatentMismatchError",
+    "LatentProvenance",
+]

@@ -1,29 +1,85 @@
 """The file of a `C3Latents`: one safetensors file, with its provenance as JSON in the safetensors metadata.
 
-Nothing is pickled: reading a file from elsewhere runs none of its code.
+Nothing is pickled: reading a file from elsewhere runs none of its code. A checksum says whether it holds what was
+saved. It is a CRC-32: against accidents it does what a cryptographic hash does, at a multiple of the speed, and against
+an attacker, who would write a new one, neither helps. What a file claims is therefore checked as well, here and, where
+it takes the model to know, by the model that reads it.
 """
 
+import io
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load
 
+from .quoting_c3 import listed, quoted
 from .whole_files_c3 import whole_file
 
-FORMAT_VERSION = 1
+# 2 added the checksum, which a file of this version must have; otherwise they are alike.
+FORMAT_VERSION = 2
 METADATA_KEY = "c3"
-MAX_SAFETENSORS_HEADER = 100_000_000  # bytes, the limit of the format
+CHECKSUM_KEY = "crc32"
+NO_CHECKSUM = "0" * 8
+# Ours takes a thousand bytes; safetensors would read up to 100 MB of JSON, which takes ten times that in memory.
+MAX_HEADER = 1 << 20
+CHUNK_BYTES = 1 << 20
 TYPE_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
 
 
 class LatentFormatError(ValueError):
     """A file does not hold C3 latents that can be read."""
+
+
+class LatentChecksumError(LatentFormatError):
+    """A file of latents does not hold what was saved."""
+
+
+class LatentFileWarning(UserWarning):
+    """A file of latents can be read, but not checked; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class StoredLatents:
+    """What a file holds: tensors, and as they were stored the provenance and the checksum, None in old files."""
+
+    source: str
+    tensors: dict[str, torch.Tensor]
+    version: int
+    provenance: dict
+    checksum: str | None
+
+    def verify(self) -> None:
+        """Raises `LatentChecksumError` where tensors and provenance are not those that were saved."""
+        if self.checksum is None:
+            return
+        layout = _layout(self.tensors)
+        found = _checksum(self.version, self.provenance, layout, (_as_bytes(self.tensors[name]) for name in layout))
+        if found != self.checksum:
+            raise LatentChecksumError(
+                f"{self.source} is damaged: it does not hold what was saved (its checksum is {found}, that of what was "
+                f"saved {quoted(self.checksum)}). Copy it again from where it came from, or compress the texts again"
+            )
+
+
+def write_latents(file: BinaryIO, tensors: Mapping[str, torch.Tensor], provenance: Mapping[str, str]) -> None:
+    """Writes to a binary file object, from where it stands and in one go, so that it may be a pipe."""
+    if isinstance(file, io.TextIOBase):
+        raise TypeError("latents are bytes: open the file in binary mode ('wb'), or pass its .buffer")
+    tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
+    layout = _layout(tensors)
+    pieces = [_as_bytes(tensors[name]) for name in layout]
+    file.write(_header(provenance, layout, _checksum(FORMAT_VERSION, provenance, layout, pieces)))
+    for piece in pieces:
+        file.write(piece)
 
 
 def write_latents_file(
@@ -34,10 +90,8 @@ def write_latents_file(
     Raises `FileNotFoundError` when the folder does not exist, `OSError` when writing fails; no half file is left.
     """
     path = check_folder(path)
-    # Lengths are cloned: safetensors refuses tensors that share memory, as one tensor passed for two lengths does.
-    tensors = {name: tensor.clone() if tensor.dim() == 1 else tensor.contiguous() for name, tensor in tensors.items()}
-    with whole_file(path) as temporary:
-        save_file(tensors, temporary, metadata=_metadata(provenance))
+    with whole_file(path) as temporary, open(temporary, "rb+") as file:
+        write_latents(file, tensors, provenance)
     return path
 
 
@@ -57,101 +111,201 @@ def latents_file_in_parts(
     Raises as `write_latents_file`.
     """
     path = check_folder(path)
-    # safetensors has no writer for a tensor that does not exist yet. It puts the widest numbers first, then goes by
-    # name, and fills its header up to a multiple of eight bytes.
-    header, position = {"__metadata__": _metadata(provenance)}, 0
-    tensors = {name: (tensor.dtype, tensor.shape) for name, tensor in lengths.items()} | {"values": (dtype, shape)}
-    for name, (kind, size) in sorted(tensors.items(), key=lambda item: (-item[1][0].itemsize, item[0])):
-        offsets = [position, position := position + prod(size) * kind.itemsize]
-        header[name] = {"dtype": TYPE_NAMES[kind], "shape": list(size), "data_offsets": offsets}
-    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    text += b" " * (-len(text) % 8)
-    begin = 8 + len(text)
+    # On the meta device a tensor has a shape and a type, but no memory.
+    layout = _layout({**lengths, "values": torch.empty(tuple(shape), dtype=dtype, device="meta")})
+    header = _header(provenance, layout, NO_CHECKSUM)
 
     with whole_file(path) as temporary, open(temporary, "rb+") as file:
 
         def write_at(offset, tensor):
-            file.seek(begin + offset)
-            # As bytes, because NumPy has no bfloat16.
-            file.write(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+            file.seek(len(header) + offset)
+            file.write(_as_bytes(tensor.detach().cpu()))
 
-        file.write(len(text).to_bytes(8, "little") + text)
+        file.write(header)
         for name, tensor in lengths.items():
-            write_at(header[name]["data_offsets"][0], tensor)
+            write_at(layout[name]["data_offsets"][0], tensor)
         row_bytes = prod(shape[1:]) * dtype.itemsize
-        yield lambda row, values: write_at(header["values"]["data_offsets"][0] + row * row_bytes, values)
+        yield lambda row, values: write_at(layout["values"]["data_offsets"][0] + row * row_bytes, values)
+        # Parts come in any order, a checksum does not: read once more, in the order of the file.
+        file.seek(len(header))
+        checksum = _checksum(FORMAT_VERSION, provenance, layout, iter(lambda: file.read(CHUNK_BYTES), b""))
+        file.seek(0)
+        file.write(_header(provenance, layout, checksum))
 
 
 def check_folder(path: str | os.PathLike) -> Path:
     """The path of a file to be made; raises `FileNotFoundError` when its folder does not exist."""
-    path = Path(path)
+    path = _as_path(path)
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot save latents to {path}: the folder {path.parent} does not exist")
     return path
 
 
-def _metadata(provenance):
-    return {METADATA_KEY: json.dumps({"format_version": FORMAT_VERSION, "provenance": dict(provenance)})}
-
-
-def read_latents_file(path: str | os.PathLike, names: Sequence[str]) -> tuple[dict[str, torch.Tensor], dict]:
-    """The tensors called `names`, memory-mapped on the CPU, and the provenance as it was stored.
+def read_latents(source: str | os.PathLike | BinaryIO, names: Sequence[str]) -> StoredLatents:
+    """The tensors called `names`, from a path memory-mapped on the CPU, from a binary file object read to its end.
 
     Raises `FileNotFoundError` when there is no file, `LatentFormatError` when it is truncated, of another kind or of a
-    newer format, or lacks a tensor. What the tensors hold is for the caller to check.
+    newer format, or lacks a tensor. What the tensors hold is for the caller to check, with `verify` among others.
     """
-    path = Path(path)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        raise TypeError("load reads a path or a file object: for bytes there is C3Latents.from_bytes")
+    is_stream = hasattr(source, "read")
+    where = _name_of(source) if is_stream else str(_as_path(source))
+    metadata, held, tensors = (_read_stream if is_stream else _read_file)(source, where, names)
+    version, provenance, checksum = _read_metadata(where, metadata, held)
+    missing = [name for name in names if name not in tensors]
+    if missing:
+        raise LatentFormatError(f"{where} lacks the tensor(s) {', '.join(missing)}. Compress the texts again")
+    return StoredLatents(where, tensors, version, provenance, checksum)
+
+
+# --------------------------------------------------------------------------------------------------------- writing
+
+
+def _layout(tensors: Mapping[str, torch.Tensor]) -> dict[str, dict]:
+    """The tensors' entries in the header, in the order of the file: the widest numbers first, as safetensors does."""
+    layout, position = {}, 0
+    for name, tensor in sorted(tensors.items(), key=lambda item: (-item[1].dtype.itemsize, item[0])):
+        offsets = [position, position := position + tensor.numel() * tensor.dtype.itemsize]
+        kind = TYPE_NAMES.get(tensor.dtype, str(tensor.dtype))
+        layout[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": offsets}
+    return layout
+
+
+def _header(provenance: Mapping[str, str], layout: Mapping[str, dict], checksum: str) -> bytes:
+    """Its length in eight bytes and the JSON, filled up to a multiple of eight; as long for every checksum."""
+    said = {"format_version": FORMAT_VERSION, CHECKSUM_KEY: checksum, "provenance": dict(provenance)}
+    header = {"__metadata__": {METADATA_KEY: json.dumps(said)}, **layout}
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
+
+
+def _checksum(version: int, provenance: Mapping, layout: Mapping[str, dict], pieces: Iterable[bytes]) -> str:
+    """Of what a file says and, in the order of the layout, holds; eight hexadecimal digits."""
+    described = [[name, entry["dtype"], entry["shape"]] for name, entry in layout.items()]
+    said = json.dumps([version, dict(provenance), described], sort_keys=True, separators=(",", ":"))
+    checksum = zlib.crc32(said.encode())
+    for piece in pieces:
+        checksum = zlib.crc32(piece, checksum)
+    return f"{checksum:0{len(NO_CHECKSUM)}x}"
+
+
+def _as_bytes(tensor: torch.Tensor):
+    """The memory of a tensor on the CPU, as a buffer; not as numbers, because NumPy has no bfloat16."""
+    return tensor.contiguous().reshape(-1).view(torch.uint8).numpy()
+
+
+def _as_path(path: str | os.PathLike) -> Path:
+    return Path(os.path.expanduser(path))
+
+
+# --------------------------------------------------------------------------------------------------------- reading
+
+
+def _read_file(path, where, names):
+    """The metadata, the names of all tensors, and those tensors that are asked for."""
+    path = _as_path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"no latents file at {path}{' (it is a folder)' if path.is_dir() else ''}")
+        raise FileNotFoundError(f"no latents file at {where}{' (it is a folder)' if path.is_dir() else ''}")
+    with open(path, "rb") as file:
+        head = file.read(9)
+    _check_head(where, head, path.stat().st_size)
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             held = sorted(file.keys())
-            provenance = _read_provenance(path, file.metadata() or {}, held)
-            missing = [name for name in names if name not in held]
-            if missing:
-                raise LatentFormatError(f"{path} lacks the tensor(s) {', '.join(missing)}. Compress the texts again")
-            return {name: file.get_tensor(name) for name in names}, provenance
+            return file.metadata() or {}, held, {name: file.get_tensor(name) for name in names if name in held}
     except SafetensorError as error:
-        raise LatentFormatError(f"{path} {_why_unreadable(path)} [{error}]") from error
+        raise _not_what_it_says(where, path.stat().st_size, error) from error
 
 
-def _read_provenance(path: Path, metadata: Mapping[str, str], held: Sequence[str]) -> dict:
+def _read_stream(file, where, names):
+    """As `_read_file`; no more is read, or allocated, than the header speaks of and the stream holds."""
+    data = bytearray()
+    _read_up_to(file, data, 9)
+    _check_head(where, bytes(data), len(data))
+    length = int.from_bytes(data[:8], "little")
+    try:
+        _read_up_to(file, data, 8 + length)
+        header = json.loads(data[8:])
+        ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+        _read_up_to(file, data, 8 + length + max(ends, default=0) + 1)
+        tensors = load(bytes(data))
+        metadata = dict(header.get("__metadata__") or {})
+    except (SafetensorError, AttributeError, IndexError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise _not_what_it_says(where, len(data), error) from error
+    return metadata, sorted(tensors), {name: tensors[name] for name in names if name in tensors}
+
+
+def _read_up_to(file, data, size):
+    """Appends to `data` what comes, until it holds `size` bytes or nothing comes any more."""
+    while len(data) < size and (piece := file.read(min(CHUNK_BYTES, size - len(data)))):
+        if isinstance(piece, str):
+            raise TypeError("latents are bytes: open the file in binary mode ('rb'), or pass its .buffer")
+        data += piece
+
+
+def _read_metadata(where: str, metadata: Mapping[str, str], held: Sequence[str]) -> tuple[int, dict, str | None]:
+    """The version, the provenance and the checksum."""
     if METADATA_KEY not in metadata:
         raise LatentFormatError(
-            f"{path} is a safetensors file but not one of C3 latents (no {METADATA_KEY!r} in its metadata; tensors: "
-            f"{', '.join(held[:5])}{', ...' if len(held) > 5 else ''}). Pass a file written by C3Latents.save"
+            f"{where} is a safetensors file but not one of C3 latents (no {METADATA_KEY!r} in its metadata; tensors: "
+            f"{listed(held)}). Pass a file written by C3Latents.save"
         )
     try:
-        header = json.loads(metadata[METADATA_KEY])
-        version = header["format_version"]
+        said = json.loads(metadata[METADATA_KEY])
+        version = said["format_version"]
+        if not isinstance(version, int) or isinstance(version, bool) or version < 1:
+            raise ValueError(f"format_version is {quoted(version)}")
         if version <= FORMAT_VERSION:
-            return dict(header["provenance"])
-    except (KeyError, RecursionError, TypeError, ValueError) as error:
-        raise LatentFormatError(f"{path} has damaged C3 metadata ({error!r}). Compress the texts again") from error
+            checksum = said.get(CHECKSUM_KEY) if version < 2 else said[CHECKSUM_KEY]
+            strings = [*said["provenance"].values(), *([] if checksum is None and version < 2 else [checksum])]
+            if not all(isinstance(each, str) for each in strings):
+                raise TypeError("checksum and provenance must be strings")
+            return version, said["provenance"], checksum
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise LatentFormatError(
+            f"{where} has damaged C3 metadata ({type(error).__name__}: {quoted(error)}). Compress the texts again"
+        ) from error
     raise LatentFormatError(
-        f"{path} has latent format version {version}, this c3 reads up to {FORMAT_VERSION}: upgrade c3"
+        f"{where} has latent format version {quoted(version)}, this c3 reads up to {FORMAT_VERSION}: upgrade c3"
     )
 
 
-def _why_unreadable(path: Path) -> str:
-    """Says what a file is that safetensors cannot open."""
-    size = path.stat().st_size
-    with open(path, "rb") as file:
-        head = file.read(9)  # eight bytes of header length, then the header's "{"
+def _check_head(where: str, head: bytes, size: int) -> None:
+    """Raises `LatentFormatError` unless eight bytes of header length and the header's "{" begin a file of ours."""
     if len(head) < 9:
-        return f"is truncated: it has only {size} bytes. Copy or compress it again"
-    if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= MAX_SAFETENSORS_HEADER:
-        return f"is truncated or damaged: its {size} bytes are not what its header says. Copy or compress it again"
-    pickled = head[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05")
-    kind = " (it looks pickled, as torch.save writes; C3 never unpickles)" if pickled else ""
-    return f"is not a safetensors file{kind}. Pass a file written by C3Latents.save"
+        raise LatentFormatError(f"{where} is truncated: it has only {size} bytes. Copy or compress it again")
+    if head[8:] != b"{" or int.from_bytes(head[:8], "little") > MAX_HEADER:
+        pickled = head[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05")
+        kind = " (it looks pickled, as torch.save writes; C3 never unpickles)" if pickled else ""
+        raise LatentFormatError(
+            f"{where} is not a safetensors file of latents{kind}. Pass a file written by C3Latents.save"
+        )
+
+
+def _not_what_it_says(where: str, size: int, error: Exception) -> LatentFormatError:
+    return LatentFormatError(
+        f"{where} is truncated or damaged: its {size} bytes are not what its header says. Copy or compress it again "
+        f"[{quoted(error)}]"
+    )
+
+
+def _name_of(file) -> str:
+    """A file object's name, or what it is."""
+    name = getattr(file, "name", None)
+    return name if isinstance(name, str) else f"the {type(file).__name__}"
 
 
 __all__ = [
     "FORMAT_VERSION",
+    "LatentChecksumError",
+    "LatentFileWarning",
     "LatentFormatError",
+    "StoredLatents",
     "check_folder",
     "latents_file_in_parts",
-    "read_latents_file",
+    "read_latents",
+    "write_latents",
     "write_latents_file",
 ]

@@ -12,6 +12,7 @@ from tokenizers import AddedToken, Tokenizer, normalizers
 from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import TikTokenConverter, bytes_to_unicode
 
+from .quoting_c3 import printable
 from .tokenizer_c3 import WORDS
 
 RANKS_FILE = "qwen.tiktoken"
@@ -46,7 +47,7 @@ def load_authors_tokenizer(folder, wrapping_ids):
         try:
             backend = load(path, wrapping_ids)
         except Exception as error:  # tokenizers raises bare ones
-            raise ValueError(f"{path} is not a tokenizer that can be read: {error}") from error
+            raise ValueError(f"{path} is not a tokenizer that can be read: {printable(error)}") from error
         if backend.token_to_id(END_OF_TURN) is not None and all(map(backend.id_to_token, wrapping_ids)):
             return _fast(backend)
         found.append(name)

@@ -10,6 +10,7 @@ from huggingface_hub import split_state_dict_into_shards_factory
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
+from .quoting_c3 import printable, quoted
 from .whole_files_c3 import whole_file
 
 SINGLE_FILE, INDEX_FILE = "model.safetensors", "model.safetensors.index.json"
@@ -55,12 +56,14 @@ def list_tensors(folder):
                     part = file.get_slice(name)
                     shape, kind = tuple(part.get_shape()), part.get_dtype()
                     if kind not in DTYPES:
-                        raise ValueError(f"{name} in {path} is {kind}: only {', '.join(DTYPES)} can be converted.")
+                        raise ValueError(
+                            f"{quoted(name)} in {path} is {quoted(kind)}: only {', '.join(DTYPES)} can be converted."
+                        )
                     if name in tensors:
-                        raise ValueError(f"{name} is in {tensors[name].path.name} and again in {path}.")
+                        raise ValueError(f"{quoted(name)} is in {tensors[name].path.name} and again in {path}.")
                     tensors[name] = StoredTensor(path, name, shape, DTYPES[kind])
         except SafetensorError as error:
-            raise ValueError(f"{path} is damaged, or not a safetensors file: {error}") from error
+            raise ValueError(f"{path} is damaged, or not a safetensors file: {printable(error)}") from error
     return tensors
 
 
@@ -103,12 +106,12 @@ def _files(folder):
     try:
         names = sorted(set(json.loads((folder / INDEX_FILE).read_text(encoding="utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError) as error:
-        raise ValueError(f"{folder / INDEX_FILE} is not an index of safetensors files: {error}") from error
+        raise ValueError(f"{folder / INDEX_FILE} is not an index of safetensors files: {printable(error)}") from error
     for name in names:
         if Path(name).name != name:
-            raise ValueError(f"{folder / INDEX_FILE} names a file outside its folder: {name}")
+            raise ValueError(f"{folder / INDEX_FILE} names a file outside its folder: {quoted(name)}")
         if not (folder / name).is_file():
-            raise ValueError(f"{folder} lacks {name}, which its index names: download it again.")
+            raise ValueError(f"{folder} lacks {quoted(name)}, which its index names: download it again.")
     return [folder / name for name in names]
 
 

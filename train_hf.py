@@ -17,6 +17,7 @@ try:
     import xxhash  # noqa: F401
     import yaml  # noqa: F401
 
+    from c3.quoting_c3 import printable_lines
     from c3.training.checks import RecipeError
     from c3.training.distributed import LaunchError, leave_distributed
     from c3.training.full_disk import TrainingError
@@ -45,16 +46,16 @@ def main(argv=None):
         if arguments.dry_run:
             from c3.training.dry_run import dry_run
 
-            print(dry_run(recipe, arguments.devices))
+            print(printable_lines(dry_run(recipe, arguments.devices)))
             return
     except (OSError, ValueError) as error:
-        parser.exit(2, f"train_hf.py: {error}\n")
+        parser.exit(2, f"train_hf.py: {printable_lines(error)}\n")
     try:
         train(recipe)
     except RecipeError as error:
-        parser.exit(2, f"train_hf.py: {error}\n")
+        parser.exit(2, f"train_hf.py: {printable_lines(error)}\n")
     except (LaunchError, PublishError, TrainingError) as error:
-        parser.exit(1, f"train_hf.py: {error}\n")
+        parser.exit(1, f"train_hf.py: {printable_lines(error)}\n")
     leave_distributed()
 
 

@@ -45,6 +45,23 @@ def even_windows(length, num_latents, window):
     return plan
 
 
+def check_windows(latent_lengths, text_lengths, most_latents, most_tokens, one_each=False):
+    """
+    Raises `ValueError` unless every window is one that a model can have made.
+
+    Args:
+        latent_lengths, text_lengths (`list[int]`): latents and text tokens of each window.
+        most_latents, most_tokens (`int`): of a window.
+        one_each (`bool`): whether a window has no more latents than tokens.
+    """
+    for i, (latents, tokens) in enumerate(zip(latent_lengths, text_lengths, strict=True)):
+        for name, count, most in (("latents", latents, most_latents), ("text tokens", tokens, most_tokens)):
+            if not 1 <= count <= most:
+                raise ValueError(f"window {i} has {count} {name}, but this model's windows have 1 to {most}")
+        if one_each and latents > tokens:
+            raise ValueError(f"window {i} has {latents} latents for {tokens} text tokens, but this model's no more")
+
+
 def share_latents(lengths, num_latents):
     """
     Shares the latents of a text out among windows that are already cut.

@@ -2,7 +2,8 @@
 Reading a file of saved latents of 100 MB.
 
 Baseline: reading the file's bytes. Both come from the operating system's cache. Floor: 0, as nothing has to be copied;
-but loading looks at every number once, for NaN. 2x or less is to be reached, and that the numbers stay memory-mapped.
+the numbers of so large a file are checked when they are first used. 2x or less is to be reached, and that they stay
+memory-mapped.
 """
 
 import sys

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from c3 import __version__
 from c3.cli_inputs_c3 import MODEL_HELP, Parser, load_model
+from c3.quoting_c3 import in_one_line, printable, printable_lines
 from c3.whole_files_c3 import ensure_writable
 
 from .baselines import METHODS
@@ -86,7 +87,7 @@ def run(name, args):
     rows, seconds = read_examples(path, header)
     result = {**header, "n_examples": len(examples) * len(header["methods"]), "examples": rows, "timing": seconds}
     for line in header["left_out"]:
-        print(f"{name}: left out: {line}", file=sys.stderr)
+        print(printable(f"{name}: left out: {line}"), file=sys.stderr)
     for method, function in methods.items():
         _measure(suite, method, function, model, examples, options, result, path, args.leave_out_texts)
     return result
@@ -159,7 +160,7 @@ def evaluate(argv, prog):
     args = _parser(prog).parse_args(argv)
     if args.suite == "card":
         for path in write_cards(args):
-            print(path)
+            print(printable(str(path)))
         return
     args.dtype = args.dtype or ("float32" if args.device == "cpu" else "bfloat16")
     if args.output:
@@ -174,7 +175,7 @@ def evaluate(argv, prog):
             _run_and_report(name, args)
         except (OSError, ValueError) as error:
             failed.append(name)
-            print(f"{name}: not measured: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"{name}: not measured: {in_one_line(error)}", file=sys.stderr)
     if failed:
         raise ValueError(f"{len(failed)} of {len(SUITES)} suites could not be measured: {', '.join(failed)}")
 
@@ -184,7 +185,7 @@ def _run_and_report(name, args):
     suite = SUITES[name]
     result = run(name, argparse.Namespace(**(suite_options(suite) | vars(args))))
     report = suite.report(result)
-    print(report, flush=True)
+    print(printable_lines(report), flush=True)
     if args.output:
         (args.output / f"{name}.md").write_text(report + "\n", encoding="utf-8")
         suite.draw(result, args.output / name)
@@ -194,4 +195,4 @@ def main(argv=None):
     try:
         evaluate(sys.argv[1:] if argv is None else list(argv), "python -m c3.eval")
     except (OSError, ValueError) as error:
-        raise SystemExit(f"c3.eval: error: {' '.join(str(error).split())}") from error
+        raise SystemExit(f"c3.eval: error: {in_one_line(error)}") from error

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from c3.cli_inputs_c3 import find_source
+from c3.quoting_c3 import quoted
 
 from .page_data import Page, read_pages
 
@@ -46,7 +47,7 @@ def read_data(sources, limit=None):
     seen = set()
     for page in pages:
         if page.id in seen:
-            raise ValueError(f"two pages have the id {page.id}: give each its own")
+            raise ValueError(f"two pages have the id {quoted(page.id)}: give each its own")
         seen.add(page.id)
     return pages, data, left_out
 

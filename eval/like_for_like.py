@@ -24,6 +24,7 @@ from c3 import __version__
 from c3.cli_inputs_c3 import load_model
 from c3.whole_files_c3 import ensure_writable
 
+from ..quoting_c3 import in_one_line, printable_lines
 from ..training.build import make_tokenizer
 from ..training.parts import count_parameters
 from ..training.recipe_file import load_recipe
@@ -271,9 +272,9 @@ def main(argv=None):
         text = report(result)
         (args.output / f"{NAME}.md").write_text(text + "\n", encoding="utf-8")
         draw(result, args.output / NAME)
-        print(text)
+        print(printable_lines(text))
     except (OSError, ValueError) as error:
-        raise SystemExit(f"c3.eval.like_for_like: error: {' '.join(str(error).split())}") from error
+        raise SystemExit(f"c3.eval.like_for_like: error: {in_one_line(error)}") from error
 
 
 if __name__ == "__main__":

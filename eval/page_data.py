@@ -9,6 +9,7 @@ from transformers import AutoTokenizer
 
 from c3.cli_inputs_c3 import find_source
 from c3.fingerprints_c3 import fingerprint_tokenizer
+from c3.quoting_c3 import listed, printable, quoted
 
 from ..training.without_secrets import without_secrets
 
@@ -47,10 +48,10 @@ def read_pages(path, limit=None):
     pages, empty = [], []
     for number, row in enumerate(rows[:limit], 1):
         if "text" not in row:
-            raise ValueError(f"{path} has no column 'text' (row {number}); it has {', '.join(row) or 'none'}")
+            raise ValueError(f"{path} has no column 'text' (row {number}); it has {listed(row) or 'none'}")
         name, text = str(number if row.get("id") is None else row["id"]), row["text"]
         if not isinstance(text, str | None):
-            raise ValueError(f"{path}: the text of page {name} is not a string but {type(text).__name__}")
+            raise ValueError(f"{path}: the text of page {quoted(name)} is not a string but {type(text).__name__}")
         if text and text.strip():
             pages.append(Page(name, str(row.get("source") or ""), text))
         else:
@@ -68,9 +69,9 @@ def _read_parquet(path):
     try:
         table = parquet.read_table(path)
     except ValueError as error:
-        raise ValueError(f"{path} cannot be read as parquet: {error}") from None
+        raise ValueError(f"{path} cannot be read as parquet: {printable(error)}") from None
     if "text" not in table.column_names:
-        raise ValueError(f"{path} has no column 'text'; it has {', '.join(table.column_names)}")
+        raise ValueError(f"{path} has no column 'text'; it has {listed(table.column_names)}")
     return table.select([name for name in ("id", "source", "text") if name in table.column_names]).to_pylist()
 
 
@@ -95,7 +96,7 @@ def count_page(page, model, counter, window):
     try:
         windows = model.processor.split(page.text, window)
     except ValueError as error:
-        raise ValueError(f"page {page.id}: {error}") from None
+        raise ValueError(f"page {quoted(page.id)}: {error}") from None
     own = sum(len(each.context_ids) for each in windows)
     counted = own if counter is None else len(plain_ids(counter, page.text))
     return replace(page, counted_tokens=counted, own_tokens=own, windows=len(windows))

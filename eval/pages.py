@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 
 from c3 import C3Latents, __version__
 from c3.cli_inputs_c3 import MODEL_HELP, Parser, load_model
+from c3.quoting_c3 import in_one_line, printable_lines, quoted
 from c3.whole_files_c3 import ensure_writable
 
 from .metrics import bootstrap_interval, exact_match, precision, token_f1
@@ -60,7 +61,7 @@ def measure(model, pages, ratio, window, batch_size):
         try:
             parts.append(model.compress(page.text, **options))
         except ValueError as error:
-            raise ValueError(f"ratio {ratio:g}, page {page.id}: {error}") from error
+            raise ValueError(f"ratio {ratio:g}, page {quoted(page.id)}: {error}") from error
     compressed = time.perf_counter()
     outputs = model.expand(C3Latents.cat(parts), batch_size=batch_size, show_progress=True)
     outputs = [outputs] if len(pages) == 1 else outputs
@@ -206,9 +207,9 @@ def main(argv=None):
     args = parser.parse_args(argv)
     args.dtype = args.dtype or ("float32" if args.device == "cpu" else "bfloat16")
     try:
-        print(table(run(args)))
+        print(printable_lines(table(run(args))))
     except (OSError, ValueError) as error:
-        raise SystemExit(f"c3.eval.pages: error: {' '.join(str(error).split())}") from error
+        raise SystemExit(f"c3.eval.pages: error: {in_one_line(error)}") from error
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -208,7 +209,7 @@ def test_info_needs_no_model(run, latents_file, monkeypatch):
     assert (code, err) == (0, "")
     for name, value in (("texts", 2), ("windows", latents.num_windows), ("width", 32), ("dtype", "float32")):
         assert re.search(rf"^{name}: +{value}$", out, re.MULTILINE)
-    assert f'"{latents.provenance.weights_fingerprint}"' in out
+    assert repr(latents.provenance.weights_fingerprint) in out
     assert re.search(r"^text 1: +windows 1, latents \d, text tokens \d+, ratio [\d.]+$", out, re.MULTILINE)
 
     code, out, _ = run("info", latents_file, "--json")
@@ -223,6 +224,21 @@ def test_info_hides_control_characters_of_a_strangers_file(run, latents_file):
     object.__setattr__(latents.provenance, "model_name", "\x1b[2Jevil")
     latents.save("evil.c3")
     assert "\x1b" not in run("info", "evil.c3")[1]
+
+
+def test_a_file_that_claims_too_much_is_shown_and_not_read(run, checkpoint, latents_file):
+    latents = C3Latents.load(latents_file)
+    replace(latents, text_lengths=latents.text_lengths * 10**15).save("claims.c3")
+    code, out, err = run("info", "claims.c3")
+    assert (code, err) == (0, "") and re.search(rf"^text tokens: +{latents.text_tokens}0{{15}}$", out, re.MULTILINE)
+    for command in (["expand"], ["generate", "--prompt", "x", "--text-index", "1"]):
+        code, out, err = run(*command, "claims.c3", "--model", checkpoint, "--allow-mismatch")
+        assert (code, out) == (2, "") and "This model cannot have made these latents" in err and err.count("\n") == 1
+    latents[:0].save("none.c3")
+    assert run("info", "none.c3")[0] == 0
+    for command in (["expand"], ["generate", "--prompt", "x"]):
+        code, out, err = run(*command, "none.c3", "--model", checkpoint)
+        assert (code, out) == (2, "") and "none.c3 holds no texts" in err
 
 
 def test_generate(run, model, checkpoint, latents_file):

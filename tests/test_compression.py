@@ -415,6 +415,19 @@ def test_half_precision_round_trip_runs(dtype, make_model):
     assert len(model.expand(latents)) == 3
 
 
+def test_a_column_of_a_dataset_holds_latents(model):
+    datasets = pytest.importorskip("datasets")
+    rows = datasets.Dataset.from_dict({"text": TEXTS})
+
+    def compress(batch):
+        return {"latents": [each.to_bytes() for each in model.compress(batch["text"], show_progress=False)]}
+
+    rows = rows.map(compress, batched=True, batch_size=2, new_fingerprint="latents")
+    assert rows.features["latents"].dtype == "binary"
+    latents = C3Latents.cat([C3Latents.from_bytes(each) for each in rows["latents"]])
+    assert len(latents) == len(TEXTS) and model.expand(latents) == model.expand(model.compress(TEXTS))
+
+
 def test_same_after_save_and_load(model, tmp_path):
     model.save_pretrained(tmp_path)
     latents = model.compress(TEXTS)

@@ -49,7 +49,7 @@ def test_a_text_file_is_one_text(tmp_path):
 def test_bad_sources(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"body": "b", "id": 1}))
     (tmp_path / "a.csv").write_text("text\na\n")
-    with pytest.raises(ValueError, match=r"a\.jsonl has no column 'text'; it has body, id"):
+    with pytest.raises(ValueError, match=r"a\.jsonl has no column 'text'; it has 'body', 'id'"):
         load_texts(tmp_path / "a.jsonl")
     for suffix in ("parquet", "jsonl", "txt", "csv"):
         with pytest.raises(FileNotFoundError, match=rf"No such data file: .*missing\.{suffix}"):
@@ -110,7 +110,7 @@ def test_keep_names_what_is_not_there(library, tmp_path):
     with pytest.raises(ValueError, match=r"library.jsonl: keep names novels, but no `source` begins so"):
         kept(library, {"books": 0.5, "novels": 0.5})
     (tmp_path / "plain.jsonl").write_text(json.dumps({"text": "a"}))
-    with pytest.raises(ValueError, match=r"plain.jsonl has no column 'source', whose values keep names; it has text"):
+    with pytest.raises(ValueError, match=r"plain.jsonl has no column 'source', whose values keep names; it has 'text'"):
         kept(str(tmp_path / "plain.jsonl"), {"books": 0.5})
     with pytest.raises(ValueError, match=r"library.jsonl: keep leaves none of its 4000 documents"):
         kept(library, 1e-9)
@@ -204,5 +204,5 @@ def test_streamed_sources_equal_loaded_ones(tmp_path):
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     source = DataSource(str(tmp_path / "a.jsonl"), column="body", streaming=True)
     assert [row["text"] for row in load_texts(source)] == TEXTS
-    with pytest.raises(ValueError, match="has no column 'text'; it has body, source"):
+    with pytest.raises(ValueError, match="has no column 'text'; it has 'body', 'source'"):
         load_texts(DataSource(str(tmp_path / "a.jsonl"), streaming=True))

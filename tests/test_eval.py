@@ -176,7 +176,7 @@ def test_read_parquet(tmp_path):
     parquet.write_table(pa.table({"n": [1, 2], "text": ["one", ""], "source": ["book", None]}), path)
     assert read_pages(path) == ([Page("1", "book", "one")], ["2"])
     parquet.write_table(pa.table({"id": [1], "body": ["one"]}), path)
-    with pytest.raises(ValueError, match="a.parquet has no column 'text'; it has id, body$"):
+    with pytest.raises(ValueError, match="a.parquet has no column 'text'; it has 'id', 'body'$"):
         read_pages(path)
     path.write_bytes(b"PAR1, or not")
     with pytest.raises(ValueError, match="a.parquet cannot be read as parquet"):
@@ -189,7 +189,7 @@ def test_read_parquet(tmp_path):
         ("a.csv", "text\none", "neither a .parquet nor a .jsonl"),
         ("a.jsonl", '{"text": "one"}\n\n{"te', r"line 3 is not a JSON object"),
         ("a.jsonl", '["text"]', r"line 1 is not a JSON object"),
-        ("a.jsonl", '{"id": "x", "body": "one"}', r"no column 'text' \(row 1\); it has id, body"),
+        ("a.jsonl", '{"id": "x", "body": "one"}', r"no column 'text' \(row 1\); it has 'id', 'body'"),
         ("a.jsonl", '{"id": "x", "text": 5}', "the text of page x is not a string but int"),
         ("a.jsonl", '{"text": ""}\n{"text": " "}', r"no page with text \(2 empty\)"),
         ("a.jsonl", "", r"no page with text \(0 empty\)"),

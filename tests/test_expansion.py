@@ -1,10 +1,13 @@
 """expand: drafting whole windows and correcting them gives the text of greedy decoding, in fewer passes."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
-from c3 import C3Latents, parallel_decoding_c3
+from c3 import C3Latents, C3Processor, parallel_decoding_c3
 from c3.parallel_decoding_c3 import PASS_IN_POSITIONS, _tokens_to_read, expected_error_rate, is_worth_drafting
+from c3.tokenizer_c3 import train_tokenizer
 from tiny_models import TEXTS
 
 LONG = " ".join(TEXTS) * 3
@@ -182,3 +185,55 @@ def test_expand_leaves_no_gradients(make_model):
     model.expand(model.compress(TEXTS[0]))
     hook.remove()
     assert seen and not any(seen)
+
+
+@pytest.mark.parametrize("layout, most_latents", [("uniform", 32), ("appended", 8)])
+def test_latents_that_the_model_cannot_have_made(layout, most_latents, make_model, monkeypatch):
+    model = make_model(layout)
+    latents = C3Latents.from_bytes(model.compress(LONG).to_bytes())
+    claims = {
+        f"window 1 has 1000000000 text tokens, but this model's windows have 1 to {model.config.window}": replace(
+            latents, text_lengths=latents.text_lengths.index_fill(0, torch.tensor([1]), 10**9)
+        ),
+        f"has {most_latents + 1} latents, but this model's windows have 1 to {most_latents}": C3Latents(
+            torch.zeros(most_latents + 1, 32), *(torch.tensor([n]) for n in (most_latents + 1, 32, 1))
+        ),
+    }
+    if layout == "uniform":
+        few = torch.tensor([3])
+        claims["window 0 has 4 latents for 3 text tokens"] = C3Latents(torch.zeros(4, 32), few + 1, few, few // 3)
+    # Before anything is decoded, or put into memory for it.
+    monkeypatch.setattr(model, "_prompt_embeds", None)
+    for message, forged in claims.items():
+        for read in (
+            lambda forged: model.expand(forged, allow_mismatch=True),
+            lambda forged: model.expand(forged, stream=True, allow_mismatch=True),
+            lambda forged: model.generate(forged, allow_mismatch=True),
+            lambda forged: model.generate(forged, "prompt", allow_mismatch=True),
+        ):
+            with pytest.raises(ValueError, match=f"This model cannot have made these latents: .*{message}"):
+                read(forged)
+
+
+def test_a_window_of_two_tokenizers_has_to_fit_into_the_decoder(make_model, tokenizer):
+    model = make_model("uniform")
+    # The encoder's tokenizer knows the word as one token, the decoder's does not.
+    other = train_tokenizer(["supercalifragilistic" * 40] * 9, vocab_size=320)
+    model.processor = C3Processor.from_config(model.config, tokenizer, other)
+    latents = model.compress("supercalifragilistic" * 20)
+    assert latents.text_lengths.max() > model.config.window
+    assert isinstance(model.expand(latents), str)
+    positions = model.config.decoder_config.max_position_embeddings
+    forged = replace(latents, text_lengths=latents.text_lengths.index_fill(0, torch.tensor([0]), positions + 1))
+    with pytest.raises(ValueError, match=f"window 0 has {positions + 1} text tokens, but .* have 1 to {positions}"):
+        model.expand(forged)
+    model.config.decoder_config.max_position_embeddings = 100
+    with pytest.raises(ValueError, match="Give a smaller window: window 0 has .* text tokens, but .* have 1 to 100"):
+        model.compress("supercalifragilistic" * 20)
+
+
+def test_no_texts_give_no_texts(make_model):
+    model = make_model("uniform")
+    none = model.compress(TEXTS)[:0]
+    assert model.expand(none) == [] and list(model.expand(none, stream=True)) == []
+    assert model.generate(none) == model.generate(none, "prompt") == []

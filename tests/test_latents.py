@@ -1,16 +1,31 @@
 """C3Latents: what it accepts, how it is cut and joined, and its file. Run: pytest tests/test_latents.py"""
 
+import copy
+import io
 import json
 import os
+import pickle
+import random
 import stat
+import warnings
 from dataclasses import FrozenInstanceError, replace
+from pathlib import Path
 
+import numpy
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from c3 import latents_file_c3
-from c3.latents_c3 import FORMAT_VERSION, C3Latents, LatentFormatError, LatentMismatchError, LatentProvenance
+from c3 import latents_c3, latents_file_c3
+from c3.latents_c3 import (
+    FORMAT_VERSION,
+    C3Latents,
+    LatentChecksumError,
+    LatentFileWarning,
+    LatentFormatError,
+    LatentMismatchError,
+    LatentProvenance,
+)
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
 PROVENANCE = LatentProvenance(
@@ -66,7 +81,7 @@ def test_properties(latents):
     assert latents.text_tokens == 52
     assert latents.ratio == 4.0
     assert latents.ratios == [8 / 2, 25 / 6, 19 / 5]
-    assert FORMAT_VERSION == 1
+    assert FORMAT_VERSION == 2
 
 
 def test_windows_are_views(latents):
@@ -104,8 +119,10 @@ def test_it_is_frozen(latents):
 def test_default_provenance_is_unknown():
     assert C3Latents(**make_parts()).provenance == LatentProvenance()
     assert set(vars(LatentProvenance()).values()) == {""}
-    with pytest.raises(TypeError, match=r"provenance.dtype must be a str, got dtype: torch.bfloat16"):
+    with pytest.raises(TypeError, match=r"provenance.dtype must be a str, got dtype: 'torch.bfloat16'"):
         LatentProvenance(dtype=torch.bfloat16)
+    with pytest.raises(ValueError, match="provenance.model_name has 5000 characters, more than 4096"):
+        LatentProvenance(model_name="m" * 5000)
 
 
 # What it refuses
@@ -130,7 +147,7 @@ def test_default_provenance_is_unknown():
         (dict(text_lengths=long(8, 5)), "text_lengths describes 2 windows but latent_lengths has 6"),
         (dict(window_counts=long(1, 3, 1)), "window_counts sums to 5 windows but latent_lengths has 6"),
         (dict(window_counts=long(6, 0)), r"must be at least 1, but window_counts\[1\] is 0"),
-        (dict(window_counts=long()), "window_counts is empty: C3Latents holds at least one text"),
+        (dict(window_counts=long()), "window_counts sums to 0 windows but latent_lengths has 6"),
         # In 64 bits these lengths sum to 13.
         (dict(latent_lengths=long(*[2**62] * 4, 6, 7)), r"latent_lengths sums to 18446744073709551629 latents"),
     ],
@@ -169,8 +186,22 @@ def test_first_row_that_is_not_finite(dtype, bad):
         ([2, 0, 2], [2, 0, 2]),
         ([-1, 1], [2, 1]),
         ((0, 1), [0, 1]),
+        (range(1, 3), [1, 2]),
         (torch.tensor(1), [1]),
+        (numpy.int64(-1), [2]),
+        (torch.tensor([2, 0]), [2, 0]),
+        (numpy.array([-1, 1], dtype=numpy.int32), [2, 1]),
+        ([numpy.int64(2), torch.tensor(0)], [2, 0]),
+        (torch.tensor([True, False, True]), [0, 2]),
+        (numpy.array([False, True, True]), [1, 2]),
+        ([True, False, False], [0]),
+        (slice(3, None), []),
+        (slice(2, 1), []),
+        ([], []),
+        (torch.tensor([], dtype=torch.long), []),
+        (numpy.array([False] * 3), []),
     ],
+    ids=str,
 )
 def test_index(latents, index, texts):
     picked = latents[index]
@@ -178,8 +209,18 @@ def test_index(latents, index, texts):
     assert picked.window_counts.tolist() == [(1, 3, 2)[text] for text in texts]
     assert picked.text_lengths.tolist() == sum(([[8], [5, 12, 8], [3, 16]][text] for text in texts), [])
     rows = sum((list(range(*[(0, 2), (2, 8), (8, 13)][text])) for text in texts), [])
-    assert torch.equal(picked.values, latents.values[rows])
+    assert torch.equal(picked.values, latents.values[torch.tensor(rows, dtype=torch.long)])
     assert picked.provenance == PROVENANCE
+
+
+def test_no_texts(latents, path):
+    none = latents[:0]
+    assert (len(none), list(none), none.windows(), none.ratios, none.text_tokens) == (0, [], [], [], 0)
+    assert none.ratio != none.ratio and repr(none).startswith("C3Latents(texts=0, windows=0, latents=0, width=4, ")
+    assert none + latents == latents and none == latents[[]] and none != latents
+    assert none.to(torch.bfloat16).dtype == torch.bfloat16
+    none.save(path)
+    assert_same(C3Latents.load(path), none)
 
 
 def test_neighbours_share_memory(latents):
@@ -200,11 +241,14 @@ def test_iteration(latents):
         (3, IndexError, "text 3 is out of range: there are 3 texts"),
         (-4, IndexError, "text -4 is out of range"),
         ([0, 5], IndexError, r"text \[0, 5\] is out of range"),
-        (slice(3, None), IndexError, "picks none of 3 texts: C3Latents holds at least one text"),
-        ([], IndexError, "picks none of 3 texts"),
-        ([True, False, True], TypeError, "a mask of booleans does not pick texts: pass their indices"),
+        (torch.tensor([0, 5]), IndexError, r"text \[0, 5\] is out of range"),
+        ([True, False], IndexError, "a mask holds one boolean for each of the 3 texts"),
+        ([True, 1, 2], IndexError, "a mask holds one boolean for each of the 3 texts"),
+        (True, TypeError, "one boolean does not pick texts"),
         ("0", TypeError, "indices must be integers"),
         (1.0, TypeError, "indices must be integers"),
+        (numpy.array([1.0]), TypeError, "indices must be integers"),
+        (torch.tensor([[0]]), TypeError, "indices must be integers"),
     ],
 )
 def test_wrong_index(latents, index, error, message):
@@ -220,6 +264,32 @@ def test_cat(latents):
     assert len(joined) == 4 and joined.window_counts.tolist() == [1, 3, 2, 3]
     assert_same(joined[:3], latents)
     assert_same(joined[3], latents[1])
+
+
+def test_plus_joins(latents):
+    assert_same(latents[0] + latents[1:], latents)
+    with pytest.raises(TypeError, match="unsupported operand"):
+        latents + [1]
+    with pytest.raises(ValueError, match="different dtype"):
+        latents + latents.half()
+
+
+def test_equal_by_value(latents):
+    same = C3Latents(**make_parts(), provenance=PROVENANCE)
+    assert latents == same and hash(latents) == hash(same) and len({latents, same}) == 1
+    assert latents[[2]] == latents[2] and latents[0] in list(latents)
+    parts = make_parts()
+    parts["values"][3, 1] += 1
+    for other in (
+        C3Latents(**parts, provenance=PROVENANCE),
+        replace(latents, text_lengths=long(8, 5, 12, 8, 16, 3)),
+        replace(latents, provenance=LatentProvenance()),
+        latents.bfloat16(),
+        latents[:2],
+        C3Latents(**make_parts(width=5), provenance=PROVENANCE),
+        latents.values,
+    ):
+        assert latents != other
 
 
 def test_cat_keeps_what_all_parts_agree_on(latents):
@@ -252,7 +322,8 @@ def test_to(latents):
     assert half.dtype == torch.bfloat16 and half.provenance == PROVENANCE
     assert torch.equal(half.values, latents.values.bfloat16())
     assert latents.to("cpu", torch.float16).dtype == latents.to(dtype=torch.float16, device="cpu").dtype
-    assert latents.to("cpu") is latents.to(torch.float32) is latents
+    assert latents.to("cpu") is latents.to(torch.float32) is latents.cpu() is latents.float() is latents
+    assert (latents.half().dtype, latents.bfloat16().dtype) == (torch.float16, torch.bfloat16)
     with pytest.raises(ValueError, match="values must be torch.float32 or .*, not torch.float64"):
         latents.to(torch.float64)
 
@@ -260,7 +331,7 @@ def test_to(latents):
 def test_to_finds_an_overflow(latents):
     latents.values[5, 0] = 1e5
     with pytest.raises(ValueError, match="first in latent 5 .*float16 overflows above 65504"):
-        latents.to(torch.float16)
+        latents.half()
 
 
 def test_lengths_stay_on_the_cpu():
@@ -323,8 +394,14 @@ def test_file_is_plain_safetensors(latents, path):
     latents.save(os.fspath(path))
     assert set(load_file(path)) == set(FIELDS)
     with latents_file_c3.safe_open(path, "pt") as file:
-        header = json.loads(file.metadata()["c3"])
-    assert header == {"format_version": 1, "provenance": vars(PROVENANCE)}
+        metadata = file.metadata()
+    header = json.loads(metadata["c3"])
+    checksum = header.pop("crc32")
+    assert header == {"format_version": 2, "provenance": vars(PROVENANCE)} and len(checksum) == 8
+    # The same bytes as safetensors writes.
+    tensors = {name: getattr(latents, name) for name in FIELDS}
+    save_file(tensors, path.with_name("theirs"), metadata=metadata)
+    assert path.with_name("theirs").read_bytes() == path.read_bytes()
 
 
 def test_save_takes_views_shared_lengths_and_gradients(path):
@@ -359,7 +436,7 @@ def test_file_follows_the_umask(latents, path):
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
-@pytest.mark.parametrize("step", ["save_file", "fsync", "replace"])
+@pytest.mark.parametrize("step", ["write_latents", "fsync", "replace"])
 def test_failing_save_leaves_the_old_file(latents, path, monkeypatch, step):
     latents.save(path)
     before = path.read_bytes()
@@ -367,7 +444,7 @@ def test_failing_save_leaves_the_old_file(latents, path, monkeypatch, step):
     def fail(*args, **kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(latents_file_c3 if step == "save_file" else os, step, fail)
+    monkeypatch.setattr(latents_file_c3 if step == "write_latents" else os, step, fail)
     with pytest.raises(OSError, match="No space left on device"):
         latents[0].save(path)
     monkeypatch.undo()
@@ -411,21 +488,25 @@ def test_too_long(latents, path):
 @pytest.mark.parametrize("zipped", [True, False])
 def test_pickle_is_not_read(latents, path, zipped):
     torch.save({"values": latents.values}, path, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(LatentFormatError, match=r"is not a safetensors file \(it looks pickled.* never unpickles"):
+    with pytest.raises(
+        LatentFormatError, match=r"is not a safetensors file of latents \(it looks pickled.* never unpickles"
+    ):
         C3Latents.load(path)
 
 
 @pytest.mark.parametrize("content", [b"plain text, long enough", b'{"json":{"a": 1}}', b"\0" * 64])
 def test_not_safetensors(path, content):
     path.write_bytes(content)
-    with pytest.raises(LatentFormatError, match="is not a safetensors file. Pass a file written by C3Latents.save"):
+    with pytest.raises(
+        LatentFormatError, match="is not a safetensors file of latents. Pass a file written by C3Latents.save"
+    ):
         C3Latents.load(path)
 
 
 def test_foreign_safetensors(path):
     save_file({f"layer.{i}": torch.zeros(2) for i in range(7)}, path, metadata={"format": "pt"})
     message = (
-        r"safetensors file but not one of C3 latents .*tensors: layer.0, .*layer.4, \.\.\.\)\. Pass a file written by"
+        r"safetensors file but not one of C3 latents .*tensors: 'layer.0', .*'layer.4', …\)\. Pass a file written by"
     )
     with pytest.raises(LatentFormatError, match=message):
         C3Latents.load(path)
@@ -441,8 +522,8 @@ def write(path, header, **change):
 
 
 def test_newer_format(path):
-    write(path, {"format_version": 2, "something": "new"}, values=None)
-    with pytest.raises(LatentFormatError, match="latent format version 2, this c3 reads up to 1: upgrade c3"):
+    write(path, {"format_version": 3, "something": "new"}, values=None)
+    with pytest.raises(LatentFormatError, match="latent format version '3', this c3 reads up to 2: upgrade c3"):
         C3Latents.load(path)
 
 
@@ -456,6 +537,13 @@ def test_newer_format(path):
         {"format_version": "1", "provenance": {}},
         {"format_version": 1},
         {"format_version": 1, "provenance": 5},
+        {"format_version": 1, "provenance": {"dtype": 16}},
+        {"format_version": 0, "provenance": {}},
+        {"format_version": True, "provenance": {}},
+        # Without its checksum a file of today is no file of yesterday.
+        {"format_version": 2, "provenance": {}},
+        {"format_version": 2, "crc32": None, "provenance": {}},
+        {"format_version": 2, "crc32": 5, "provenance": {}},
     ],
 )
 def test_damaged_metadata(path, header):
@@ -463,11 +551,13 @@ def test_damaged_metadata(path, header):
         C3Latents.load(write(path, header))
 
 
+@pytest.mark.filterwarnings("ignore:.*without a checksum")
 def test_metadata_may_know_more_or_less(path):
     loaded = C3Latents.load(write(path, {"format_version": 1, "provenance": {"model_name": "m", "colour": "red"}}))
     assert loaded.provenance == LatentProvenance(model_name="m")
 
 
+@pytest.mark.filterwarnings("ignore:.*without a checksum")
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -484,9 +574,176 @@ def test_damaged_tensors(path, change, message):
         C3Latents.load(write(path, {"format_version": 1, "provenance": {}}, **change))
 
 
-def test_damaged_provenance(path):
-    with pytest.raises(LatentFormatError, match="damaged latents: provenance.dtype must be a str, got int: 16"):
-        C3Latents.load(write(path, {"format_version": 1, "provenance": {"dtype": 16}}))
+# The checksum
+
+
+def damaged_copies(content, seed=0):
+    """Names and bytes of damaged copies: flipped bits, bytes and stretches, cuts, insertions, edits of the header."""
+    draw = random.Random(seed)
+    begin = 8 + int.from_bytes(content[:8], "little")
+    for number in range(120):
+        data = bytearray(content)
+        place = draw.randrange(len(data) if number % 2 else begin)
+        data[place] ^= 1 << draw.randrange(8) if number % 4 < 2 else draw.randrange(1, 256)
+        yield f"byte {place}", bytes(data)
+    for _ in range(20):
+        data, place = bytearray(content), draw.randrange(len(content))
+        data[place : place + 16] = draw.randbytes(len(data[place : place + 16]))
+        yield f"16 bytes at {place}", bytes(data)
+        yield f"cut at {place}", content[:place]
+        yield f"without byte {place}", content[:place] + content[place + 1 :]
+        yield f"one more at {place}", content[:place] + b"\0" + content[place:]
+    for before, after in (
+        (b"text_lengths", b"xext_lengths"),
+        (b'"format_version\\": 2', b'"format_version\\": 1'),
+        (b"crc32", b"crc33"),
+        (b"org/c3", b"org/c4"),
+        (b"c0ffee", b"decaff"),
+        (b"uniform", b"Uniform"),
+        *([(b'"F32"', b'"I32"')] if b'"F32"' in content else [(b'"BF16"', b'"F16" ')]),
+        (b"[13,4]", b"[4,13]"),
+        (b"[13,4]", b"[26,2]"),
+    ):
+        assert before in content
+        yield f"{before} to {after}", content.replace(before, after)
+    # Offsets of two tensors changed with each other: each is whole, but in the wrong place.
+    swapped = content.replace(b'"latent_lengths"', b'"?"').replace(b'"text_lengths"', b'"latent_lengths"')
+    yield "lengths exchanged", swapped.replace(b'"?"', b'"text_lengths"')
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_damaged_copies_are_refused_or_whole(path, dtype):
+    values = torch.randn(13, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    latents = C3Latents(**make_parts() | {"values": values}, provenance=PROVENANCE)
+    refused = 0
+    for name, damaged in damaged_copies(latents.to_bytes()):
+        path.write_bytes(damaged)
+        for source in (path, io.BytesIO(damaged)):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore", LatentFileWarning)
+                    assert C3Latents.load(source) == latents, name
+            except LatentFormatError as error:
+                assert str(error).isprintable() and len(str(error)) < 700, name
+                refused += 1
+    assert refused > 300
+
+
+def test_damage_has_a_name(latents, path):
+    content = latents.to_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(LatentChecksumError, match=r"is damaged: it does not hold what was saved .*Copy it again"):
+        C3Latents.load(path)
+
+
+def test_a_large_file_is_checked_on_first_use(latents, path, monkeypatch):
+    monkeypatch.setattr(latents_c3, "CHECKED_AT_ONCE", 100)
+    latents.save(path)
+    content = path.read_bytes()
+    checks = []
+    verify = latents_file_c3.StoredLatents.verify
+    monkeypatch.setattr(latents_file_c3.StoredLatents, "verify", lambda self: checks.append(1) or verify(self))
+    loaded = C3Latents.load(path)
+    assert repr(loaded) == repr(latents) and loaded.ratio == latents.ratio and not checks
+    for made in (copy.copy(loaded), pickle.loads(pickle.dumps(loaded))):
+        assert_same(made, latents)
+    assert_same(loaded, latents)
+    assert loaded[0] == latents[0] and len(checks) == 3
+    assert not hasattr(loaded, "anything")
+
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    uses = (
+        lambda it: it.values,
+        lambda it: it[0],
+        lambda it: it.windows(),
+        lambda it: it.half(),
+        lambda it: it + it,
+        lambda it: it.to_bytes(),
+        lambda it: it == latents,
+    )
+    for use in uses:
+        damaged = C3Latents.load(path)
+        for _ in range(2):
+            with pytest.raises(LatentChecksumError):
+                use(damaged)
+
+
+def test_an_old_file_is_read_with_one_warning(latents, path):
+    write(path, {"format_version": 1, "provenance": vars(PROVENANCE)})
+    with pytest.warns(LatentFileWarning, match="saved without a checksum.*load it and save it anew") as caught:
+        loaded = [C3Latents.load(path), C3Latents.load(str(path))]
+    assert loaded == [latents, latents] and len(caught) == 1 and caught[0].filename == __file__
+    loaded[0].save(path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert C3Latents.load(path) == latents
+
+
+def test_what_a_file_claims_costs_nothing(path):
+    # A header of 64 MB, of which nothing is there; a tensor of terabytes; lengths that no memory could hold.
+    path.write_bytes((1 << 26).to_bytes(8, "little") + b'{"a":' + b" " * 100)
+    with pytest.raises(LatentFormatError, match="is not a safetensors file of latents"):
+        C3Latents.load(path)
+    header = b'{"values":{"dtype":"F32","shape":[1000000000000,4],"data_offsets":[0,16000000000000]}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    for source in (path, io.BytesIO(path.read_bytes())):
+        with pytest.raises(LatentFormatError, match="are not what its header says"):
+            C3Latents.load(source)
+    latents = C3Latents(**make_parts() | {"text_lengths": long(*[10**18] * 6)})
+    loaded = C3Latents.from_bytes(latents.to_bytes())
+    assert loaded.text_tokens == 6 * 10**18 and "text_tokens=6000000000000000000" in repr(loaded)
+
+
+# Bytes and file objects
+
+
+class Pipe(io.RawIOBase):
+    """Gives three bytes at a time, and can neither seek nor tell."""
+
+    def __init__(self, content=b""):
+        self.content = content
+
+    def read(self, size=-1):
+        piece, self.content = self.content[: min(size, 3)], self.content[min(size, 3) :]
+        return piece
+
+    def write(self, data):
+        self.content += bytes(data)
+
+
+def test_bytes_and_file_objects(latents, path):
+    latents.save(path)
+    content = path.read_bytes()
+    assert latents.to_bytes() == content and latents.bfloat16().to_bytes() != content
+    assert_same(C3Latents.from_bytes(content), latents)
+    pipe = Pipe()
+    assert latents.save(pipe) is None and pipe.content == content
+    assert_same(C3Latents.load(pipe), latents)
+    with open(path, "wb") as file:
+        latents.save(file)
+    with open(path, "rb") as file:
+        assert_same(C3Latents.load(file), latents)
+    with (
+        pytest.raises(LatentFormatError, match=f"^{path} is truncated: it has only 0 bytes"),
+        open(path, "wb+") as file,
+    ):
+        C3Latents.load(file)
+    for cut in (content[:40], content[:-1], content + b"\0"):
+        with pytest.raises(LatentFormatError, match="^the BytesIO is truncated or damaged"):
+            C3Latents.from_bytes(cut)
+    with pytest.raises(TypeError, match="for bytes there is C3Latents.from_bytes"):
+        C3Latents.load(content)
+    for use in (lambda: latents.save(io.StringIO()), lambda: C3Latents.load(io.StringIO("text"))):
+        with pytest.raises(TypeError, match="latents are bytes: open the file in binary mode"):
+            use()
+
+
+def test_tilde_is_the_home_folder(latents, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert latents.save("~/home.c3") == tmp_path / "home.c3"
+    assert_same(C3Latents.load(Path("~/home.c3")), latents)
+    with pytest.raises(FileNotFoundError, match=f"no latents file at {tmp_path}/away.c3"):
+        C3Latents.load("~/away.c3")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -4,6 +4,8 @@ import difflib
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 
+from ..quoting_c3 import in_one_line
+
 
 class RecipeError(ValueError):
     """A recipe that cannot be run; the message names the key and says what is allowed."""
@@ -20,7 +22,7 @@ def loading(where):
     except RecipeError:
         raise
     except (ImportError, OSError, ValueError) as error:
-        said = " ".join(str(error).split()) or type(error).__name__
+        said = in_one_line(error) or type(error).__name__
         raise RecipeError(f"{where} cannot be loaded: {said}") from error
 
 

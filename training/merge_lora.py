@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..modeling_c3 import C3Model
 from ..processing_c3 import C3Processor
+from ..quoting_c3 import in_one_line, printable, quoted
 from .lora import NO_PEFT
 from .plain_model import without_zero3
 
@@ -54,13 +55,13 @@ def merge_lora(adapter, folder, base=None, reconstruction_only=False):
     try:
         adapted = PeftModel.from_pretrained(model, str(adapter))
     except KeyError as error:
-        raise ValueError(f"{adapter} does not fit {base}: {error.args[0]} is in one of them only.") from error
+        raise ValueError(f"{adapter} does not fit {base}: {quoted(error.args[0])} is in one of them only.") from error
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{adapter} does not fit {base}: {str(error).splitlines()[-1].strip()}") from error
+        raise ValueError(f"{adapter} does not fit {base}: {printable(str(error).splitlines()[-1].strip())}") from error
     ours = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     # PEFT skips what has no counterpart.
     if odd := sorted(set(ours) ^ set(load_peft_weights(str(adapter), device="cpu"))):
-        raise ValueError(f"{adapter} does not fit {base}: {odd[0]} is in one of them only.")
+        raise ValueError(f"{adapter} does not fit {base}: {quoted(odd[0])} is in one of them only.")
     tied = model.config.tie_word_embeddings
     merged = adapted.merge_and_unload(safe_merge=True)
     # PEFT switches it off where the decoder's head is a matrix of its own, but the two parts still share one table.
@@ -99,8 +100,8 @@ def main(argv=None):
     try:
         merge_lora(arguments.adapter, arguments.folder, arguments.base)
     except (ImportError, OSError, ValueError) as error:
-        parser.exit(2, f"merge_lora: {' '.join(str(error).split())}\n")
-    print(f"Merged: {arguments.folder}")
+        parser.exit(2, f"merge_lora: {in_one_line(error)}\n")
+    print(printable(f"Merged: {arguments.folder}"))
 
 
 if __name__ == "__main__":

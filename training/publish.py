@@ -15,6 +15,7 @@ from huggingface_hub import HfApi
 # HTTPError is that of the HTTP library that huggingface_hub uses, which depends on its version.
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
+from ..quoting_c3 import in_one_line, quoted
 from .hub_settings import HubSettings
 from .without_secrets import hub_ids
 
@@ -107,8 +108,8 @@ def _check_folder(folder):
         if not hub_ids([base]):
             merge = shlex.join(["python", "-m", "c3.training.merge_lora", str(folder), f"{folder}-merged"])
             raise PublishError(
-                f"{folder} is an adapter on {base}, which is not on the Hub, so that nobody else could load it: merge "
-                f"it ({merge}) and push that."
+                f"{folder} is an adapter on {quoted(base)}, which is not on the Hub, so that nobody else could load "
+                f"it: merge it ({merge}) and push that."
             )
 
 
@@ -168,13 +169,13 @@ def main(argv=None):
     try:
         settings = HubSettings(arguments.repo_id, arguments.private, arguments.revision, arguments.message)
     except ValueError as error:
-        parser.exit(2, f"publish: {error}\n")
+        parser.exit(2, f"publish: {in_one_line(error)}\n")
     try:
         _check_folder(Path(arguments.folder))
         check_can_publish(settings)
         print(publish(arguments.folder, settings))
     except PublishError as error:
-        parser.exit(1, f"publish: {error}\n")
+        parser.exit(1, f"publish: {in_one_line(error)}\n")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from transformers import set_seed
 
 from ..allocator_c3 import keep_freed_memory
 from ..eval.training_curves import plot_training_curves
+from ..quoting_c3 import printable_lines
 from ..whole_files_c3 import write_whole
 from .build import build, make_tokenizer, start_config
 from .checkpoints import COMPLETE, checkpoint_to_resume, last_whole_checkpoint, layout_of
@@ -260,4 +261,4 @@ def is_main_process():
 def say(message):
     """Prints a line on standard error, once of all processes."""
     if is_main_process():
-        print(message, file=sys.stderr, flush=True)
+        print(printable_lines(message), file=sys.stderr, flush=True)

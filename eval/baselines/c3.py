@@ -1,6 +1,7 @@
 """The model itself: compress, and expand greedily from the latents alone; nothing is teacher forced."""
 
 from c3 import C3Latents
+from c3.quoting_c3 import quoted
 
 from ..harness import Reconstruction
 from ..page_data import own_ratio
@@ -22,7 +23,7 @@ def compress_examples(model, examples, options):
                 show_progress=False,
             )
         except ValueError as error:
-            raise ValueError(f"{example.setting}, {example.page.id}: {error}") from error
+            raise ValueError(f"{example.setting}, {quoted(example.page.id)}: {error}") from error
         parts.append(part)
     return parts
 

@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from c3.cli_inputs_c3 import find_source
 from c3.fingerprints_c3 import fingerprint_tensors
+from c3.quoting_c3 import quoted
 
 from ...training.without_secrets import without_secrets
 from ..baselines.c3 import compress_examples
@@ -109,7 +110,7 @@ def load_base(args, model, examples):
     for example in examples:
         if plain_ids(tokenizer, example.page.text) != model.processor.encode(example.page.text):
             raise ValueError(
-                f"{args.base_decoder} makes other tokens of page {example.page.id} than the model's decoder: "
+                f"{args.base_decoder} makes other tokens of page {quoted(example.page.id)} than the model's decoder: "
                 "perplexities per token could not be compared"
             )
     decoder = AutoModelForCausalLM.from_pretrained(args.base_decoder, dtype=getattr(torch, args.dtype), **source)
