@@ -21,6 +21,7 @@ import transformers
 from tqdm.auto import tqdm
 
 from c3 import __version__
+from c3.termination_c3 import cleaned_up_when_terminated
 
 from .baselines import METHODS
 from .card import add_arguments as add_card_arguments
@@ -186,6 +187,7 @@ def _run_and_report(name, args):
         suite.draw(result, args.output / name)
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     try:
         evaluate(sys.argv[1:] if argv is None else list(argv), "python -m c3.eval")

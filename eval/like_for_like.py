@@ -21,6 +21,7 @@ import transformers
 from tqdm.auto import tqdm
 
 from c3 import __version__
+from c3.termination_c3 import cleaned_up_when_terminated
 
 from ..training.build import make_tokenizer
 from ..training.parts import count_parameters
@@ -238,6 +239,7 @@ def draw(result, path):
     save_figure(figure, path)
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m c3.eval.like_for_like", description=__doc__.strip().splitlines()[0]

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from transformers import AutoConfig
 
 from c3 import C3Latents, C3Model, __version__
+from c3.termination_c3 import cleaned_up_when_terminated
 
 from .metrics import bootstrap_interval, exact_match, precision, token_f1
 from .page_data import (
@@ -199,6 +200,7 @@ def positive(value):
     return number
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m c3.eval.pages", description=__doc__.strip().splitlines()[0])
     parser.add_argument("--model", required=True, help="folder or Hub id of a C3 checkpoint")

@@ -15,6 +15,7 @@ from huggingface_hub import HfApi
 # HTTPError is that of the HTTP library that huggingface_hub uses, which depends on its version.
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
+from ..termination_c3 import cleaned_up_when_terminated
 from .hub_settings import HubSettings
 from .without_secrets import hub_ids
 
@@ -152,6 +153,7 @@ def _reason(error, endpoint):
     return f"{type(error).__name__}: {error}."
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     """The command line; exits with 1 and one line on standard error where the push fails."""
     parser = argparse.ArgumentParser(
