@@ -1,7 +1,8 @@
 """The command line: `c3 demo`, `compress`, `expand`, `info`, `generate`, `convert`, `eval` and `bench`.
 
 Results go to standard output, progress to standard error. Exit codes: 0; 2 with one line on standard error for what the
-caller can put right; 1 for anything unforeseen; 130 when interrupted; 141 when standard output was closed.
+caller can put right; 1 for anything unforeseen; 130 when interrupted, 143 when terminated, both without half-written
+files; 141 when standard output was closed.
 torch and transformers are imported inside the commands, so that `c3 --help` answers at once.
 """
 
@@ -32,6 +33,7 @@ from .cli_inputs_c3 import (
 )
 from .demo_c3 import run_demo
 from .quoting_c3 import in_one_line, printable, printable_lines, quoted
+from .termination_c3 import cleaned_up_when_terminated
 from .version_c3 import VERSION
 from .whole_files_c3 import ensure_writable, write_whole
 
@@ -41,6 +43,7 @@ LATENTS_HELP = "what c3 compress wrote; - for standard input"
 NOTHING_LEFT = "none of the texts can be compressed"
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     """Runs one command, `argv` or the process's arguments; returns its exit code."""
     _use_utf8()
@@ -56,7 +59,7 @@ def main(argv=None):
                 # The process is ours: on a CPU, encoding is a quarter faster (docs/performance.md).
                 keep_freed_memory()
                 code = args.run(args) or 0
-        except SystemExit as end:  # argparse: --help, --version, a command line it cannot read
+        except SystemExit as end:  # argparse: --help, --version, a command line it cannot read; SIGTERM
             code = end.code
         sys.stdout.flush()
         return code

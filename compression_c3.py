@@ -10,16 +10,17 @@ from pathlib import Path
 import torch
 from transformers.utils import PROCESSOR_NAME, is_peft_available, logging
 
-from .adapters_c3 import active_adapters, effective_parameters, has_adapters
+from .adapters_c3 import active_adapters, has_adapters
 from .character_ranges_c3 import kinds_in
 from .expansion_c3 import ExpansionMixin
-from .fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
+from .fingerprints_c3 import checksum_tensors, fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .generation_c3 import PromptingMixin
 from .latents_c3 import C3Latents, LatentProvenance
 from .latents_file_c3 import check_folder
 from .options_c3 import CompressionWarning, plain_number, progress_bar, whole_number
 from .processing_c3 import C3Processor, check_text, except_context_tokenizer, list_texts
 from .quoting_c3 import printable_lines
+from .stored_weights_c3 import execution_device, has_parted_ties, packed_weights, stored_weights
 from .version_c3 import VERSION
 from .whole_files_c3 import ensure_writable
 from .windows_c3 import LazySequence, check_windows
@@ -31,6 +32,10 @@ LONGEST_TOKEN = 128
 # Below this magnitude float16 rounds, so such weights do not count in a fingerprint.
 SMALLEST_NORMAL_FLOAT16 = 2.0**-14
 SOURCE_OPTIONS = ("revision", "cache_dir", "token", "subfolder", "local_files_only")
+TIED_APART = (
+    "This device_map offloads only one of the modules that share a weight: give encoder.embed_tokens, "
+    "decoder.model.embed_tokens and decoder.lm_head the same place, or take device_map='auto'."
+)
 FINGERPRINTED_FIELDS = (
     "encoder_config",
     "decoder_config",
@@ -48,7 +53,7 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
 
     _processor = None
     _source_options = {}
-    _fingerprint_cache = (None, None)
+    _fingerprint_cache = (None, None, {})
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
@@ -60,8 +65,15 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
         is_adapter = (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
         if is_adapter and not is_peft_available():
             raise ImportError(f"{folder} holds an adapter, which needs peft: pip install -e .[train]")
-        loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        try:
+            loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        except ValueError as error:
+            if kwargs.get("device_map") is None or "on the meta device" not in str(error):
+                raise
+            raise ValueError(TIED_APART) from error
         model = loaded[0] if isinstance(loaded, tuple) else loaded
+        if kwargs.get("device_map") is not None and has_parted_ties(model):
+            raise ValueError(TIED_APART)
         model._source_options = {name: kwargs[name] for name in SOURCE_OPTIONS if kwargs.get(name)}
         return loaded
 
@@ -244,7 +256,7 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
 
     def _encode_in_batches(self, contexts, counts, batch_size, show_progress):
         """Yields a batch's rows among all latents, `(n,)`, and the latents, `(n, D_dec)`; longest windows first."""
-        device = self.encoder.get_input_embeddings().weight.device
+        device = execution_device(self.encoder.get_input_embeddings())
         order = sorted(range(len(contexts)), key=lambda i: len(contexts[i]) + counts[i], reverse=True)
         starts = [0, *accumulate(counts)]
         with progress_bar(len(order), batch_size, show_progress, "Compressing", "window") as bar:
@@ -326,7 +338,7 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
 
     def _prompt_embeds(self, spans, rows, prompts):
         """Keywords for `GenerationMixin.generate`: embeddings, mask and positions of latents and prompt."""
-        device = self.get_input_embeddings().weight.device
+        device = execution_device(self.get_input_embeddings())
         batch = self.processor.prompt_inputs(spans, prompts)
         batch = {name: each.to(device) for name, each in batch.items()}
         embeds = self.embed_prompt(batch.pop("input_ids"), torch.cat(rows))
@@ -375,20 +387,19 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
         The [`LatentProvenance`] of latents that this model makes now. Active adapters count as weights and are named.
         Merged, they are part of the weights, which differ from base and adapter by rounding: another model's.
         """
-        parameters = dict(effective_parameters(self))
-        state = tuple((name, p.data_ptr(), p._version) for name, p in parameters.items())
-        if self._fingerprint_cache[0] != state:
-            config = self.config.to_dict()
-            fingerprints = (
-                fingerprint_config({name: config[name] for name in self._fingerprinted_fields()}),
-                fingerprint_tensors({name: _local(p) for name, p in parameters.items()}, _rounded),
-            )
-            self._fingerprint_cache = (state, fingerprints)
-        config_fingerprint, weights_fingerprint = self._fingerprint_cache[1]
+        config, weights, packed = self.config.to_dict(), stored_weights(self), packed_weights(self)
+        # Of the weights themselves: what is written to `weight.data` no counter is told of.
+        checksum, holders = checksum_tensors(weights, _rounded), {name: each for name, (each, _) in packed.items()}
+        known, fingerprint, known_holders = self._fingerprint_cache
+        if known != checksum or _ids(known_holders) != _ids(holders):
+            for _, unpack in packed.values():
+                weights |= unpack()
+            fingerprint = fingerprint_tensors(weights, _rounded)
+            self._fingerprint_cache = checksum, fingerprint, holders
         return LatentProvenance(
             model_name=" + adapter ".join([_public_name(self.name_or_path), *active_adapters(self)]),
-            config_fingerprint=config_fingerprint,
-            weights_fingerprint=weights_fingerprint,
+            config_fingerprint=fingerprint_config({name: config[name] for name in self._fingerprinted_fields()}),
+            weights_fingerprint=fingerprint,
             dtype=str(self.dtype).removeprefix("torch."),
             latent_position_layout=self.config.latent_position_layout,
             tokenizer_fingerprint=fingerprint_tokenizer(self.processor.tokenizer),
@@ -412,9 +423,8 @@ def _skipping(index, skipped, on_error, name=""):
         skipped[index] = reason
 
 
-def _local(parameter):
-    """What this process has of a parameter: while FSDP trains only its share, whose latents are not kept."""
-    return parameter.to_local() if hasattr(parameter, "to_local") else parameter
+def _ids(objects):
+    return {name: id(each) for name, each in objects.items()}
 
 
 def _rounded(weights):

@@ -15,6 +15,7 @@ FINGERPRINT_DIGITS = 16
 # Tensors above the threshold are sampled, so that a model of billions of weights takes about a second.
 FULL_HASH_BYTES = 1 << 20
 SAMPLE_BYTES = 1 << 18
+CHUNK = 255  # words of eight bytes that a checksum adds up at once
 # What loading, saving or upgrading a library changes without changing what the model computes.
 VOLATILE_CONFIG_KEYS = frozenset(
     "_attn_implementation _commit_hash _name_or_path architectures attn_implementation auto_map dtype torch_dtype "
@@ -58,12 +59,61 @@ def fingerprint_tensors(
         tensor = tensors[name].detach()
         dtype = prepare(tensor.new_empty(0)).dtype
         sha.update(_canonical_json([name, str(dtype), list(tensor.shape)]))
-        size = tensor.numel() * dtype.itemsize
-        if size > FULL_HASH_BYTES:
-            tensor = torch.cat([tensor[:: -(-size // SAMPLE_BYTES)], tensor[-1:]])
         # As bytes, because NumPy has no bfloat16.
-        sha.update(prepare(tensor).cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        sha.update(prepare(_sample(tensor, dtype)).cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return sha.hexdigest()[:FINGERPRINT_DIGITS]
+
+
+def checksum_tensors(
+    tensors: Mapping[str, torch.Tensor], prepare: Callable[[torch.Tensor], torch.Tensor] = torch.Tensor.detach
+) -> tuple:
+    """What changes when the fingerprint that `fingerprint_tensors` makes of the same does, at the speed of memory.
+
+    It says whether tensors are still what they were, however they were written to, and nothing more: it is another one
+    on another device, and finds accidents, not attacks.
+    """
+    known_by, words = [], {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach()
+        known_by.append((name, tensor.dtype, tensor.shape, tensor.device))
+        sample = _sample(tensor, prepare(tensor.new_empty(0)).dtype)
+        words.setdefault(tensor.device, []).append(_as_words(sample))
+    return tuple(known_by), tuple(_checksum(each) for each in words.values())
+
+
+def _sample(tensor, dtype):
+    """What of a tensor counts in the fingerprint of one of this dtype."""
+    size = tensor.numel() * dtype.itemsize
+    if size <= FULL_HASH_BYTES:
+        return tensor
+    return torch.cat([tensor[:: -(-size // SAMPLE_BYTES)], tensor[-1:]])
+
+
+def _as_words(tensor):
+    """A tensor's bits as `torch.LongTensor` of one dimension."""
+    data = tensor.contiguous().reshape(-1).view(torch.uint8)
+    if data.numel() % 8 or data.storage_offset() % 8:
+        data = torch.nn.functional.pad(data, (0, -data.numel() % 8))
+    return data.view(torch.int64)
+
+
+def _checksum(tensors):
+    """One number, modulo 2^64, of all words of tensors on one device, each with a weight by its place."""
+    weights = _mixed(torch.arange(CHUNK, device=tensors[0].device)) | 1
+    sums = []
+    for words in tensors:
+        whole = words.numel() // CHUNK * CHUNK
+        rest = words[whole:]
+        sums += [(words[:whole].view(-1, CHUNK) * weights).sum(1), (rest * weights[: len(rest)]).sum().view(1)]
+    sums = torch.cat(sums)
+    return _mixed(sums + _mixed(torch.arange(len(sums), device=sums.device))).sum().item()
+
+
+def _mixed(numbers):
+    """Each number with all of its bits in all places (the end of SplitMix64)."""
+    for shift, factor in ((30, 0x3F58476D1CE4E5B9), (27, 0x14D049BB133111EB)):
+        numbers = (numbers ^ (numbers >> shift)) * factor
+    return numbers ^ (numbers >> 31)
 
 
 def fingerprint_tokenizer(tokenizer) -> str:
@@ -96,4 +146,4 @@ def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:FINGERPRINT_DIGITS]
 
 
-__all__ = ["fingerprint_config", "fingerprint_tensors", "fingerprint_tokenizer"]
+__all__ = ["checksum_tensors", "fingerprint_config", "fingerprint_tensors", "fingerprint_tokenizer"]

@@ -68,7 +68,8 @@ class Rows:
             return True
         kept = ~is_finished
         for layer in cache.layers:  # not by batch_select_indices, which a static cache lacks
-            layer.keys, layer.values = layer.keys[kept], layer.values[kept]
+            here = kept.to(layer.keys.device)
+            layer.keys, layer.values = layer.keys[here], layer.values[here]
         for name in ("index", "lengths", "certain", "ids", "mask", "positions"):
             setattr(self, name, getattr(self, name)[kept])
         self.longest = int(self.lengths.max())

@@ -16,6 +16,7 @@ from .configuration_c3 import OWN_FIELDS, POOLINGS, C3Config
 from .packing_c3 import count_within, is_packed, number_rows
 from .pooling_c3 import mean_pool
 from .processing_c3 import C3Processor
+from .stored_weights_c3 import execution_device, stored_weights
 
 logger = logging.get_logger(__name__)
 
@@ -54,9 +55,10 @@ class C3Projector(nn.Module):
         self.linear_2 = nn.Linear(d_dec, d_dec) if config.projector == "mlp" else None
 
     def forward(self, hidden_states):
-        # Beside a frozen bfloat16 encoder it is trained in float32. The bias tells: a quantized weight is packed.
-        dtype = hidden_states.dtype
-        hidden_states = self.linear_1(hidden_states.to(self.linear_1.bias.dtype))
+        # Beside a frozen bfloat16 encoder it is trained in float32. The bias tells: a quantized weight is packed, and
+        # where torch.ao has packed the bias as well, float32 is what it takes.
+        dtype, bias = hidden_states.dtype, self.linear_1.bias
+        hidden_states = self.linear_1(hidden_states.to(bias.dtype if hasattr(bias, "dtype") else torch.float32))
         if self.linear_2 is not None:
             hidden_states = self.linear_2(nn.functional.gelu(hidden_states))
         return hidden_states.to(dtype)
@@ -134,8 +136,9 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
         model = cls(config, encoder=encoder_model, decoder=decoder_model)
         # A new composite forgets what its parts attend with.
         model.set_attn_implementation(attention)
-        device, dtype = encoder_model.device, encoder_model.dtype
-        table = encoder_model.get_input_embeddings().weight
+        embeddings = encoder_model.get_input_embeddings()
+        device, dtype = execution_device(embeddings), encoder_model.dtype
+        (table,) = stored_weights(embeddings).values()
         if model.context_queries is not None:
             # At the scale of the embeddings that the encoder is used to.
             nn.init.normal_(model.context_queries.weight, std=_standard_deviation(table))
@@ -221,7 +224,7 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
         inputs_embeds = self.encoder.get_input_embeddings()(ids.masked_fill(is_query, 0))
         if self.config.num_queries == 1:
             # Looked up, not read from the weight, which ZeRO-3 and FSDP only gather when the module is called.
-            queries = self.context_queries(is_query.new_zeros((), dtype=torch.long)).to(inputs_embeds.dtype)
+            queries = self.context_queries(is_query.new_zeros(1, dtype=torch.long)).to(inputs_embeds)
             inputs_embeds = torch.where(is_query.unsqueeze(-1), queries, inputs_embeds)
         else:
             index = count_within(is_query, windows)[0][is_query] - 1
@@ -230,11 +233,13 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
                     f"A window holds {int(index.max()) + 1} queries, but this model was trained with "
                     f"{self.config.num_queries}; ask for num_latents={self.config.num_queries} or fewer."
                 )
-            queries = self.context_queries(index).to(inputs_embeds.dtype)
+            queries = self.context_queries(index).to(inputs_embeds)
             inputs_embeds = inputs_embeds.masked_scatter(is_query.unsqueeze(-1), queries)
         attention_mask = self._mask_of_packed(inputs_embeds, windows) if packed else (windows > 0).long()
-        states = self._encoder_states(inputs_embeds, attention_mask, position_ids)[is_query]
-        return states[windows[is_query].argsort(stable=True)] if packed else states
+        states = self._encoder_states(inputs_embeds, attention_mask, position_ids)
+        # The last layer may be on another device than the first.
+        states = states[is_query.to(states.device)]
+        return states[windows[is_query].argsort(stable=True).to(states.device)] if packed else states
 
     def _means_of_text(self, ids, is_query, windows, packed, position_ids):
         """The means, `[latents, D_enc]`, of the encoder's states over stretches of the text, which it reads alone."""
@@ -244,7 +249,8 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
         ids, is_query, windows, position_ids = (each[:, columns] for each in (ids, is_query, windows, position_ids))
         is_text = (windows > 0) & ~is_query
         inputs_embeds = self.encoder.get_input_embeddings()(ids.masked_fill(is_query, 0))
-        return mean_pool(self._encoder_states(inputs_embeds, is_text.long(), position_ids), is_text, counts)
+        states = self._encoder_states(inputs_embeds, is_text.long(), position_ids)
+        return mean_pool(states, is_text.to(states.device), counts.to(states.device))
 
     def _encoder_states(self, inputs_embeds, attention_mask, position_ids):
         return self.encoder(
@@ -278,7 +284,7 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             is_placeholder = is_latent | is_mask
         inputs_embeds = self.decoder.get_input_embeddings()(input_ids.masked_fill(is_placeholder, 0))
         if self.mask_embedding is not None:
-            mask_embedding = self.mask_embedding(input_ids.new_zeros(())).to(inputs_embeds.dtype)
+            mask_embedding = self.mask_embedding(input_ids.new_zeros(1)).to(inputs_embeds)
             inputs_embeds = torch.where(is_mask.unsqueeze(-1), mask_embedding, inputs_embeds)
         if latents is None:
             return inputs_embeds

@@ -156,4 +156,5 @@ def _choices(model, inputs, cache, count, suppressed):
     head = model.decoder.get_output_embeddings()
     # Some decoders scale or cap their logits after this, which changes no order.
     pieces = states.reshape(-1, states.shape[-1]).split(LOGITS_AT_ONCE)
-    return torch.cat([choose(head(each), suppressed) for each in pieces]).view(states.shape[:2])
+    ids = torch.cat([choose(head(each), suppressed) for each in pieces]).view(states.shape[:2])
+    return ids.to(inputs["inputs_embeds"].device)  # the head may be on another device

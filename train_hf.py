@@ -4,7 +4,8 @@
 
 The same command runs under `torchrun`, `accelerate launch` and `deepspeed`, see docs/training.md.
 
-Started again after a kill at any moment, it goes on from the last whole checkpoint, with the same loss curve.
+Started again after a kill at any moment, it goes on from the last whole checkpoint, with the same loss curve. Ended by
+SIGTERM it removes what it has half written, and its exit status is 143.
 """
 
 import argparse
@@ -18,6 +19,7 @@ try:
     import yaml  # noqa: F401
 
     from c3.quoting_c3 import printable_lines
+    from c3.termination_c3 import cleaned_up_when_terminated
     from c3.training.checks import RecipeError
     from c3.training.distributed import LaunchError, leave_distributed
     from c3.training.full_disk import TrainingError
@@ -29,6 +31,7 @@ except ModuleNotFoundError as error:
     sys.exit(f"train_hf.py: {error}. Install c3 with what training needs: pip install -e .[train]")
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", help="a YAML file, see configs/")

@@ -1,8 +1,14 @@
-"""Files that appear whole or not at all: written beside their place, and moved there once they are on disk."""
+"""
+Files and folders that appear whole or not at all: written beside their place, and moved there once they are on disk.
+
+What is half written is removed whatever exception ends the writing. Nobody sees SIGKILL, nor SIGTERM in a process that
+makes no exception of it, as our commands do (`termination_c3.py`): these leave a hidden file that ends in `.tmp`.
+"""
 
 import errno
 import os
 import secrets
+import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -61,4 +67,21 @@ def write_whole(path, content):
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-__all__ = ["ensure_writable", "whole_file", "write_whole"]
+@contextmanager
+def whole_folder(folder):
+    """
+    Gives the path of a folder beside `folder`, which is to be made and filled; it takes `folder`'s place when the block
+    ends without an error, and is removed otherwise.
+    """
+    folder = Path(folder)
+    unfinished = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        yield unfinished
+        shutil.rmtree(folder, ignore_errors=True)
+        os.replace(unfinished, folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+__all__ = ["ensure_writable", "whole_file", "whole_folder", "write_whole"]

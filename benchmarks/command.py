@@ -24,6 +24,7 @@ from c3.cli_inputs_c3 import Parser
 from c3.eval.pages import positive
 from c3.eval.report import check_figures
 from c3.eval.result_file import read_matching, write_json
+from c3.termination_c3 import cleaned_up_when_terminated
 from c3.training.run_environment import describe_hardware, library_versions
 from c3.whole_files_c3 import ensure_writable
 
@@ -144,6 +145,7 @@ def bench(argv, prog):
     return DISAGREEING if failed else 0
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     with one_line_errors("benchmarks"):
         raise SystemExit(bench(sys.argv[1:] if argv is None else list(argv), "python -m benchmarks"))

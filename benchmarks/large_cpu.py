@@ -36,6 +36,7 @@ from tqdm.auto import tqdm
 
 from c3.eval.pages import positive
 from c3.eval.result_file import read_matching, write_json
+from c3.termination_c3 import cleaned_up_when_terminated
 
 from .command import describe
 from .large_stages import AUTHORS, CONVERTED, STAGES, Options
@@ -121,6 +122,7 @@ def workplace(folder):
         yield Path(temporary)
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.large_cpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

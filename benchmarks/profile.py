@@ -17,6 +17,7 @@ from unittest.mock import patch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from c3.eval.report import markdown_table
+from c3.termination_c3 import cleaned_up_when_terminated
 
 from .command import describe
 from .options import add_model_options, make_setup, one_line_errors
@@ -113,6 +114,7 @@ def table(rows, share=SHARE):
     return markdown_table(["operation, or stage less its operations", "calls", "own time", "summed up"], lines)
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.profile", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -28,6 +28,7 @@ import transformers
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import TrainerCallback
 
+from c3.termination_c3 import cleaned_up_when_terminated
 from c3.training.recipe_file import load_recipe
 from c3.training.run import make_trainer
 from c3.training.trainer import C3Trainer
@@ -181,6 +182,7 @@ def _wait(device):
         torch.cuda.synchronize()
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recipe", default=str(Path(__file__).parents[1] / "configs" / "c3_laptop.yaml"))

@@ -23,6 +23,7 @@ from tqdm.auto import tqdm
 from c3 import __version__
 from c3.cli_inputs_c3 import MODEL_HELP, Parser, load_model
 from c3.quoting_c3 import in_one_line, printable, printable_lines
+from c3.termination_c3 import cleaned_up_when_terminated
 from c3.whole_files_c3 import ensure_writable
 
 from .baselines import METHODS
@@ -191,6 +192,7 @@ def _run_and_report(name, args):
         suite.draw(result, args.output / name)
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     try:
         evaluate(sys.argv[1:] if argv is None else list(argv), "python -m c3.eval")

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from c3 import __version__
 from c3.cli_inputs_c3 import load_model
+from c3.termination_c3 import cleaned_up_when_terminated
 from c3.whole_files_c3 import ensure_writable
 
 from ..quoting_c3 import in_one_line, printable_lines
@@ -241,6 +242,7 @@ def draw(result, path):
     save_figure(figure, path)
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     parser = argparse.ArgumentParser(
         prog="python -m c3.eval.like_for_like", description=__doc__.strip().splitlines()[0]

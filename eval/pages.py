@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 from c3 import C3Latents, __version__
 from c3.cli_inputs_c3 import MODEL_HELP, Parser, load_model
 from c3.quoting_c3 import in_one_line, printable_lines, quoted
+from c3.termination_c3 import cleaned_up_when_terminated
 from c3.whole_files_c3 import ensure_writable
 
 from .metrics import bootstrap_interval, exact_match, precision, token_f1
@@ -191,6 +192,7 @@ def positive(value):
     return number
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     parser = Parser(prog="python -m c3.eval.pages", description=__doc__.strip().splitlines()[0])
     parser.add_argument("--model", metavar="PATH_OR_ID", help=MODEL_HELP)

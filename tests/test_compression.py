@@ -15,6 +15,8 @@ from datasets import Dataset, DatasetDict
 from transformers import TextIteratorStreamer
 
 from c3 import C3Latents, C3Model, C3Processor, CompressionWarning
+from c3.compression_c3 import _rounded
+from c3.fingerprints_c3 import fingerprint_tensors
 from c3.latents_c3 import LatentMismatchError
 from tiny_models import TEXTS
 
@@ -553,6 +555,61 @@ def test_fingerprint_follows_the_weights_and_not_the_dtype(make_model, tmp_path)
     with torch.no_grad():
         model.projector.linear_1.weight.mul_(1.5)
     assert model.latent_provenance().weights_fingerprint != before.weights_fingerprint
+
+
+def averaged(weight):
+    weight.data = (weight.data + weight.data.roll(1, 0)) / 2
+
+
+def in_a_row(weight):
+    weight.data[3] += 1
+
+
+def exchanged(weight):
+    weight.data[[0, 1]] = weight.data[[1, 0]]
+
+
+def as_numpy(weight):
+    weight.detach().numpy()[2, 5] = 7
+
+
+def under_inference_mode(weight):
+    with torch.inference_mode():
+        weight.data.neg_()
+
+
+def with_other_storage(weight):
+    with torch.no_grad():
+        weight.set_(torch.randn_like(weight))
+
+
+def exchanged_for_another(weight):
+    torch.utils.swap_tensors(weight, torch.nn.Parameter(torch.randn_like(weight)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [averaged, in_a_row, exchanged, as_numpy, under_inference_mode, with_other_storage, exchanged_for_another],
+)
+def test_fingerprint_follows_weights_however_they_are_written_to(change, make_model):
+    """Averaging writes to `weight.data`, which torch counts no version of."""
+    model = make_model()
+    latents = model.compress("text")
+    before = {name: each.clone() for name, each in model.state_dict().items()}
+    change(model.encoder.layers[0].mlp.up_proj.weight)
+    anew = fingerprint_tensors(dict(model.named_parameters()), _rounded)
+    assert model.latent_provenance().weights_fingerprint == anew != latents.provenance.weights_fingerprint
+    with pytest.raises(LatentMismatchError, match="weights_fingerprint differ"):
+        model.expand(latents)
+    model.load_state_dict(before, assign=True)
+    assert model.latent_provenance() == latents.provenance
+
+
+def test_provenance_follows_the_config(make_model):
+    model = make_model()
+    before = model.latent_provenance()
+    model.config.prompt_template = "{latents}again: {prompt}"
+    assert model.latent_provenance().config_fingerprint != before.config_fingerprint
 
 
 def test_provenance_names_the_folder_and_not_its_path(make_model, tmp_path):

@@ -627,9 +627,12 @@ def test_outputs_that_cannot_be_made(theirs, tmp_path, monkeypatch):
     assert sorted(each.name for each in tmp_path.iterdir()) == ["half.tmp", "there"]
 
 
-@pytest.mark.parametrize("writing", ["save_file", "_write_settings"])
-def test_a_conversion_that_is_interrupted_leaves_nothing(writing, run, theirs, tmp_path, monkeypatch):
-    """Ctrl-C once weights are on the disk, and while the last files are written."""
+@pytest.mark.parametrize(
+    ("writing", "number", "expected"),
+    [("save_file", signal.SIGINT, 130), ("_write_settings", signal.SIGINT, 130), ("save_file", signal.SIGTERM, 143)],
+)
+def test_a_conversion_that_is_ended_leaves_nothing(writing, number, expected, run, theirs, tmp_path, monkeypatch):
+    """By Ctrl-C or SIGTERM, once weights are on the disk, and while the last files are written."""
     # A shell starts what it runs in the background with the signal ignored.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     module = tensor_files_c3 if writing == "save_file" else convert_c3
@@ -637,14 +640,14 @@ def test_a_conversion_that_is_interrupted_leaves_nothing(writing, run, theirs, t
 
     def interrupted(*args, **kwargs):
         write(*args, **kwargs)
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(number)
 
     monkeypatch.setattr(module, writing, interrupted)
     try:
         code, out, err = run(theirs, tmp_path / "out")
     finally:
         signal.signal(signal.SIGINT, before)
-    assert (code, out) == (130, "") and "Traceback" not in err
+    assert (code, out) == (expected, "") and "Traceback" not in err
     assert not list(tmp_path.iterdir())
 
 

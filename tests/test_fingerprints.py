@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from c3 import fingerprints_c3
-from c3.fingerprints_c3 import fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
+from c3.fingerprints_c3 import checksum_tensors, fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 
 
 def test_config():
@@ -111,6 +111,45 @@ def test_preparing_samples_is_sampling_what_was_prepared():
     assert print_ == fingerprint_tensors({name: tensor.to(torch.bfloat16).abs() for name, tensor in tensors.items()})
     assert print_ != fingerprint_tensors(tensors)
     assert max(seen) * 2 < 2 * fingerprints_c3.SAMPLE_BYTES
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: w[-1, -1].add_(1),
+        lambda w: w.view(torch.uint8)[0, :1].bitwise_xor_(1),
+        lambda w: w.copy_(w.flip(0)),
+        lambda w: w.copy_(w.flip(1)),
+        lambda w: w[:, ::2].neg_(),
+        lambda w: w[:2].neg_(),
+        lambda w: w[0, :2].copy_(w[0, :2].flip(0)),
+    ],
+)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16, torch.int8])
+@pytest.mark.parametrize("shape", [(1, 2), (2, 2), (64, 128), (512, 508)])
+def test_a_checksum_notices_every_change(change, kind, shape):
+    weights = {"a": torch.randint(1, 100, shape).to(kind), "b": torch.ones(3)}
+    weights["a"][0, 0], weights["a"][-1, -1] = 101, 102
+    before = checksum_tensors(weights)
+    assert checksum_tensors({name: each.clone() for name, each in weights.items()}) == before
+    was = weights["a"].clone()
+    change(weights["a"])
+    assert (checksum_tensors(weights) == before) == torch.equal(weights["a"], was)
+
+
+def test_a_checksum_of_any_tensors():
+    """Empty ones, scalars, views in the middle of a word, every dtype; and which name has which."""
+    long = torch.arange(40, dtype=torch.uint8)
+    tensors = {
+        "empty": torch.empty(0, 4),
+        "scalar": torch.tensor(1.5),
+        "view": long[3:14],
+        "transposed": long.view(5, 8).T,
+    }
+    tensors |= {str(kind): torch.ones(3).to(kind) for kind in (torch.bool, torch.float16, torch.float8_e4m3fn)}
+    assert checksum_tensors(tensors) == checksum_tensors(tensors)
+    one, two = torch.ones(3), torch.zeros(3)
+    assert checksum_tensors({"a": one, "b": two}) != checksum_tensors({"a": two, "b": one})
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

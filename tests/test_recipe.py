@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from transformers import TrainingArguments
 
@@ -13,6 +14,7 @@ from c3.configuration_c3 import OWN_FIELDS
 from c3.data_c3 import DataSource
 from c3.training.checks import RecipeError
 from c3.training.curriculum import Phase
+from c3.training.orthogonalise import product_dtype
 from c3.training.recipe import BACKBONES, Recipe
 from c3.training.recipe_file import load_recipe
 from c3.training.training_keys import ELSEWHERE, REFUSED
@@ -587,3 +589,15 @@ def test_the_third_stretch_starts_from_a_model_of_the_first_two(shipped, make_mo
 def test_the_laptop_needs_no_gpu(shipped):
     recipe = shipped("c3_laptop.yaml")
     assert recipe.training["use_cpu"] and recipe.attn_implementation == "cpu_matmul" and recipe.model
+
+
+@pytest.mark.parametrize(
+    ("instructions", "fast"),
+    [({"avx2"}, False), ({"avx512_f"}, False), ({"avx512_f", "avx512_bf16"}, True), ({"neon", "bf16"}, True)],
+)
+def test_the_laptop_computes_in_what_its_processor_has_instructions_for(instructions, fast, shipped, monkeypatch):
+    """Of the model and of Muon. torch takes bfloat16 with AVX-512 alone, too, where it is slower than float32."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(instructions, True))
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    assert shipped("c3_laptop.yaml").training["bf16"] is fast
+    assert (product_dtype(torch.device("cpu")) == torch.bfloat16) == fast

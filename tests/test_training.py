@@ -271,11 +271,20 @@ def test_a_pair_that_cannot_be_loaded_is_named(load_training, tmp_path, monkeypa
             run(recipe)
 
 
-@pytest.mark.parametrize("fast", [False, True])
-def test_emulated_16_bit_products_are_warned_of(fast, load_training, monkeypatch, capsys):
-    monkeypatch.setattr("c3.training.run.has_fast_bfloat16", lambda: fast)
-    make_trainer(load_training("emulated", "training.bf16=true"))
-    assert ("This CPU emulates 16-bit matrix products" in capsys.readouterr().err) != fast
+@pytest.mark.parametrize(
+    ("instructions", "override", "warned"),
+    [
+        ({"avx512_f", "avx512_bf16"}, "training.bf16=true", False),
+        ({"avx512_f", "avx512_bf16"}, "dtype=float16", True),
+        ({"avx512_f"}, "training.bf16=true", True),
+        ({"avx512_f"}, "training.bf16=auto", False),
+    ],
+)
+def test_emulated_16_bit_products_are_warned_of(instructions, override, warned, load_training, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(instructions, True))
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: True)
+    make_trainer(load_training("emulated", override))
+    assert ("This CPU emulates matrix products of" in capsys.readouterr().err) == warned
 
 
 @pytest.mark.parametrize("missing", ["accelerate", "c3.training.run"])

@@ -4,7 +4,7 @@ import errno
 import shutil
 from contextlib import contextmanager
 
-from .checkpoints import last_whole_checkpoint
+from .checkpoints import COMPLETE, last_whole_checkpoint
 from .checks import RecipeError
 
 
@@ -19,7 +19,8 @@ def full_disk_explained(output_dir, partial=None):
 
     Args:
         output_dir (`str`): whose last checkpoint the message names.
-        partial (`Path`, *optional*): a folder that the block writes, to be removed if it could not be written whole.
+        partial (`Path`, *optional*): a folder that the block writes, to be removed if it could not be written whole,
+            also when the run is interrupted or terminated meanwhile.
     """
     try:
         yield
@@ -37,6 +38,10 @@ def full_disk_explained(output_dir, partial=None):
             f"{what} could not be written: {error}.{removed} {last_checkpoint_said(output_dir)}. Make room (or lower "
             "training.save_total_limit) and start the same command again."
         ) from error
+    except BaseException:
+        if partial is not None and not (partial / COMPLETE).is_file():
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def last_checkpoint_said(output_dir):

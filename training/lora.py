@@ -23,6 +23,8 @@ from pathlib import Path
 
 from torch import nn
 
+from ..whole_files_c3 import whole_folder
+
 PARTS = ("encoder", "decoder")
 ALL_LINEAR = "all-linear"
 TRAINED_IN_FULL = ("context_queries", "projector", "mask_embedding")
@@ -169,9 +171,8 @@ def save_base(model, folder):
     """
     folder = Path(os.path.abspath(folder))
     if not folder.is_dir():
-        unfinished = folder.with_name(folder.name + ".tmp")
-        model.save_pretrained(unfinished)
-        os.replace(unfinished, folder)
+        with whole_folder(folder) as unfinished:
+            model.save_pretrained(unfinished)
     model.name_or_path = model.config.name_or_path = str(folder)
 
 

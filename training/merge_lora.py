@@ -9,13 +9,13 @@ same. Latents that base and adapter made are another model's to the merged one: 
 """
 
 import argparse
-import os
-import shutil
 from pathlib import Path
 
 from ..modeling_c3 import C3Model
 from ..processing_c3 import C3Processor
 from ..quoting_c3 import in_one_line, printable, quoted
+from ..termination_c3 import cleaned_up_when_terminated
+from ..whole_files_c3 import whole_folder
 from .lora import NO_PEFT
 from .plain_model import without_zero3
 
@@ -72,7 +72,8 @@ def merge_lora(adapter, folder, base=None, reconstruction_only=False):
     except (OSError, ValueError):
         # None there, as PeftModel.save_pretrained leaves it: the base's, or the error that says what to do.
         merged.processor = merged.processor
-    merged.save_pretrained(folder)
+    with whole_folder(folder) as unfinished:
+        merged.save_pretrained(unfinished)
     merged.name_or_path = str(folder)
     return merged
 
@@ -82,15 +83,11 @@ def merge_anew(adapter, folder, **options):
     As `merge_lora`, while the run that trained the adapter holds its model, into a folder of the run's own (`Path`):
     what an earlier end of the run left there is replaced.
     """
-    unfinished = folder.with_name(folder.name + ".tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    with without_zero3():
-        merged = merge_lora(adapter, unfinished, **options)
-    shutil.rmtree(folder, ignore_errors=True)
-    os.replace(unfinished, folder)
-    return merged
+    with whole_folder(folder) as unfinished, without_zero3():
+        return merge_lora(adapter, unfinished, **options)
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("adapter", metavar="ADAPTER_FOLDER", help="a folder with adapter_config.json, or a Hub id")

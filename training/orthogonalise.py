@@ -2,6 +2,8 @@
 
 import torch
 
+from .cpu_instructions import has_fast_bfloat16
+
 # Rows; the products of smaller quarters are too slow to pay.
 SMALLEST_HALF = 128
 
@@ -100,8 +102,3 @@ def _add_to_diagonal(matrices, number):
 def product_dtype(device):
     """`torch.dtype`: bfloat16, and float32 on CPUs that have to emulate products of it."""
     return torch.bfloat16 if device.type != "cpu" or has_fast_bfloat16() else torch.float32
-
-
-def has_fast_bfloat16():
-    """Whether this CPU's matrix products take bfloat16, as those with AVX-512 do and those with AVX2 alone do not."""
-    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()

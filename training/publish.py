@@ -16,6 +16,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
 from ..quoting_c3 import in_one_line, quoted
+from ..termination_c3 import cleaned_up_when_terminated
 from .hub_settings import HubSettings
 from .without_secrets import hub_ids
 
@@ -153,6 +154,7 @@ def _reason(error, endpoint):
     return f"{type(error).__name__}: {error}."
 
 
+@cleaned_up_when_terminated()
 def main(argv=None):
     """The command line; exits with 1 and one line on standard error where the push fails."""
     parser = argparse.ArgumentParser(

@@ -66,7 +66,7 @@ class Recipe:
         tokenizer (`str` or `dict`): with `model`, a folder or Hub id, or `{vocab_size: …}` to train a byte-level BPE on
             the train data.
         dtype (`str`): of the weights while training: float32, bfloat16 or float16. (`training.bf16` computes in
-            bfloat16 over float32 weights.)
+            bfloat16 over float32 weights; `auto` does so where the device has instructions for it.)
         objectives (`dict[str, float]`): weights of reconstruction, continuation and instruction; each batch has one. A
             model that was trained on reconstruction alone, in all of its stages, says so in its config
             (`reconstruction_only`), and refuses other prompts.

@@ -16,13 +16,13 @@ from ..whole_files_c3 import write_whole
 from .build import build, make_tokenizer, start_config
 from .checkpoints import COMPLETE, checkpoint_to_resume, last_whole_checkpoint, layout_of
 from .corpus import Corpus
+from .cpu_instructions import has_fast_bfloat16, has_fast_float16
 from .distributed import check_world_size, release_trainer
 from .full_disk import TrainingError, full_disk_explained
 from .liger import apply_liger_kernel, check_liger_device
 from .lora import add_lora, save_adapter, save_base
 from .merge_lora import merge_anew
 from .model_card import TrainedModel, write_model_card
-from .orthogonalise import has_fast_bfloat16
 from .parts import count_parameters, describe_parts, set_trainable
 from .plain_model import full_state_dict, plain_model
 from .publish import PublishError, check_can_publish, publish
@@ -114,11 +114,15 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer):
         check_liger_device(args.device)
     if args.device.type == "cpu":
         keep_freed_memory()
-        if (args.bf16 or args.fp16 or recipe.dtype != "float32") and not has_fast_bfloat16():
-            say(
-                "This CPU emulates 16-bit matrix products, which takes up to a hundred times as long: set "
-                "training.bf16=false and dtype=float32."
-            )
+        for name, asked, is_fast in (
+            ("bfloat16", args.bf16 or recipe.dtype == "bfloat16", has_fast_bfloat16),
+            ("float16", args.fp16 or recipe.dtype == "float16", has_fast_float16),
+        ):
+            if asked and not is_fast():
+                say(
+                    f"This CPU emulates matrix products of {name}, which takes up to a hundred times as long: set "
+                    f"{'training.bf16' if name == 'bfloat16' else 'training.fp16'}=false and dtype=float32."
+                )
     # save_on_each_node: the machines share no folders, and the first process of each prepares its own.
     first = {"local": args.save_on_each_node}
     with args.main_process_first(**first, desc="tokenizer"):

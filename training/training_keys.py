@@ -9,6 +9,7 @@ from transformers import SchedulerType, TrainingArguments, get_scheduler
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from .checks import RecipeError, check_integer, check_number, reject_unknown
+from .cpu_instructions import bfloat16_pays
 
 # Settings of TrainingArguments that a recipe has under another name; there they would do nothing.
 ELSEWHERE = {
@@ -96,7 +97,7 @@ def check_training(training):
     Args:
         training (`dict`): the recipe's.
 
-    Returns: `dict`, the same with the strategies as strings.
+    Returns: `dict`, the same with the strategies as strings, and with true or false for `bf16: auto`.
 
     Raises:
         RecipeError: a key or a value that is not allowed; the message names the key.
@@ -111,6 +112,8 @@ def check_training(training):
     # YAML takes a bare `no` for false.
     training = {key: "no" if key.endswith("_strategy") and value is False else value for key, value in training.items()}
     check_integer("training.max_steps", training.get("max_steps"))
+    if training.get("bf16") == "auto":
+        training["bf16"] = bfloat16_pays(bool(training.get("use_cpu")))
     _check_kinds(training)
     for key, choices in CHOICES.items():
         allowed = [each.value for each in choices]
