@@ -265,7 +265,7 @@ def _read_metadata(where: str, metadata: Mapping[str, str], held: Sequence[str])
             return version, said["provenance"], checksum
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise LatentFormatError(
-            f"{where} has damaged C3 metadata ({type(error).__name__}: {quoted(error)}). Compress the texts again"
+            f"{where} has damaged C3 metadata ({type(error).__name__}: {quoted(str(error))}). Compress the texts again"
         ) from error
     raise LatentFormatError(
         f"{where} has latent format version {quoted(version)}, this c3 reads up to {FORMAT_VERSION}: upgrade c3"
@@ -287,7 +287,7 @@ def _check_head(where: str, head: bytes, size: int) -> None:
 def _not_what_it_says(where: str, size: int, error: Exception) -> LatentFormatError:
     return LatentFormatError(
         f"{where} is truncated or damaged: its {size} bytes are not what its header says. Copy or compress it again "
-        f"[{quoted(error)}]"
+        f"[{quoted(str(error))}]"
     )
 
 

@@ -11,9 +11,10 @@ OBEYED = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
 def quoted(value, longest=LONGEST):
-    """One string in a message: in quotes, escaped as Python writes it, and cut after `longest` characters."""
-    text = str(value)
-    return repr(text[:longest]) + ("…" if len(text) > longest else "")
+    """A string, or another value, in a message: as Python writes it, in quotes, cut after `longest` characters."""
+    text = value if isinstance(value, str) else repr(value)
+    cut = text[:longest]
+    return (repr(cut) if isinstance(value, str) else printable(cut)) + ("…" if len(text) > longest else "")
 
 
 def listed(values, most=5):

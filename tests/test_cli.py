@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 import c3
 from c3 import C3Latents, C3Model, cli_c3, cli_inputs_c3, demo_c3
 from c3.eval.metrics import precision
+from c3.quoting_c3 import printable_lines
 from c3.text_difference_c3 import COLOUR_MARKS, mark_difference
 from c3.version_c3 import VERSION
 
@@ -231,8 +232,9 @@ def test_a_file_that_claims_too_much_is_shown_and_not_read(run, checkpoint, late
     replace(latents, text_lengths=latents.text_lengths * 10**15).save("claims.c3")
     code, out, err = run("info", "claims.c3")
     assert (code, err) == (0, "") and re.search(rf"^text tokens: +{latents.text_tokens}0{{15}}$", out, re.MULTILINE)
-    for command in (["expand"], ["generate", "--prompt", "x", "--text-index", "1"]):
-        code, out, err = run(*command, "claims.c3", "--model", checkpoint, "--allow-mismatch")
+    for command in (["expand"], ["generate", "--prompt", "x"]):
+        options = ("--text-index", "1", "--model", checkpoint, "--allow-mismatch")
+        code, out, err = run(*command, "claims.c3", *options)
         assert (code, out) == (2, "") and "This model cannot have made these latents" in err and err.count("\n") == 1
     latents[:0].save("none.c3")
     assert run("info", "none.c3")[0] == 0
@@ -263,7 +265,7 @@ def test_demo_of_the_example(run, model, checkpoint):
     for own, other, _, latents, size, _ in rows:
         assert own == other and int(size) == int(latents) * 32 * 4
     read_back = model.expand(model.compress(text, ratio=5, batch_size=200), batch_size=200, show_progress=False)
-    assert mark_difference(text, read_back) in out
+    assert mark_difference(text, printable_lines(read_back)) in out
     assert float(rows[1][5]) == pytest.approx(100 * precision(text, read_back), abs=0.006)
 
 
@@ -448,7 +450,7 @@ def test_checkpoints_that_lack_something(run, texts, checkpoint, damaged):
     del tensors["projector.linear_1.bias"]
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     code, _, err = run("compress", texts[1], "--model", folder)
-    assert code == 2 and "its weights lack 1 tensor(s), first projector.linear_1.bias" in err
+    assert code == 2 and "its weights lack 1 tensor(s), first 'projector.linear_1.bias'" in err
 
 
 def test_latents_of_another_model(run, make_model, checkpoint, tmp_path):

@@ -94,7 +94,7 @@ BAD = [
     ({"latent_token_id": 7, "mask_token_id": 7}, "latent_token_id and mask_token_id must differ; both are 7"),
     ({"initializer_range": -0.1}, "initializer_range must be a number of 0 or more, not -0.1"),
     ({"initializer_range": float("nan")}, "initializer_range must be a number of 0 or more"),
-    ({"num_latent": 8}, "C3Config has no field num_latent; its own fields are encoder_config, .*num_latents"),
+    ({"num_latent": 8}, "C3Config has no field 'num_latent'; its own fields are encoder_config, .*num_latents"),
     ({"encoder_config": {"vocab_size": 300}}, "encoder_config must name its model_type, for example qwen2"),
     ({"decoder_config": {"model_type": "qwen1"}}, "decoder_config has an unknown model_type 'qwen1'"),
     ({"decoder_config": "qwen2"}, "decoder_config must be the config of a causal language model, not str"),
@@ -209,7 +209,7 @@ def test_a_file_with_a_field_of_the_future(tmp_path):
     make_config().save_pretrained(tmp_path)
     path = tmp_path / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"latent_width": 64}))
-    with pytest.raises(ValueError, match="C3Config has no field latent_width"):
+    with pytest.raises(ValueError, match="C3Config has no field 'latent_width'"):
         C3Config.from_pretrained(tmp_path)
 
 

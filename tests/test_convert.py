@@ -575,21 +575,21 @@ DAMAGES = {
     ),
     "unknown tensor": (
         lambda f: rewrite(f, lambda w: w.update(extra=torch.zeros(1))),
-        "Unknown tensor extra in the root",
+        "Unknown tensor 'extra' in the root",
     ),
     "unknown tensor of a layer": (
         lambda f: rewrite(f / "llm1", lambda w: w.update({"model.layers.9.x": torch.zeros(1)})),
-        "unknown tensors, 1 in all, first model.layers.9.x",
+        "unknown tensors, 1 in all, first 'model.layers.9.x'",
     ),
     "missing tensor": (
         lambda f: rewrite(f / "llm1", lambda w: w.pop("model.norm.weight")),
-        "lacks tensors, 1 in all, first llm1/model.norm.weight",
+        "lacks tensors, 1 in all, first 'llm1/model.norm.weight'",
     ),
     "integers": (
         lambda f: rewrite(f, lambda w: w.update({"model.Q.weight": torch.zeros(6, 24, dtype=torch.int8)})),
-        "model.Q.weight in .* is I8: only",
+        "'model.Q.weight' in .* is 'I8': only",
     ),
-    "missing shard": (lambda f: sorted(f.glob("model-*"))[1].unlink(), "lacks model-00002-of-.*download it again"),
+    "missing shard": (lambda f: sorted(f.glob("model-*"))[1].unlink(), "lacks 'model-00002-of-.*download it again"),
     "damaged shard": (truncate, "is damaged, or not a safetensors file"),
     "no tokens": (lambda f: (f / "qwen.tiktoken").write_bytes(b"IQ== 0\n"), "must hold <|im_end|> and the tokens"),
     "no ranks": (lambda f: (f / "qwen.tiktoken").write_bytes(b"not ranks\n"), "is not a tokenizer that can be read"),
@@ -686,7 +686,7 @@ def test_hub_ids_are_downloaded(theirs, tmp_path, monkeypatch):
     [
         ({"projector": "mlp"}, "needs projector 'linear'"),
         ({"use_mask_embedding": True}, "needs use_mask_embedding False"),
-        ({"encoder": {"model_type": "qwen3"}}, "needs Qwen2 models; encoder_config is a qwen3"),
+        ({"encoder": {"model_type": "qwen3"}}, "needs Qwen2 models; encoder_config is a 'qwen3'"),
         ({"decoder": {"vocab_size": 400}}, "beyond the 400 tokens of decoder_config"),
     ],
 )

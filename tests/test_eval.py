@@ -148,7 +148,7 @@ def test_count_page(make_model, tokenizer):
     ids = tokenizer(page.text, split_special_tokens=True)["input_ids"]
     assert page.own_tokens == page.counted_tokens == len(ids) and page.windows == math.ceil(len(ids) / 16)
     assert count_page(page, model, tokenizer, 16) == page
-    with pytest.raises(ValueError, match="page p: text is not valid Unicode: a lone surrogate"):
+    with pytest.raises(ValueError, match="page 'p': text is not valid Unicode: a lone surrogate"):
         count_page(Page("p", "", "a\ud800"), model, None, 16)
 
 
@@ -190,7 +190,7 @@ def test_read_parquet(tmp_path):
         ("a.jsonl", '{"text": "one"}\n\n{"te', r"line 3 is not a JSON object"),
         ("a.jsonl", '["text"]', r"line 1 is not a JSON object"),
         ("a.jsonl", '{"id": "x", "body": "one"}', r"no column 'text' \(row 1\); it has 'id', 'body'"),
-        ("a.jsonl", '{"id": "x", "text": 5}', "the text of page x is not a string but int"),
+        ("a.jsonl", '{"id": "x", "text": 5}', "the text of page 'x' is not a string but int"),
         ("a.jsonl", '{"text": ""}\n{"text": " "}', r"no page with text \(2 empty\)"),
         ("a.jsonl", "", r"no page with text \(0 empty\)"),
     ],
@@ -219,7 +219,7 @@ def test_errors_are_one_line(command, tmp_path, make_model, capsys):
     model = make_model("appended", num_latents=4)
     model.save_pretrained(tmp_path / "model")
     model.processor.save_pretrained(tmp_path / "model")
-    assert "ratio 2, page p0: " in error("--model", str(tmp_path / "model"), "--ratios", "2")
+    assert "ratio 2, page 'p0': " in error("--model", str(tmp_path / "model"), "--ratios", "2")
     capsys.readouterr()
     for bad in ("0.5", "nan"):
         with pytest.raises(SystemExit):
@@ -235,7 +235,7 @@ def test_a_checkpoint_without_all_weights(make_model, tmp_path):
     state = load_file(tmp_path / "model.safetensors")
     del state["projector.linear_1.weight"]
     save_file(state, tmp_path / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"its weights lack 1 tensor\(s\), first projector.linear_1.weight"):
+    with pytest.raises(ValueError, match=r"its weights lack 1 tensor\(s\), first 'projector.linear_1.weight'"):
         pages_module.load_model(str(tmp_path), "cpu", "float32")
 
 

@@ -370,7 +370,7 @@ def test_pages_outside_the_range_and_the_same_ids(arguments, checkpoint, data, t
     pages, _, _ = read_data([str(data), str(data)])
     assert [page.id for page in pages] == ["p0", "p1", "p2", "1:p0", "1:p1", "1:p2"]
     data.write_text('{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}', encoding="utf-8")
-    with pytest.raises(ValueError, match="two pages have the id 1: give each its own"):
+    with pytest.raises(ValueError, match="two pages have the id '1': give each its own"):
         read_data([str(data)])
 
 

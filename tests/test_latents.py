@@ -119,7 +119,7 @@ def test_it_is_frozen(latents):
 def test_default_provenance_is_unknown():
     assert C3Latents(**make_parts()).provenance == LatentProvenance()
     assert set(vars(LatentProvenance()).values()) == {""}
-    with pytest.raises(TypeError, match=r"provenance.dtype must be a str, got dtype: 'torch.bfloat16'"):
+    with pytest.raises(TypeError, match=r"provenance.dtype must be a str, got dtype: torch.bfloat16"):
         LatentProvenance(dtype=torch.bfloat16)
     with pytest.raises(ValueError, match="provenance.model_name has 5000 characters, more than 4096"):
         LatentProvenance(model_name="m" * 5000)
@@ -523,7 +523,7 @@ def write(path, header, **change):
 
 def test_newer_format(path):
     write(path, {"format_version": 3, "something": "new"}, values=None)
-    with pytest.raises(LatentFormatError, match="latent format version '3', this c3 reads up to 2: upgrade c3"):
+    with pytest.raises(LatentFormatError, match="latent format version 3, this c3 reads up to 2: upgrade c3"):
         C3Latents.load(path)
 
 

@@ -422,8 +422,8 @@ def test_what_cannot_be_merged(make_model, adapter, checkpoint, tmp_path, capsys
     assert f"{checkpoint} exists already: choose another output folder" in error(adapter, checkpoint)
     for options, message in (
         ({"encoder_width": 16}, "size mismatch for base_model.model.projector"),
-        ({"use_mask_embedding": False}, "base_model.model.mask_embedding.weight is in one of them only"),
-        ({"projector": "mlp"}, "base_model.model.projector.linear_2.weight is in one of them only"),
+        ({"use_mask_embedding": False}, "'base_model.model.mask_embedding.weight' is in one of them only"),
+        ({"projector": "mlp"}, "'base_model.model.projector.linear_2.weight' is in one of them only"),
     ):
         other = tmp_path / "-".join(map(str, options.values()))
         make_model(**options).save_pretrained(other)

@@ -23,7 +23,7 @@ RAW = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202e\ud800]")
 
 
 def test_quoted():
-    assert quoted("org/c3") == "'org/c3'" and quoted("") == "''" and quoted(7) == "'7'"
+    assert quoted("org/c3") == "'org/c3'" and quoted("") == "''" and quoted(7) == "7" and quoted([EVIL]) == repr([EVIL])
     assert quoted(EVIL) == repr(EVIL) and quoted("日本　語") == repr("日本　語")
     assert quoted("x" * 101) == "'" + "x" * 100 + "'…" and quoted("abc", longest=2) == "'ab'…"
 

@@ -55,13 +55,17 @@ def merge_lora(adapter, folder, base=None, reconstruction_only=False):
     try:
         adapted = PeftModel.from_pretrained(model, str(adapter))
     except KeyError as error:
-        raise ValueError(f"{adapter} does not fit {base}: {quoted(error.args[0])} is in one of them only.") from error
+        raise ValueError(
+            f"{adapter} does not fit {printable(base)}: {quoted(error.args[0])} is in one of them only."
+        ) from error
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{adapter} does not fit {base}: {printable(str(error).splitlines()[-1].strip())}") from error
+        raise ValueError(
+            f"{adapter} does not fit {printable(base)}: {printable(str(error).splitlines()[-1].strip())}"
+        ) from error
     ours = get_peft_model_state_dict(adapted, save_embedding_layers=False)
     # PEFT skips what has no counterpart.
     if odd := sorted(set(ours) ^ set(load_peft_weights(str(adapter), device="cpu"))):
-        raise ValueError(f"{adapter} does not fit {base}: {quoted(odd[0])} is in one of them only.")
+        raise ValueError(f"{adapter} does not fit {printable(base)}: {quoted(odd[0])} is in one of them only.")
     tied = model.config.tie_word_embeddings
     merged = adapted.merge_and_unload(safe_merge=True)
     # PEFT switches it off where the decoder's head is a matrix of its own, but the two parts still share one table.

@@ -15,7 +15,7 @@ from huggingface_hub import HfApi
 # HTTPError is that of the HTTP library that huggingface_hub uses, which depends on its version.
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
-from ..quoting_c3 import in_one_line, quoted
+from ..quoting_c3 import in_one_line, printable
 from ..termination_c3 import cleaned_up_when_terminated
 from .hub_settings import HubSettings
 from .without_secrets import hub_ids
@@ -109,7 +109,7 @@ def _check_folder(folder):
         if not hub_ids([base]):
             merge = shlex.join(["python", "-m", "c3.training.merge_lora", str(folder), f"{folder}-merged"])
             raise PublishError(
-                f"{folder} is an adapter on {quoted(base)}, which is not on the Hub, so that nobody else could load "
+                f"{folder} is an adapter on {printable(base)}, which is not on the Hub, so that nobody else could load "
                 f"it: merge it ({merge}) and push that."
             )
 
