@@ -4,7 +4,7 @@ from tqdm.auto import tqdm
 
 
 class CompressionWarning(UserWarning):
-    """What was asked for is not what is given; the message says what is."""
+    """What was asked for, or a text, is not what is given (back); the message says what is."""
 
 
 def check_positive(name, value):
