@@ -13,7 +13,7 @@ GENERATION_NUMBERS = frozenset(
 
 
 class CompressionWarning(UserWarning):
-    """What was asked for is not what is given; the message says what is."""
+    """What was asked for, or a text, is not what is given (back); the message says what is."""
 
 
 def plain_number(value):

@@ -2,6 +2,7 @@
 
 import math
 import re
+import warnings
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from itertools import accumulate, chain
@@ -12,7 +13,8 @@ import torch
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
 from .fingerprints_c3 import fingerprint_tokenizer
-from .options_c3 import whole_number
+from .lossy_tokenizers_c3 import lossy_text
+from .options_c3 import CompressionWarning, whole_number
 from .packing_c3 import pack_rows
 from .text_pieces_c3 import encode_in_pieces
 from .windows_c3 import LazySequence, even_windows, share_latents
@@ -91,8 +93,26 @@ class C3Processor(ProcessorMixin):
 
     @classmethod
     def from_config(cls, config, tokenizer, context_tokenizer=None):
-        """A processor with the settings of a [`C3Config`]."""
-        return cls(tokenizer, context_tokenizer, **{name: getattr(config, name) for name in SETTINGS})
+        """
+        A processor with the settings of a [`C3Config`].
+
+        Warns:
+            CompressionWarning: a tokenizer that does not give a text back, see `loss_of_text`.
+        """
+        processor = cls(tokenizer, context_tokenizer, **{name: getattr(config, name) for name in SETTINGS})
+        processor.warn_of_loss()
+        return processor
+
+    def loss_of_text(self):
+        """What the tokenizers lose of texts, `str` with an example for each; None where they lose nothing."""
+        tokenizers = {"decoder's tokenizer": self.tokenizer, "encoder's tokenizer": self.context_tokenizer}
+        losses = [lossy_text(name, each, self._encode) for name, each in tokenizers.items() if each is not None]
+        return " ".join(filter(None, losses)) or None
+
+    def warn_of_loss(self):
+        """Gives a `CompressionWarning` of `loss_of_text`, if there is one."""
+        if loss := self.loss_of_text():
+            warnings.warn(loss, CompressionWarning, stacklevel=3)
 
     @classmethod
     def from_pair(cls, config, encoder, decoder, **kwargs):
@@ -372,7 +392,17 @@ class C3Processor(ProcessorMixin):
             batch["labels"] = _pad_left(learned, fill=-100)
         return BatchFeature(batch)
 
-    def __call__(self, text, num_latents=None, labels=True):
+    def __call__(
+        self,
+        text,
+        num_latents=None,
+        labels=True,
+        *,
+        return_tensors="pt",
+        padding=True,
+        truncation=False,
+        max_length=None,
+    ):
         """
         Inputs of `C3Model.forward` for reconstruction: one row per text, all its windows in it.
 
@@ -381,13 +411,21 @@ class C3Processor(ProcessorMixin):
             num_latents (`int`, *optional*): latents of a full window, by default the processor's; shorter windows get
                 what `C3Model.compress` gives them.
             labels (`bool`, defaults to `True`): whether the text follows the prompt, as labels.
+            return_tensors, padding, truncation, max_length: as other processors are called. There are only PyTorch
+                tensors, padded to the longest row, of whole texts: other values are refused.
 
         Returns:
             `BatchFeature` with the tensors of `context_inputs` and `prompt_inputs`.
 
         Raises:
-            TypeError, ValueError: bad texts, or a number of latents below 1 or above the window.
+            TypeError, ValueError: bad texts, a number of latents below 1 or above the window, or such a value.
         """
+        if return_tensors not in (None, "pt"):
+            raise ValueError(f"return_tensors must be 'pt': there are only PyTorch tensors, not {return_tensors!r}.")
+        if padding not in (True, "longest"):
+            raise ValueError(f"padding must be True: rows of a batch are padded to the longest, not {padding!r}.")
+        if truncation not in (None, False, "do_not_truncate") or max_length is not None:
+            raise ValueError("truncation, max_length: texts are not cut off but cut into windows; leave these out.")
         texts = list_texts(text)
         full = self.num_latents if num_latents is None else whole_number("num_latents", num_latents)
         most = self.default_window

@@ -77,6 +77,17 @@ def test_windows_and_ratios_of_the_config(model, text):
     assert precision(text, model.expand(lowest, batch_size=64)) >= 0.995
 
 
+def test_asked_for_the_text_it_gives_that_and_nothing_else(model, text):
+    latents = model.compress(text[:900])
+    assert latents.num_windows > 1
+    expected = model.expand(latents)
+    assert precision(text[:900], expected) >= 0.98
+    assert model.generate(latents) == model.generate(latents, do_sample=False) == expected
+    assert model.chat(text[:900]) == model.chat(text[:900], "repeat the text: ") == expected
+    with pytest.raises(ValueError, match="cannot answer 'What is it about.': .*nothing else"):
+        model.chat(text, "What is it about?")
+
+
 def test_same_text_however_the_work_is_arranged(model, text, tmp_path):
     texts = [text, text[:300], "A short one."]
     latents = model.compress(texts, ratio=8, batch_size=32)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoProcessor
 from transformers.dynamic_module_utils import get_class_from_dynamic_module
+from transformers.utils import TensorType
 
 from c3 import C3Config, C3Processor
 from c3.processing_c3 import check_text
@@ -229,6 +230,32 @@ def test_call_refuses(make_processor):
     for number, allowed in (0, "1 or more"), (2.5, "1 or more"), (True, "1 or more"), (17, "the default window of 16"):
         with pytest.raises(ValueError, match=f"num_latents must .* {allowed}.*, not {number}"):
             processor("a", num_latents=number)
+
+
+def test_call_as_other_processors_are_called(make_processor):
+    processor = make_processor()
+    expected = processor(TEXTS)
+    for options in (
+        {"return_tensors": "pt", "padding": True},
+        {"return_tensors": TensorType.PYTORCH, "padding": "longest", "truncation": False, "max_length": None},
+        {"return_tensors": None, "truncation": None},
+    ):
+        batch = processor(text=TEXTS, **options)
+        assert all(torch.equal(batch[name], expected[name]) for name in expected)
+    for options, message in (
+        ({"return_tensors": "np"}, "return_tensors must be 'pt'"),
+        (
+            {"padding": "max_length"},
+            "padding must be True: rows of a batch are padded to the longest, not",
+        ),
+        ({"padding": False}, "padding must be True"),
+        ({"truncation": True}, "texts are not cut off but cut into windows; leave these out"),
+        ({"max_length": 512}, "texts are not cut off but cut into windows"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            processor(TEXTS, **options)
+    with pytest.raises(TypeError, match="images"):
+        processor(TEXTS, images=[])
 
 
 def test_a_processor_needs_its_placeholders(tokenizer):

@@ -37,7 +37,7 @@ def build(recipe, start_from=None):
         # In the dtype asked for: finished models are bfloat16, in which small updates would be rounded away.
         with loading(f"init_from: {start_from or recipe.init_from}"):
             model = C3Model.from_pretrained(start_from or recipe.init_from, dtype=dtype, **attention)
-            model.processor  # noqa: B018  read now: without a tokenizer there is nothing to train on
+            model.processor.warn_of_loss()  # read now: without a tokenizer there is nothing to train on
         model.config.reconstruction_only &= recipe.reconstruction_only
     elif recipe.init_from_pair is not None:
         backbone_configs(recipe.init_from_pair)  # first, because their errors name the one that is at fault

@@ -60,6 +60,7 @@ def _without_weights(recipe):
         with loading(f"init_from: {recipe.init_from}"):
             config = C3Config.from_pretrained(recipe.init_from)
             processor = C3Processor.from_pretrained(recipe.init_from)
+            processor.warn_of_loss()
     elif recipe.init_from_pair is not None:
         fields = dict(recipe.init_from_pair)
         configs = backbone_configs(fields)
