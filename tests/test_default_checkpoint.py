@@ -60,7 +60,9 @@ def test_it_says_of_which_texts_it_may_lose_something(model):
     """NUL bytes among them: that text holds a single one, and many are lost."""
     kinds = model.config.unreliable_characters
     assert [name for name, text in EXACT.items() if kinds_in(text, kinds)] == ["NUL"]
-    with pytest.warns(CompressionWarning, match="^text holds NUL bytes, Japanese kana, which this model may not give"):
+    with pytest.warns(
+        CompressionWarning, match="^text holds NUL bytes and Japanese kana, which this model may not give"
+    ):
         model.compress("これは日本語の文章です。\0")
 
 
