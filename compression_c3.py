@@ -330,7 +330,7 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
         if holding:
             hold = f"{holding[0]} holds" if len(holding) == 1 else f"{holding[0]} and {len(holding) - 1} more hold"
             warnings.warn(
-                f"{hold} {', '.join(kinds)}, which this model may not give back as in the text: compare what expand "
+                f"{hold} {' and '.join(kinds)}, which this model may not give back as in the text: compare what expand "
                 "returns.",
                 CompressionWarning,
                 stacklevel=4,

@@ -133,7 +133,8 @@ def test_standard_input(run, model, checkpoint, latents_file, feed, tmp_path, mo
     feed(TEXT.encode())
     assert run("compress", "-", "--model", checkpoint, "-o", "in.c3")[0] == 0
     assert same(C3Latents.load("in.c3"), model.compress(TEXT, show_progress=False))
-    feed(TEXT.encode())
+    feed(b"Short.\n")
+    monkeypatch.setattr(demo_c3, "RATIOS", (8.0,))
     assert run("demo", "-", "--model", checkpoint)[0] == 0
     for command in (["expand"], ["generate", "--prompt", "Où ?", "--max-new-tokens", "5"]):
         expected = run(*command, "in.c3", "--model", checkpoint)

@@ -147,7 +147,7 @@ def test_texts_that_the_weights_may_not_give_back(make_model, recwarn, tmp_path)
         return [str(each.message) for each in recwarn]
 
     assert warned("a\0b") == [f"text holds NUL bytes, {said}."]
-    assert warned(["a", "カ", "ぁ\0", "b"]) == [f"text 1 and 1 more hold Japanese kana, NUL bytes, {said}."]
+    assert warned(["a", "カ", "ぁ\0", "b"]) == [f"text 1 and 1 more hold Japanese kana and NUL bytes, {said}."]
     assert warned(["", "ー"], on_error="skip") == [f"text 1 holds Japanese kana, {said}."]
     assert warned(["a\r\n", "漢字 é 😀", "\x01\u3040\u3100"]) == []
 

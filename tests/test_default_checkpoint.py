@@ -6,10 +6,14 @@ import pytest
 import torch
 
 from c3 import C3Latents, C3Model, CompressionWarning
+from c3.character_ranges_c3 import kinds_in
 from c3.eval.metrics import precision
 
 ROOT = Path(__file__).resolve().parents[1]
-pytestmark = pytest.mark.skipif(not (ROOT / "model.safetensors").is_file(), reason="the checkout has no weights")
+pytestmark = [
+    pytest.mark.skipif(not (ROOT / "model.safetensors").is_file(), reason="the checkout has no weights"),
+    pytest.mark.filterwarnings("ignore:text holds"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +54,16 @@ EXACT = {
 @pytest.mark.parametrize("text", EXACT.values(), ids=EXACT)
 def test_what_is_not_english_prose_comes_back(text, model):
     assert model.expand(model.compress(text, ratio=4)) == text
+
+
+def test_it_says_of_which_texts_it_may_lose_something(model):
+    """NUL bytes among them: that text holds a single one, and many are lost."""
+    kinds = model.config.unreliable_characters
+    assert [name for name, text in EXACT.items() if kinds_in(text, kinds)] == ["NUL"]
+    with pytest.warns(
+        CompressionWarning, match="^text holds NUL bytes and Japanese kana, which this model may not give"
+    ):
+        model.compress("これは日本語の文章です。\0")
 
 
 @pytest.mark.xfail(reason="some scripts are hardly trained: model card", strict=True)

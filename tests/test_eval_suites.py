@@ -327,6 +327,7 @@ def test_fox_archive(tmp_path, monkeypatch):
     # From the Hub.
     asked = []
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("c3.eval.fox_data.find_source", lambda *_: {})
     monkeypatch.setattr(
         "huggingface_hub.hf_hub_download", lambda *args, **kwargs: asked.append((args, kwargs)) or whole
     )
