@@ -49,6 +49,8 @@ def main(argv=None):
             return
     except (OSError, ValueError) as error:
         parser.exit(2, f"train_hf.py: {error}\n")
+    except (LaunchError, PublishError) as error:
+        parser.exit(1, f"train_hf.py: {error}\n")
     try:
         train(recipe)
     except RecipeError as error:
