@@ -235,7 +235,8 @@ class TokenStream:
 
     Attributes:
         ids (`np.ndarray` of shape `(tokens,)`, int32), blocks (`np.ndarray` of shape `(blocks, 3)`, int64): start,
-        length, and where the document ends; num_documents (`int`), unusable ([`UnusableDocuments`]).
+        length, and where the document ends; lengths (`np.ndarray` of shape `(documents,)`), num_documents (`int`),
+        unusable ([`UnusableDocuments`]).
     """
 
     def __init__(self, texts, processor, block_size, name="data"):
@@ -255,11 +256,16 @@ class TokenStream:
         chunks = tokenized.data.column("ids").chunks
         self.ids = np.concatenate([chunk.flatten().to_numpy() for chunk in chunks])
         lengths = np.concatenate([np.diff(chunk.offsets.to_numpy()) for chunk in chunks])
-        self.num_documents = len(lengths)
+        self.lengths, self.num_documents = lengths, len(lengths)
         self.unusable = UnusableDocuments()
         for row in np.flatnonzero(lengths == 0).tolist():
             self.unusable.add(f"{name}, row {row}")
         self.blocks = blocks_of(lengths, block_size)
+
+    def tokens_in_blocks(self, block_size):
+        """`int`: what the blocks hold where they have `block_size` tokens; some tokens are in two of them."""
+        whole, rest = np.divmod(self.lengths, block_size)
+        return int((whole * block_size + np.where(rest, np.minimum(self.lengths, block_size), 0)).sum())
 
 
 def blocks_of(lengths, block_size):

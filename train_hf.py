@@ -53,6 +53,8 @@ def main(argv=None):
             return
     except (OSError, ValueError) as error:
         parser.exit(2, f"train_hf.py: {printable_lines(error)}\n")
+    except (LaunchError, PublishError) as error:
+        parser.exit(1, f"train_hf.py: {printable_lines(error)}\n")
     try:
         train(recipe)
     except RecipeError as error:

@@ -93,11 +93,9 @@ def test_long_contexts_are_left_out_and_named(make_corpus):
 def test_streams_are_read_by_the_training_process(load_training, training_folder, make_model, tmp_path):
     source = json.dumps({"path": str(training_folder / "train.jsonl"), "streaming": True})
     make_model().processor.tokenizer.save_pretrained(tmp_path)
-    recipe = load_training(
-        "stream", f"train_data={source}", f"tokenizer={tmp_path}", "training.dataloader_num_workers=2"
-    )
+    options = f"train_data={source}", f"tokenizer={tmp_path}", "training.dataloader_num_workers=2"
     with pytest.raises(RecipeError, match="training.dataloader_num_workers: streamed data are read by the training pr"):
-        Corpus(recipe, make_model().processor, print)
+        load_training("stream", *options)
 
 
 def test_weights_of_streams_are_shares_of_the_documents(load_training, tmp_path):

@@ -287,6 +287,19 @@ def test_a_push_that_would_fail_is_found_before_training(token, repo_id, message
     assert "org/x" not in client.repositories
 
 
+def test_looking_creates_nothing(client, monkeypatch):
+    """As a dry run does."""
+    assert check_can_publish(HubSettings("org/looked", revision="new"), create=False) is None
+    assert "org/looked" not in client.repositories
+    huggingface_hub.HfApi().create_repo("org/seen", exist_ok=True)
+    assert check_can_publish(HubSettings("org/seen", revision="new"), create=False) == f"{client.endpoint}/org/seen"
+    assert "new" not in client.repositories["org/seen"].branches
+    for token, message in (("", "there is no token"), ("reader", "answered 403")):
+        monkeypatch.setenv("HF_TOKEN", token)
+        with pytest.raises(PublishError, match=message):
+            check_can_publish(HubSettings("org/seen"), create=False)
+
+
 def test_a_private_model_is_not_pushed_to_a_public_repository(client):
     check_can_publish(HubSettings("org/public"))
     with pytest.raises(PublishError, match="org/public is to be private, but exists and is public: make it private"):

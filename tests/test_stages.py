@@ -341,7 +341,7 @@ def test_a_checkpoint_of_other_batches_is_refused(load_training):
     recipe = load_training("layout", "training.max_steps=2", "training.eval_strategy=no")
     train(recipe)
     other = load_training(
-        "layout", "training.max_steps=4", "training.eval_strategy=no", "training.gradient_accumulation_steps=2"
+        "layout", "training.max_steps=2", "training.eval_strategy=no", "training.gradient_accumulation_steps=2"
     )
     message = "checkpoint-2 was written by 1 processes with gradient_accumulation_steps 1, but now there are 1 with 2"
     with pytest.raises(LaunchError, match=message):

@@ -199,8 +199,11 @@ def test_weights_that_are_not_finite_are_not_saved(poisoned_loss, load_training)
 
 
 def test_tokenizer_of_another_recipe_in_the_output_folder(straight, load_training):
-    with pytest.raises(RecipeError, match="tokenizer was trained with other options: choose another output_dir"):
+    with pytest.raises(RecipeError, match='checkpoint-8 was written by another recipe .tokenizer: {"vocab_size": 300}'):
         train(load_training("straight", "tokenizer.vocab_size=310"))
+    dry_run(load_training("tokenized"))
+    with pytest.raises(RecipeError, match="tokenizer was trained with other options: choose another output_dir"):
+        train(load_training("tokenized", "tokenizer.vocab_size=310"))
 
 
 def test_no_document_is_long_enough_to_evaluate(load_training):

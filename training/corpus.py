@@ -4,9 +4,9 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from ..data_c3 import TokenStream, load_columns
-from .checks import RecipeError, loading
+from .checks import loading
 from .collator import C3Collator
-from .curriculum import BatchPool, Curriculum, CurriculumSampler, group_conversations
+from .curriculum import BatchPool, Curriculum, CurriculumSampler, check_tokens, group_conversations
 from .examples import WindowDataset
 from .instructions import InstructionExamples
 from .sources import train_texts
@@ -23,6 +23,9 @@ class Corpus:
         say (`Callable[[str], None]`): is told what was found, and what could not be used.
         max_documents (`int`, *optional*): of each source, for a look at the data.
 
+    Attributes:
+        is_whole (`bool`): whether these are all data that the recipe names.
+
     Raises:
         RecipeError: data that cannot be read, or hold nothing to train on.
     """
@@ -30,37 +33,48 @@ class Corpus:
     def __init__(self, recipe, processor, say, max_documents=None):
         self.recipe, self.processor, self.say = recipe, processor, say
         self.streams, self.instructions, self.streamed = [], None, None
-        wanted = {name for name, weight in recipe.objectives.items() if weight}
-        if recipe.streams and wanted - {"instruction"}:
-            if recipe.training.get("dataloader_num_workers"):
-                raise RecipeError(
-                    "training.dataloader_num_workers: streamed data are read by the training process itself, which "
-                    "knows where to go on from: leave it out."
-                )
+        self.is_whole = max_documents is None or not (recipe.streams and recipe.text_objectives)
+        texts = []
+        # All files are opened, and conversations are read, before the texts are tokenized, which takes longest.
+        if recipe.text_objectives and not recipe.streams:
+            texts = [train_texts(recipe, source, say, max_documents) for source in recipe.train_data]
+            self.is_whole = max_documents is None or all(len(each) < max_documents for each in texts)
+        if recipe.objectives.get("instruction"):
+            self._read_conversations(max_documents)
+        if recipe.streams and recipe.text_objectives:
             self.streamed = _interleaved(recipe, say)
             if max_documents is not None:
                 self.streamed = self.streamed.take(max_documents)
             say(f"Streaming {', '.join(source.path for source in recipe.train_data)}.")
-        elif wanted - {"instruction"}:
-            for source in recipe.train_data:
-                texts = train_texts(recipe, source, say, max_documents)
-                with loading(f"train_data: {source.path}"):
-                    stream = TokenStream(texts, processor, recipe.longest_window, name=source.path)
-                say(
-                    f"{source.path}: {stream.num_documents} documents, {stream.unusable}; {len(stream.ids)} tokens, "
-                    f"{len(stream.blocks)} blocks of up to {recipe.longest_window}."
-                )
-                self.streams.append(stream)
-        if "instruction" in wanted:
-            for source in recipe.instruction_data:
-                with loading(f"instruction_data: {source.path}"):
-                    rows = load_columns(source, ["context", "messages"], say)
-                    if max_documents is not None:
-                        rows = rows.take(min(max_documents, len(rows)))
-                    limits = recipe.max_target_length, recipe.max_context_length or recipe.tokens_per_batch
-                    found = InstructionExamples(rows, processor, *limits, name=source.path)
-                say(f"{source.path}: {len(found)} conversations; {found.unusable}; {found.too_long}.")
-                self.instructions = found if self.instructions is None else self.instructions.extend(found)
+        for source, documents in zip(recipe.train_data, texts, strict=False):
+            with loading(f"train_data: {source.path}"):
+                stream = TokenStream(documents, processor, recipe.longest_window, name=source.path)
+            say(
+                f"{source.path}: {stream.num_documents} documents, {stream.unusable}; {len(stream.ids)} tokens, "
+                f"{len(stream.blocks)} blocks of up to {recipe.longest_window}."
+            )
+            self.streams.append(stream)
+
+    def _read_conversations(self, max_documents):
+        for source in self.recipe.instruction_data:
+            with loading(f"instruction_data: {source.path}"):
+                rows = load_columns(source, ["context", "messages"], self.say)
+                if max_documents is not None:
+                    self.is_whole &= len(rows) < max_documents
+                    rows = rows.take(min(max_documents, len(rows)))
+                found = InstructionExamples(rows, self.processor, *self.recipe.conversation_limits, name=source.path)
+            self.say(f"{source.path}: {len(found)} conversations; {found.unusable}; {found.too_long}.")
+            self.instructions = found if self.instructions is None else self.instructions.extend(found)
+
+    def check_texts(self, recipe):
+        """Raises `RecipeError` where texts that are read whole hold less than a batch of a [`Recipe`] takes."""
+        held = [stream.tokens_in_blocks(recipe.longest_window) for stream in self.streams]
+        for name, tokens in self._grouped(held, sum):
+            check_tokens(name, tokens, recipe.tokens_per_batch)
+
+    def check_conversations(self):
+        """Raises `RecipeError` where the conversations hold less than a batch takes."""
+        self._instruction_pool(0)
 
     def data_loader(self, num_batches, seed, collator, process_index=0, num_processes=1, resume_from=None):
         """
@@ -129,15 +143,19 @@ class Corpus:
         """Pools of blocks, and their weights or None."""
         recipe = self.recipe
         tagged = [np.insert(stream.blocks, 0, index, axis=1) for index, stream in enumerate(self.streams)]
-        weights = [source.weight for source in recipe.train_data][: len(tagged)]
-        if tagged and weights[0] is None:
-            tagged, weights = [np.concatenate(tagged)], None
-        names = ["The train data"] if weights is None else [source.path for source in recipe.train_data]
         pools = [
             BatchPool(blocks, blocks[:, 2], recipe.tokens_per_batch, seed + index, name)
-            for index, (blocks, name) in enumerate(zip(tagged, names, strict=False))
+            for index, (name, blocks) in enumerate(self._grouped(tagged, np.concatenate))
         ]
-        return pools, weights
+        weights = [source.weight for source in recipe.train_data][: len(tagged)]
+        return pools, None if tagged and weights[0] is None else weights
+
+    def _grouped(self, values, joined):
+        """`(name, value)` of each group of sources from which batches are made: of each source, or of all as one."""
+        sources = self.recipe.train_data
+        if values and sources[0].weight is None:
+            return [("The train data", joined(values))]
+        return list(zip([source.path for source in sources], values, strict=False))
 
     def _instruction_pool(self, seed):
         """The pool of conversations, or None."""

@@ -329,6 +329,15 @@ class PendingBatch(Sequence):
         return list, (self._items,)
 
 
+def check_tokens(name, tokens, tokens_per_batch):
+    """Raises `RecipeError` where the data called `name` hold fewer tokens than a batch takes."""
+    if tokens < tokens_per_batch:
+        raise RecipeError(
+            f"{name} hold {tokens} tokens, but a batch takes {tokens_per_batch}; give more text or fewer tokens per "
+            "batch."
+        )
+
+
 class BatchPool:
     """
     Batches of rows over any number of epochs, each in an order of its own.
@@ -351,11 +360,7 @@ class BatchPool:
         self.rows, self.lengths, self.tokens_per_batch, self.seed = rows, lengths, tokens_per_batch, seed
         self.group = group
         self._epoch = (None, None)
-        if lengths.sum() < tokens_per_batch:
-            raise RecipeError(
-                f"{name} hold {lengths.sum()} tokens, but a batch takes {tokens_per_batch}; give more text or fewer "
-                "tokens per batch."
-            )
+        check_tokens(name, lengths.sum(), tokens_per_batch)
         self.batches_per_epoch = len(self._batches(0))
 
     def _batches(self, epoch):

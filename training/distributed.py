@@ -18,6 +18,10 @@ WORLD_SIZE_VARIABLES = (
     "MV2_COMM_WORLD_SIZE",
     "SLURM_STEP_NUM_TASKS",
 )
+TIED_UNDER_FSDP = (
+    "training.fsdp: encoder and decoder share one embedding table (model.tie_word_embeddings), which accelerate cannot "
+    "shard: use training.deepspeed, or a model with two tables."
+)
 
 
 class LaunchError(RuntimeError):
@@ -155,10 +159,7 @@ def check_engine(trainer):
         said = ", ".join(f"{name} counts {count}" for name, count in counts.items())
         raise LaunchError(f"These processes do not train together ({said}).")
     if kind == "FSDP" and trainer.model.config.tie_word_embeddings:
-        raise LaunchError(
-            "training.fsdp: encoder and decoder share one embedding table (model.tie_word_embeddings), which "
-            "accelerate cannot shard: use training.deepspeed, or a model with two tables."
-        )
+        raise LaunchError(TIED_UNDER_FSDP)
     if args.world_size > 1:
         _check_equal("weights", weights_digest(trainer.model))
 

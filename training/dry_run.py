@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import torch
 import yaml
@@ -9,14 +10,17 @@ import yaml
 from ..configuration_c3 import C3Config
 from ..modeling_c3 import C3Model
 from ..processing_c3 import C3Processor
-from .build import backbone_configs, make_tokenizer
+from .build import backbone_configs, make_tokenizer, start_config
 from .checks import loading
 from .corpus import Corpus
+from .early_checks import check_changes, check_layout, check_optimizer, check_output_dir
 from .lora import add_lora
 from .memory import MemoryEstimate, estimate_activations, estimate_states
 from .parts import PARTS, count_parameters, set_trainable
+from .publish import check_can_publish
 from .run import plain
 from .sharding import deepspeed_config
+from .validation import validation_windows
 
 # Enough documents for an example; a whole corpus may take long to tokenize.
 DOCUMENTS = 100
@@ -29,36 +33,57 @@ def dry_run(recipe, num_devices=None):
     A report on a [`Recipe`], `str`: for each stage its resolved values, parameters, tokens and steps, memory per
     device, and an example. No weights are loaded or made.
 
+    What `train` would refuse is refused here, as far as the first documents tell; that this machine has another device
+    than the run would have, or too few, is no reason.
+
     Args:
         num_devices (`int`, *optional*): that would train together; by default what the launcher says.
     """
-    num_devices = num_devices or int(os.environ.get("WORLD_SIZE", "1"))
+    check_output_dir(recipe.output_dir)
+    if recipe.hub is not None:
+        check_can_publish(recipe.hub, create=False)
+    devices = num_devices or int(os.environ.get("WORLD_SIZE", "1"))
     pieces = []
     for stage in recipe.stage_recipes():
+        check_changes(stage)
+        if num_devices is None:
+            check_layout(stage, _arguments(stage, devices))
         model = _without_weights(stage)
         stage.check_model(model.config)
         if stage.lora is not None:
             model = add_lora(model, stage.lora)
         else:
             set_trainable(model, stage.trainable)
+        check_optimizer(stage, model)
+        if stage.evaluation:
+            validation_windows(stage, model.processor)
         pieces += [
             f"===== {stage.output_dir} =====",
             yaml.safe_dump(plain(stage), sort_keys=False, allow_unicode=True).rstrip(),
             "",
             _parameters(model),
-            _steps(stage, num_devices),
-            _memory(stage, model, num_devices),
+            _steps(stage, devices),
+            _memory(stage, model, devices),
             "",
             _example(stage, model),
         ]
     return "\n".join(pieces)
 
 
+def _arguments(recipe, num_devices):
+    """What `check_batch_layout` takes of the `TrainingArguments` of a run."""
+    return SimpleNamespace(
+        world_size=num_devices,
+        gradient_accumulation_steps=recipe.training.get("gradient_accumulation_steps", 1),
+        deepspeed_plugin=deepspeed_config(recipe.training),
+    )
+
+
 def _without_weights(recipe):
     """The stage's model on the meta device, with its processor."""
     if recipe.init_from is not None:
+        config = start_config(recipe)
         with loading(f"init_from: {recipe.init_from}"):
-            config = C3Config.from_pretrained(recipe.init_from)
             processor = C3Processor.from_pretrained(recipe.init_from)
             processor.warn_of_loss()
     elif recipe.init_from_pair is not None:
@@ -152,6 +177,9 @@ def _memory(recipe, model, num_devices):
 
 def _example(recipe, model):
     corpus = Corpus(recipe, model.processor, lambda message: None, max_documents=DOCUMENTS)
+    if corpus.is_whole:
+        corpus.check_texts(recipe)
+        corpus.check_conversations()
     collated = corpus.example(model.config.mask_token_id)
     processor = model.processor
     context_tokenizer = processor.context_tokenizer or processor.tokenizer

@@ -31,15 +31,16 @@ class PublishError(RuntimeError):
     """A model that cannot be pushed; the message is one line that says why and what to do."""
 
 
-def check_can_publish(settings):
+def check_can_publish(settings, create=True):
     """
     Makes sure, before training, that the finished model can be pushed: the token is valid and may write, the repository
     is there (it is created) with the visibility that is asked for, and so is the branch.
 
     Args:
         settings (`HubSettings`): where to.
+        create (`bool`): False to look only.
 
-    Returns: `str`, the repository's address.
+    Returns: `str`, the repository's address; None where there is none.
 
     Raises:
         PublishError: the push would fail.
@@ -48,7 +49,12 @@ def check_can_publish(settings):
     with _explained(f"hub: cannot push to {settings.repo_id}", api.endpoint):
         # Before the repository, because the Hub also answers 401 for one that does not exist.
         api.whoami()
-        url = api.create_repo(settings.repo_id, private=settings.private, exist_ok=True)
+        if create:
+            url = api.create_repo(settings.repo_id, private=settings.private, exist_ok=True)
+        elif api.repo_exists(settings.repo_id):
+            url = api.endpoint + "/" + settings.repo_id
+        else:
+            return None
         # With exist_ok, one that can only be read passes so far.
         api.auth_check(settings.repo_id, write=True)
         if settings.private and not api.model_info(settings.repo_id).private:
@@ -56,7 +62,7 @@ def check_can_publish(settings):
                 f"hub: {settings.repo_id} is to be private, but exists and is public: make it private in its settings "
                 "on the Hub, or choose another repo_id."
             )
-        if settings.revision is not None:
+        if create and settings.revision is not None:
             api.create_branch(settings.repo_id, branch=settings.revision, exist_ok=True)
     return str(url)
 

@@ -12,6 +12,7 @@ from ..configuration_c3 import INHERITED_FIELDS, OWN_FIELDS, C3Config
 from .attention import check_attention
 from .checks import RecipeError, check_integer, check_number, checked, reject_unknown
 from .curriculum import TEXT_OBJECTIVES, Phase, check_curriculum
+from .distributed import TIED_UNDER_FSDP
 from .hub_settings import HubSettings
 from .liger import check_liger_kernel
 from .lora import LoraSettings
@@ -165,6 +166,16 @@ class Recipe:
         """Whether what is trained here is to give texts back and nothing else, which `C3Config` has a field for."""
         return {name for name, weight in self.objectives.items() if weight} == {"reconstruction"}
 
+    @property
+    def text_objectives(self):
+        """Those of its objectives that are trained on `train_data`, `list[str]`."""
+        return [name for name in TEXT_OBJECTIVES if self.objectives.get(name)]
+
+    @property
+    def conversation_limits(self):
+        """Tokens of a conversation and of its context, at most, `tuple[int, int]`."""
+        return self.max_target_length, self.max_context_length or self.tokens_per_batch
+
     def stage_recipes(self):
         """`list[Recipe]`: one for each stage, in a folder of its own; a recipe without stages is its only one."""
         return [self._stage(number) for number in range(len(self.stages))] or [self]
@@ -176,7 +187,7 @@ class Recipe:
             for key, value in self.stages[number].items()
             if key != "name"
         }
-        with _in_stage(name):
+        with in_stage(name):
             return replace(self, stages=[], output_dir=str(Path(self.output_dir) / f"{number + 1}-{name}"), **values)
 
     def model_config(self, vocab_size, **special_tokens):
@@ -191,7 +202,7 @@ class Recipe:
     def check_stages(self, config):
         """As `check_model`, for every stage of a run that starts with a model of this [`C3Config`]."""
         for stage, recipe in zip(self.stages or [{"name": None}], self.stage_recipes(), strict=True):
-            with _in_stage(stage["name"]):
+            with in_stage(stage["name"]):
                 recipe.check_model(config)
 
     def check_model(self, config):
@@ -200,6 +211,8 @@ class Recipe:
             raise RecipeError(
                 f"curriculum: windows of {self.longest_window} tokens are above the model's window of {config.window}."
             )
+        if self.training.get("fsdp") and config.tie_word_embeddings:
+            raise RecipeError(TIED_UNDER_FSDP)
         if self.dropout_windows and not config.use_mask_embedding:
             raise RecipeError("dropout_windows needs a model with use_mask_embedding: true; or leave it at 0.")
         if config.num_queries == 0:
@@ -364,6 +377,11 @@ class Recipe:
             raise RecipeError("early_stopping_patience needs training.eval_strategy and evaluation.")
         defaults = {"load_best_model_at_end": True} if self.early_stopping_patience is not None else {}
         self.training = check_training(defaults | self.training)
+        if self.streams and self.text_objectives and self.training.get("dataloader_num_workers"):
+            raise RecipeError(
+                "training.dataloader_num_workers: streamed data are read by the training process itself, which "
+                "knows where to go on from: leave it out."
+            )
         try:
             check_sharding(self.training, self.optimizer)
         except ValueError as error:
@@ -430,7 +448,7 @@ class Recipe:
 
 
 @contextmanager
-def _in_stage(name):
+def in_stage(name):
     """Names the stage in errors; None for a recipe that has none."""
     try:
         yield

@@ -14,10 +14,18 @@ from ..eval.training_curves import plot_training_curves
 from ..quoting_c3 import printable_lines
 from ..whole_files_c3 import write_whole
 from .build import build, make_tokenizer, start_config
-from .checkpoints import COMPLETE, checkpoint_to_resume, last_whole_checkpoint, layout_of
+from .checkpoints import COMPLETE, checkpoint_to_resume, layout_of
 from .corpus import Corpus
 from .cpu_instructions import has_fast_bfloat16, has_fast_float16
 from .distributed import check_world_size, release_trainer
+from .early_checks import (
+    check_changes,
+    check_compiler,
+    check_following_stages,
+    check_layout,
+    check_optimizer,
+    check_output_dir,
+)
 from .full_disk import TrainingError, full_disk_explained
 from .liger import apply_liger_kernel, check_liger_device
 from .lora import add_lora, save_adapter, save_base
@@ -43,9 +51,10 @@ def train(recipe):
     Returns: `Path` of the folder with the finished model, in bfloat16, and its processor.
 
     Raises:
-        RecipeError: a value that turns out not to work with the model or the data.
+        RecipeError: a value that turns out not to work with the model, the data or this machine.
         TrainingError: a run that cannot go on; its checkpoints stay.
     """
+    check_output_dir(recipe.output_dir)
     with run_lock(recipe.output_dir, held=is_main_process()):
         return train_locked(recipe)
 
@@ -59,20 +68,22 @@ def train_locked(recipe):
     if recipe.hub is not None and is_main_process():
         # Now, so that hours of training do not end at a missing login.
         say(f"The model will be pushed to {check_can_publish(recipe.hub)}.")
-    history, start_from = [], None
+    for stage in stages:
+        check_changes(stage)
+    history, start_from, following = [], None, stages
     for number, stage in enumerate(stages, start=1):
         output_dir = Path(stage.output_dir)
         name = output_dir.name if len(stages) > 1 else None
         done = output_dir / "finished"
         if (done / COMPLETE).is_file():
             say(f"Stage {name} was finished before.")
-            if last := last_whole_checkpoint(output_dir):
-                check_recipe_changes(last, layout_of(last), stage, say, finished=True)
         else:
             if name:
                 say(f"Stage {number} of {len(stages)}: {name}")
             with full_disk_explained(output_dir):
-                trainer = train_stage(stage, start_from)
+                # Those after it are looked at once.
+                following = stages[number:] if following is stages else ()
+                trainer = train_stage(stage, start_from, following)
                 write_log(trainer, output_dir / LOG)
                 if number < len(stages):
                     save_model(trainer, done, getattr(torch, stage.dtype))
@@ -85,17 +96,18 @@ def train_locked(recipe):
         return finish(recipe, trainer, history)
 
 
-def train_stage(recipe, start_from=None):
+def train_stage(recipe, start_from=None, following=()):
     """
     Trains one stage, or on from its last sound checkpoint.
 
     Args:
         recipe ([`Recipe`]): of the stage.
         start_from (`str`, *optional*): the finished folder of the stage before.
+        following (`list[Recipe]`): stages after it, of which is checked now what can be.
 
     Returns: [`C3Trainer`].
     """
-    trainer = make_trainer(recipe, start_from)
+    trainer = make_trainer(recipe, start_from, following=following)
     args = trainer.args
     with args.main_process_first(local=args.save_on_each_node, desc="checkpoints"):
         last = checkpoint_to_resume(recipe.output_dir, say)
@@ -106,10 +118,13 @@ def train_stage(recipe, start_from=None):
     return trainer
 
 
-def make_trainer(recipe, start_from=None, trainer_class=C3Trainer):
+def make_trainer(recipe, start_from=None, trainer_class=C3Trainer, following=()):
     """As `train_stage`, the trainer before it trains."""
     args = training_arguments(recipe)
     check_world_size(args, recipe)
+    # Whatever can be refused is before the texts are tokenized, which may take long.
+    check_layout(recipe, args)
+    check_compiler(recipe, args.device.type)
     if recipe.liger_kernel:
         check_liger_device(args.device)
     if args.device.type == "cpu":
@@ -142,15 +157,18 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer):
     else:
         set_trainable(model, recipe.trainable)
     say(describe_parts(model))
+    check_optimizer(recipe, model)
     with args.main_process_first(**first, desc="data"):
+        windows = validation_windows(recipe, processor) if recipe.evaluation else None
         corpus = Corpus(recipe, processor, say)
+        check_following_stages(following, model, corpus)
     if recipe.torch_compile:
         model.encoder.compile(dynamic=True)
         model.decoder.base_model.compile(dynamic=True)
     return trainer_class(
         recipe,
         corpus,
-        eval_dataset=validation_windows(recipe, processor) if recipe.evaluation else None,
+        eval_dataset=windows,
         model=model,
         args=args,
         processing_class=processor,

@@ -6,6 +6,8 @@ from typing import get_args, get_type_hints
 
 import torch
 from transformers import SchedulerType, TrainingArguments, get_scheduler
+from transformers.integrations.integration_utils import INTEGRATION_TO_CALLBACK as TRACKERS
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 
 from .checks import RecipeError, check_integer, check_number, reject_unknown
@@ -86,6 +88,8 @@ CHOICES = {
 # Of training.accelerator_config; the others would change which batches there are.
 ACCELERATOR_KEYS = ("non_blocking", "gradient_accumulation_kwargs", "use_configured_state")
 STEPS = ("logging_steps", "eval_steps", "save_steps")
+# Trackers of which transformers does not say so where they are installed, or not always.
+NOT_LISTED = ("azure_ml", "flyte")
 # Schedules that follow what is measured.
 MEASURED_SCHEDULES = ("reduce_lr_on_plateau", "greedy")
 
@@ -129,6 +133,7 @@ def check_training(training):
             raise RecipeError(f"training.{key} must be a whole number of steps, or a share of them, not {value!r}.")
     if training.get("fp16") and training.get("bf16"):
         raise RecipeError("training.fp16 and training.bf16 exclude each other: choose one.")
+    _check_trackers(training)
     _check_schedule(training)
     _check_best(training)
     return training
@@ -169,6 +174,17 @@ def _check_kinds(training):
             raise RecipeError(f"training.{key} must be {said}, not {value!r}.")
     check_integer("training.gradient_accumulation_steps", training.get("gradient_accumulation_steps", 1))
     check_integer("training.seed", training.get("seed", 0), 0)
+
+
+def _check_trackers(training):
+    """Trainer itself would look for their packages when the data have been read."""
+    names = training.get("report_to") or []
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(each in (*TRACKERS, "none", "all") for each in names):
+        raise RecipeError(f"training.report_to must be of {', '.join(TRACKERS)}, all or none, not {names!r}.")
+    missing = set(names) - set(get_available_reporting_integrations()) - {"none", "all", *NOT_LISTED}
+    if missing:
+        raise RecipeError(f"training.report_to: {min(missing)} is not installed; install its package, or leave it out.")
 
 
 def _check_schedule(training):
