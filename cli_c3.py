@@ -24,12 +24,11 @@ from .cli_inputs_c3 import (
     Parser,
     UserError,
     is_out_of_memory,
-    latents_file,
+    load_latents,
     loaded_model,
     one_line,
     read_text,
     source_name,
-    warnings_in_one_line,
 )
 from .demo_c3 import run_demo
 from .quoting_c3 import in_one_line, printable, printable_lines, quoted
@@ -126,6 +125,7 @@ def run_compress(args):
             show_progress=_progress(args),
             output=outputs[0] if len(outputs) == 1 else None,
             on_error=args.on_error,
+            dtype=args.latents_dtype,
         )
     if args.on_error == "skip":
         latents, skipped = latents
@@ -173,25 +173,25 @@ def _say_skipped(reason):
 
 
 def run_expand(args):
-    with _opened_latents(args) as (latents, indices):
-        if not indices:
-            raise UserError(f"{source_name(args.file)} holds no texts: there is nothing to expand")
-        if len(indices) > 1 and INDEX not in args.output:
-            raise UserError(
-                f"{source_name(args.file)} holds {len(indices)} texts: pick one with --text-index (0 to "
-                f"{len(indices) - 1}), or write each to a file of its own with -o 'NAME-{INDEX}.txt'"
-            )
-        outputs = [] if args.output == "-" else [args.output.replace(INDEX, str(index)) for index in indices]
-        for output in outputs:
-            _check_output(output, [args.file])
-        with _model(args) as model:
-            texts = model.expand(
-                latents,
-                method=args.method,
-                batch_size=args.batch_size,
-                show_progress=_progress(args),
-                allow_mismatch=args.allow_mismatch,
-            )
+    latents, indices = _load_texts(args)
+    if not indices:
+        raise UserError(f"{source_name(args.file)} holds no texts: there is nothing to expand")
+    if len(indices) > 1 and INDEX not in args.output:
+        raise UserError(
+            f"{source_name(args.file)} holds {len(indices)} texts: pick one with --text-index (0 to "
+            f"{len(indices) - 1}), or write each to a file of its own with -o 'NAME-{INDEX}.txt'"
+        )
+    outputs = [] if args.output == "-" else [args.output.replace(INDEX, str(index)) for index in indices]
+    for output in outputs:
+        _check_output(output, [args.file])
+    with _model(args) as model:
+        texts = model.expand(
+            latents,
+            method=args.method,
+            batch_size=args.batch_size,
+            show_progress=_progress(args),
+            allow_mismatch=args.allow_mismatch,
+        )
     texts = [texts] if len(indices) == 1 else texts
     if not outputs:
         sys.stdout.write(texts[0])
@@ -200,18 +200,18 @@ def run_expand(args):
 
 
 def run_info(args):
-    from .latents_c3 import C3Latents
-
-    with latents_file(args.file) as path, warnings_in_one_line():
-        latents = C3Latents.load(path)
-        facts = {"file": args.file, "file_bytes": path.stat().st_size, "texts": len(latents), **_facts(latents)}
-        facts |= {
-            "width": latents.hidden_size,
-            "dtype": str(latents.dtype).removeprefix("torch."),
-            "latent_bytes": latents.nbytes,
-            "provenance": asdict(latents.provenance),
-            "each": [_facts(text) for text in latents],
-        }
+    latents = load_latents(args.file)
+    facts = {"file": args.file}
+    if args.file != "-":
+        facts["file_bytes"] = Path(args.file).stat().st_size
+    facts |= {"texts": len(latents), **_facts(latents)}
+    facts |= {
+        "width": latents.hidden_size,
+        "dtype": str(latents.dtype).removeprefix("torch."),
+        "latent_bytes": latents.nbytes,
+        "provenance": asdict(latents.provenance),
+        "each": [_facts(text) for text in latents],
+    }
     if args.json:
         # In ASCII: JSON itself leaves some of the characters that a terminal obeys as they are.
         print(json.dumps(facts, indent=2))
@@ -228,16 +228,16 @@ def run_info(args):
 
 
 def run_generate(args):
-    with _opened_latents(args) as (latents, indices):
-        if not indices:
-            raise UserError(f"{source_name(args.file)} holds no texts: there is nothing to ask about")
-        if len(indices) > 1:
-            last = len(indices) - 1
-            held = f"{source_name(args.file)} holds {len(indices)} texts"
-            raise UserError(f"{held}: pick one with --text-index (0 to {last})")
-        options = {"max_new_tokens": args.max_new_tokens, "allow_mismatch": args.allow_mismatch}
-        with _model(args) as model:
-            print(model.generate(latents, args.prompt, **options))
+    latents, indices = _load_texts(args)
+    if not indices:
+        raise UserError(f"{source_name(args.file)} holds no texts: there is nothing to ask about")
+    if len(indices) > 1:
+        last = len(indices) - 1
+        held = f"{source_name(args.file)} holds {len(indices)} texts"
+        raise UserError(f"{held}: pick one with --text-index (0 to {last})")
+    options = {"max_new_tokens": args.max_new_tokens, "allow_mismatch": args.allow_mismatch}
+    with _model(args) as model:
+        print(model.generate(latents, args.prompt, **options))
 
 
 def run_convert(args):
@@ -277,21 +277,15 @@ def _rounded(value):
     return f"{value:.2f}" if isinstance(value, float) else value
 
 
-@contextlib.contextmanager
-def _opened_latents(args):
-    """`C3Latents` of the texts asked for, and their indices in the file, which has to last as long as they are read."""
-    from .latents_c3 import C3Latents
-
-    with latents_file(args.file) as path:
-        with warnings_in_one_line():
-            latents = C3Latents.load(path)
-        if args.text_index is None:
-            yield latents, range(len(latents))
-            return
-        if args.text_index >= len(latents):
-            held = f"{len(latents)} texts, 0 to {len(latents) - 1}" if len(latents) > 1 else "one text, 0"
-            raise UserError(f"--text-index {args.text_index}: {source_name(args.file)} holds {held}")
-        yield latents[args.text_index], [args.text_index]
+def _load_texts(args):
+    """`C3Latents` of the texts asked for, and their indices in the file."""
+    latents = load_latents(args.file)
+    if args.text_index is None:
+        return latents, range(len(latents))
+    if args.text_index >= len(latents):
+        held = f"{len(latents)} texts, 0 to {len(latents) - 1}" if len(latents) > 1 else "one text, 0"
+        raise UserError(f"--text-index {args.text_index}: {source_name(args.file)} holds {held}")
+    return latents[args.text_index], [args.text_index]
 
 
 def _check_output(output, inputs):
@@ -334,8 +328,7 @@ def _parser():
         "--dtype",
         choices=("auto", "float32", "bfloat16", "float16"),
         default="auto",
-        help="precision of the model, and of latents it makes; auto is float32 on the CPU, elsewhere as stored. "
-        "Latents made in one precision can be read in another",
+        help="what the model computes in; auto is float32 on the CPU, elsewhere as stored",
     )
     loading.add_argument("--batch-size", type=_whole(1), default=8, metavar="N", help="windows at once (default: 8)")
     loading.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -379,6 +372,11 @@ def _parser():
         type=_whole(1),
         metavar="TOKENS",
         help="text tokens of a window (default: the model's own)",
+    )
+    compress.add_argument(
+        "--latents-dtype",
+        choices=("bfloat16", "float16", "float32"),
+        help="precision of the latents (default: bfloat16, or float16 where the model computes in that)",
     )
     compress.add_argument(
         "--on-error",

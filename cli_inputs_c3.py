@@ -2,12 +2,10 @@
 
 import argparse
 import errno
-import shutil
 import sys
 import warnings
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from .quoting_c3 import in_one_line, printable, quoted
 
@@ -80,25 +78,12 @@ def read_text(source):
         ) from None
 
 
-@contextmanager
-def latents_file(source):
-    """
-    The `Path` of a file of latents; `-` is standard input, which is a file only while the block lasts, and is called
-    by its name in what goes wrong there.
-    """
-    if source != "-":
-        yield Path(source)
-        return
-    with TemporaryDirectory(prefix="c3-") as folder:
-        path = Path(folder, "latents")
-        with open(path, "wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        try:
-            yield path
-        except (OSError, ValueError) as error:
-            if str(path) not in str(error):
-                raise
-            raise UserError(str(error).replace(str(path), source_name(source))) from error
+def load_latents(source):
+    """[`C3Latents`] of a file, or with `-` of standard input, of which no more is read than its header says."""
+    from .latents_c3 import C3Latents
+
+    with warnings_in_one_line():
+        return C3Latents.load(sys.stdin.buffer if source == "-" else source)
 
 
 def find_device(name=None):

@@ -15,7 +15,7 @@ from .character_ranges_c3 import kinds_in
 from .expansion_c3 import ExpansionMixin
 from .fingerprints_c3 import checksum_tensors, fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .generation_c3 import PromptingMixin
-from .latents_c3 import C3Latents, LatentProvenance
+from .latents_c3 import VALUE_DTYPES, C3Latents, LatentProvenance
 from .latents_file_c3 import check_folder
 from .options_c3 import CompressionWarning, plain_number, progress_bar, whole_number
 from .processing_c3 import C3Processor, check_text, except_context_tokenizer, list_texts
@@ -172,6 +172,7 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
         show_progress=None,
         output=None,
         on_error="raise",
+        dtype=None,
     ):
         """
         Compresses texts of any length into latents; long ones window by window.
@@ -192,10 +193,12 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
             output (`str` or `PathLike`, *optional*): a file for the latents, as `C3Latents.save` writes it. They are
                 written there while they are made, so that memory does not grow with the text.
             on_error (`str`): `"raise"`; or `"skip"`, which leaves out texts that cannot be compressed and says which.
+            dtype (`torch.dtype` or `str`, *optional*): of the latents, two or four bytes a number; by default the
+                model's, but bfloat16 for float32, whose further digits hold next to nothing of a text.
 
         Returns:
-            [`C3Latents`] with one entry per text, in the model's dtype, on the decoder's device; with `output`
-            memory-mapped from there. `latents.ratio` is what was reached, in the decoder's tokens.
+            [`C3Latents`] with one entry per text, on the decoder's device; with `output` memory-mapped from there.
+            `latents.ratio` is what was reached, in the decoder's tokens.
             With `on_error="skip"` a pair: the latents of the texts that are left, None (and no file) where none is, and
             a `dict[int, str]`, for the index of each text that was left out the reason.
 
@@ -219,6 +222,7 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
         window = self._checked_window(window)
         num_latents, ratio = self._checked_amount(num_latents, ratio, window)
         batch_size = whole_number("batch_size", batch_size)
+        dtype = self._latent_dtype(dtype)
         if output is not None:
             ensure_writable(check_folder(output))
         for index, each in enumerate(texts):
@@ -239,22 +243,22 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
             "text_lengths": torch.tensor(lengths),
             "window_counts": torch.tensor([len(plan) for plan in plans]),
         }
-        batching = contexts, counts, batch_size, show_progress
+        batching = contexts, counts, batch_size, show_progress, dtype
         if output is not None:
             latents = C3Latents.save_parts(output, self._encode_in_batches(*batching), fields, self.latent_provenance())
         else:
             latents = C3Latents(self._encode_windows(*batching), **fields, provenance=self.latent_provenance())
         return (latents, skipped) if on_error == "skip" else latents
 
-    def _encode_windows(self, contexts, counts, batch_size, show_progress):
+    def _encode_windows(self, contexts, counts, batch_size, show_progress, dtype=None):
         """Latents of all windows, `(latents, D_dec)`, in the order of the windows."""
         values = None
-        for rows, latents in self._encode_in_batches(contexts, counts, batch_size, show_progress):
+        for rows, latents in self._encode_in_batches(contexts, counts, batch_size, show_progress, dtype):
             values = latents.new_empty(sum(counts), latents.shape[1]) if values is None else values
             values[rows.to(values.device)] = latents
         return values
 
-    def _encode_in_batches(self, contexts, counts, batch_size, show_progress):
+    def _encode_in_batches(self, contexts, counts, batch_size, show_progress, dtype=None):
         """Yields a batch's rows among all latents, `(n,)`, and the latents, `(n, D_dec)`; longest windows first."""
         device = execution_device(self.encoder.get_input_embeddings())
         order = sorted(range(len(contexts)), key=lambda i: len(contexts[i]) + counts[i], reverse=True)
@@ -264,8 +268,20 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
                 chosen = order[start : start + batch_size]
                 batch = self.processor.context_inputs([contexts[i] for i in chosen], [counts[i] for i in chosen])
                 latents = self.encode_context(**{name: each.to(device) for name, each in batch.items()})
-                yield torch.cat([torch.arange(starts[i], starts[i + 1]) for i in chosen]), latents
+                yield (
+                    torch.cat([torch.arange(starts[i], starts[i + 1]) for i in chosen]),
+                    latents.to(dtype or latents.dtype),
+                )
                 bar.update(len(chosen))
+
+    def _latent_dtype(self, dtype):
+        if dtype is None:
+            return self.dtype if self.dtype.itemsize == 2 else torch.bfloat16
+        found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+        if found not in VALUE_DTYPES:
+            names = ", ".join(str(each).removeprefix("torch.") for each in VALUE_DTYPES)
+            raise ValueError(f"dtype must be one of {names}, not {dtype!r}.")
+        return found
 
     def _checked_window(self, window):
         if window is None:

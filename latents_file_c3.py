@@ -9,6 +9,7 @@ it takes the model to know, by the model that reads it.
 import io
 import json
 import os
+import sys
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -293,6 +294,8 @@ def _not_what_it_says(where: str, size: int, error: Exception) -> LatentFormatEr
 
 def _name_of(file) -> str:
     """A file object's name, or what it is."""
+    if file is getattr(sys.stdin, "buffer", None):
+        return "standard input"
     name = getattr(file, "name", None)
     return name if isinstance(name, str) else f"the {type(file).__name__}"
 
