@@ -74,7 +74,7 @@ def test_round_trip_of_one_file(run, model, checkpoint, texts):
     assert code == 0 and err == ""
     assert out.startswith(f"{texts[0]}.c3: C3Latents(texts=1, windows={expected.num_windows}, ")
     assert out.count("\n") == 1
-    assert same(written, expected) and written.dtype == torch.float32
+    assert same(written, expected) and written.dtype == torch.bfloat16
     assert texts[0].read_bytes() == TEXT.encode()
 
     text = model.expand(expected, show_progress=False)
@@ -207,7 +207,7 @@ def test_info_needs_no_model(run, latents_file, monkeypatch):
     latents = C3Latents.load(latents_file)
     code, out, err = run("info", latents_file)
     assert (code, err) == (0, "")
-    for name, value in (("texts", 2), ("windows", latents.num_windows), ("width", 32), ("dtype", "float32")):
+    for name, value in (("texts", 2), ("windows", latents.num_windows), ("width", 32), ("dtype", "bfloat16")):
         assert re.search(rf"^{name}: +{value}$", out, re.MULTILINE)
     assert repr(latents.provenance.weights_fingerprint) in out
     assert re.search(r"^text 1: +windows 1, latents \d, text tokens \d+, ratio [\d.]+$", out, re.MULTILINE)
@@ -262,7 +262,7 @@ def test_demo_of_the_example(run, model, checkpoint):
     assert len(text) > 2500 and f"{len(text)} characters" in out
     assert [round(float(row[0])) for row in rows] == [4, 5, 8, 16]
     for own, other, _, latents, size, _ in rows:
-        assert own == other and int(size) == int(latents) * 32 * 4
+        assert own == other and int(size) == int(latents) * 32 * 2
     read_back = model.expand(model.compress(text, ratio=5, batch_size=200), batch_size=200, show_progress=False)
     assert mark_difference(text, printable_lines(read_back)) in out
     assert float(rows[1][5]) == pytest.approx(100 * precision(text, read_back), abs=0.006)

@@ -344,7 +344,7 @@ def test_only_a_whole_file_replaces_one(make_model, tmp_path):
 
 def test_five_megabytes(uniform):
     text = (LONG + "\n") * (5_000_000 // len(LONG.encode()))
-    latents = uniform.compress(text, ratio=16, batch_size=2048, show_progress=False)
+    latents = uniform.compress(text, ratio=16, batch_size=2048, show_progress=False, dtype="float32")
     ids = token_ids(uniform, text)
     assert latents.text_tokens == len(ids) and latents.num_latents == int(len(ids) / 16)
     length, n = int(latents.text_lengths[-1]), int(latents.latent_lengths[-1])

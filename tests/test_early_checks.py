@@ -34,7 +34,7 @@ def run(request, monkeypatch):
 )
 def test_evaluation_and_optimizer(override, message, run, load_training):
     with pytest.raises(RecipeError, match=message):
-        run(load_training("early", override))
+        run(load_training("early_checks", override))
 
 
 def test_a_checkpoint_of_another_recipe_or_of_other_processes(run, load_training):

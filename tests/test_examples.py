@@ -203,7 +203,8 @@ def test_conversations_are_laid_out_as_generate_does(layout, make_model):
         labels = batch["labels"][row]
         wanted = [i for text in texts for i in [*processor.encode(text), end]]
         assert labels[labels != -100].tolist() == wanted
-    latents = model.compress(TEXTS[0], window=32, **({"ratio": 4} if layout == "uniform" else {"num_latents": 8}))
+    amount = {"ratio": 4} if layout == "uniform" else {"num_latents": 8}
+    latents = model.compress(TEXTS[0], window=32, dtype="float32", **amount)
     spans = [(len(w), n) for w, n in zip(latents.windows(), latents.text_lengths.tolist(), strict=True)]
     alone = processor.prompt_inputs([spans], ["Be brief.\n\nWhat times?"])
     length = alone["input_ids"].shape[1]

@@ -70,7 +70,7 @@ def trainable(model):
 
 def tell(model, texts=TEXTS):
     """Latents and the text that they give."""
-    latents = model.compress(texts, num_latents=4)
+    latents = model.compress(texts, num_latents=4, dtype=model.dtype)
     return latents, model.expand(latents)
 
 

@@ -163,7 +163,7 @@ def test_data_of_a_stranger(shown, checkpoint, tmp_path, training_folder):
     rows.write_text(json.dumps({EVIL[:-1]: "text"}) + "\n")
     code, said = shown(train_hf, recipe, f"train_data={rows}", f"output_dir={tmp_path / 'run'}", "--dry-run")
     assert code == 2 and "has no column 'text'" in said
-    rows.write_text(json.dumps({"text": "It was \x1b[2J the best of times."}) + "\n")
+    rows.write_text(json.dumps({"text": "It was \x1b[2J the best of times. " * 20}) + "\n")
     code, said = shown(train_hf, recipe, f"train_data={rows}", f"output_dir={tmp_path / 'run'}", "--dry-run")
     assert code is None and "\\x1b" in said
 

@@ -114,7 +114,7 @@ def test_the_base_of_a_decoder_that_did_not_change(arguments, checkpoint, tmp_pa
 def test_a_base_with_other_tokens(arguments, checkpoint, tmp_path):
     C3Model.from_pretrained(checkpoint).decoder.save_pretrained(tmp_path / "base")
     train_tokenizer(["other words altogether"] * 4, vocab_size=270).save_pretrained(tmp_path / "base")
-    with pytest.raises(SystemExit, match="makes other tokens of page p0 than the model's decoder"):
+    with pytest.raises(SystemExit, match="makes other tokens of page 'p0' than the model's decoder"):
         main([*arguments, "--base-decoder", str(tmp_path / "base")])
 
 

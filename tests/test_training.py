@@ -248,7 +248,10 @@ def test_windows_whose_cuts_go_through_characters_are_evaluated_on(load_training
             "train_data={path: %s/train.jsonl, column: words}",
             "train_data: .*train.jsonl cannot be loaded: .* no column 'words'",
         ),
-        ("validation_data={path: %s/train.jsonl, column: words}", "validation_data: .* no column 'words'; it has text"),
+        (
+            "validation_data={path: %s/train.jsonl, column: words}",
+            "validation_data: .* no column 'words'; it has 'text'",
+        ),
         ("tokens_per_batch=1000000", "The train data hold .* tokens, but a batch takes 1000000"),
         ("optimizer.block_size=7", "optimizer.block_size: 7 does not divide the longer side of a matrix of"),
         ("train_data={path: org/none, streaming: true}", "train_data: org/none cannot be loaded: "),

@@ -35,7 +35,7 @@ def _compress(model, processor, example, options):
         batch = processor.context_inputs([window.context_ids for window, _ in chosen], [n for _, n in chosen])
         values.append(model.encode_context(**batch.to(model.device), pooling="mean"))
     return C3Latents(
-        values=torch.cat(values),
+        values=torch.cat(values).to(torch.bfloat16),  # as those of `c3` are
         latent_lengths=torch.tensor([n for _, n in plan]),
         text_lengths=torch.tensor([len(window.text_ids) for window, _ in plan]),
         window_counts=torch.tensor([len(plan)]),
