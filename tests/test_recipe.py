@@ -553,9 +553,10 @@ def shipped(tmp_path, monkeypatch):
     return lambda name, *overrides: load_recipe(ROOT / "configs" / name, overrides)
 
 
-def test_the_default_recipe_is_two_stretches(shipped):
+def test_the_default_recipe_is_three_stretches(shipped):
     """One model and one set of texts; whatever else a run on its own may have, a stage has."""
-    first, second = shipped("c3_mini.yaml").stage_recipes()
+    first, second, third = shipped("c3_mini.yaml").stage_recipes()
+    assert (first.dropout_halved_above, third.dropout_halved_above) == (16, None)
     for key in ("model", "tokenizer", "train_data", "crlf_documents", "tokens_per_batch", "dropout_halved_above"):
         assert getattr(first, key) == getattr(second, key), key
     for key in ("max_steps", "seed", "lr_scheduler_type", "warmup_steps", "dataloader_num_workers", "logging_steps"):
@@ -577,7 +578,7 @@ def test_the_default_recipe_makes_the_shipped_architecture(shipped):
             assert getattr(getattr(model, part), name) == config[part][name], (part, name)
 
 
-def test_the_third_stretch_starts_from_a_model_of_the_first_two(shipped, make_model, tmp_path):
+def test_the_next_stretch_starts_from_a_model_of_those_before(shipped, make_model, tmp_path):
     """Its windows are above the default one of the shipped weights, and within those that were trained."""
     window = shipped("c3_mini.yaml").model["window"]
     recipe = shipped("c3_mini_longer.yaml", "init_from=org/c3")
