@@ -182,9 +182,7 @@ def test_a_text_that_only_the_model_refuses_is_left_out_too(run, make_model, tex
         assert len(C3Latents.load(outputs[0])) == len(files) - 1
         assert err.count("c3: skipped: a.txt: ratio=2.0 needs ") == err.count("skipped") == 1
         # Files, not their places among the texts, whatever is said of them.
-        assert err.count("c3: warning: b.txt ") == 1 and "text" not in err.replace(".txt", "").replace(
-            "as in the text", ""
-        )
+        assert err.count("c3: warning: b.txt ") == 1 and ": text" not in err
     for files in (["b.txt", "a.txt", "-o", "all.c3"], ["a.txt"]):
         code, out, err = run("compress", *files, *options[:-2])
         assert (code, out) == (2, "") and err.startswith("c3: error: a.txt: ratio=2.0 needs ")
