@@ -11,8 +11,10 @@ import contextlib
 import json
 import math
 import os
+import re
 import sys
 import traceback
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 
@@ -115,7 +117,7 @@ def run_compress(args):
     files, texts = _read_texts(args)
     outputs = [args.output] if args.output else [f"{file}.c3" for file in files]
     skipped = {}
-    with _model(args) as model:
+    with _model(args) as model, _named(files):
         latents = model.compress(
             texts[0] if len(texts) == 1 else texts,
             num_latents=args.num_latents,
@@ -129,8 +131,8 @@ def run_compress(args):
         )
     if args.on_error == "skip":
         latents, skipped = latents
-    for index, reason in skipped.items():
-        _say_skipped(files[index] + reason.removeprefix("text" if len(texts) == 1 else f"text {index}"))
+    for reason in skipped.values():
+        _say_skipped(_of_file(reason, files))
     if latents is None:
         raise UserError(NOTHING_LEFT)
     parts = [latents.to("cpu")]
@@ -166,6 +168,25 @@ def _read_texts(args):
     if not files:
         raise UserError(NOTHING_LEFT)
     return files, texts
+
+
+def _of_file(said, files):
+    """What the library says of "text", or of "text I" where there are several, said of the file."""
+    text = re.match(r"text\b" if len(files) == 1 else r"text ([0-9]+)\b", said)
+    return said if text is None else source_name(files[int(text[1]) if text.groups() else 0]) + said[text.end() :]
+
+
+@contextlib.contextmanager
+def _named(files):
+    """Meanwhile warnings and errors of texts name their files."""
+    show = warnings.showwarning
+    warnings.showwarning = lambda message, *rest, **more: show(_of_file(str(message), files), *rest, **more)
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(_of_file(str(error), files)) from error
+    finally:
+        warnings.showwarning = show
 
 
 def _say_skipped(reason):

@@ -19,7 +19,7 @@ from .latents_c3 import VALUE_DTYPES, C3Latents, LatentProvenance
 from .latents_file_c3 import check_folder
 from .options_c3 import CompressionWarning, plain_number, progress_bar, whole_number
 from .processing_c3 import C3Processor, check_text, except_context_tokenizer, list_texts
-from .quoting_c3 import printable_lines
+from .quoting_c3 import printable, printable_lines
 from .stored_weights_c3 import execution_device, has_parted_ties, packed_weights, stored_weights
 from .version_c3 import VERSION
 from .whole_files_c3 import ensure_writable
@@ -346,8 +346,8 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
         if holding:
             hold = f"{holding[0]} holds" if len(holding) == 1 else f"{holding[0]} and {len(holding) - 1} more hold"
             warnings.warn(
-                f"{hold} {' and '.join(kinds)}, which this model may not give back as in the text: compare what expand "
-                "returns.",
+                f"{hold} {printable(' and '.join(kinds))}, which this model may not give back as in the text: compare "
+                "what expand returns.",
                 CompressionWarning,
                 stacklevel=4,
             )
@@ -435,6 +435,8 @@ def _skipping(index, skipped, on_error, name=""):
     except (TypeError, ValueError) as error:
         reason = f"{name}: {error}" if name else str(error)
         if on_error == "raise":
+            if not name:
+                raise
             raise type(error)(reason) from error
         skipped[index] = reason
 

@@ -221,6 +221,9 @@ class PromptingMixin:
     def _check_keywords(self, kwargs):
         if given := [name for name in MADE_HERE if kwargs.get(name) is not None]:
             raise TypeError(f"{given[0]} is made of latents and prompt: leave it out, or leave out those.")
+        config = kwargs.get("generation_config")
+        if not isinstance(config, (GenerationConfig, type(None))):
+            raise TypeError(f"generation_config must be a GenerationConfig, not {type(config).__name__}.")
         for name in ("max_new_tokens", "max_length"):
             if (most := _setting(kwargs, name)) is not None:
                 whole_number(name, most)

@@ -281,11 +281,16 @@ class C3Latents:
     def cat(cls, parts: Sequence["C3Latents"]) -> "C3Latents":
         """All texts of `parts`, in order. A field of the provenance is kept where all parts agree, else left empty.
 
-        Raises `ValueError` when width, dtype or device differ, `LatentMismatchError` when known fingerprints differ.
+        Raises `TypeError` for anything else, `ValueError` when width, dtype or device differ, `LatentMismatchError`
+        when known fingerprints differ.
         """
         parts = list(parts)
         if not parts:
             raise ValueError("parts is empty: C3Latents.cat needs at least one C3Latents")
+        for part in parts:
+            if not hasattr(part, "latent_lengths"):
+                remedy = ": read them with C3Latents.from_bytes first" if isinstance(part, bytes) else ""
+                raise TypeError(f"parts must be C3Latents, not {type(part).__name__}{remedy}")
         for name, remedy in (
             ("hidden_size", "they were made for different decoders"),
             ("dtype", "convert with .to(dtype) first"),
@@ -363,7 +368,9 @@ class C3Latents:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "C3Latents":
-        """Reads what `to_bytes` returned. Raises as `load`."""
+        """Reads what `to_bytes` returned. Raises as `load`, and `TypeError` for what is no bytes."""
+        if data is None:  # a missing value of a column, which BytesIO would take for no bytes
+            raise TypeError("from_bytes reads what to_bytes returned, not None")
         return cls.load(io.BytesIO(data))
 
     @classmethod
@@ -453,6 +460,10 @@ def _picked(texts: range, index) -> list[int]:
         return [texts[item] for item in items]
     except IndexError:
         raise IndexError(f"text {index} is out of range: there are {len(texts)} texts") from None
+    except TypeError:
+        raise TypeError(
+            f"texts are picked by an int, a slice, or ints or booleans in a list, not by {quoted(index)}"
+        ) from None
 
 
 def _take(tensor: torch.Tensor, spans: list[tuple[int, int]]) -> torch.Tensor:

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load
 
-from .quoting_c3 import listed, quoted
+from .quoting_c3 import listed, printable, quoted
 from .whole_files_c3 import whole_file
 
 # 2 added the checksum, which a file of this version must have; otherwise they are alike.
@@ -138,7 +138,8 @@ def check_folder(path: str | os.PathLike) -> Path:
     """The path of a file to be made; raises `FileNotFoundError` when its folder does not exist."""
     path = _as_path(path)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot save latents to {path}: the folder {path.parent} does not exist")
+        where = f"{path}: the folder {path.parent} does not exist"
+        raise FileNotFoundError(f"cannot save latents to {printable(where)}")
     return path
 
 
@@ -151,7 +152,7 @@ def read_latents(source: str | os.PathLike | BinaryIO, names: Sequence[str]) -> 
     if isinstance(source, (bytes, bytearray, memoryview)):
         raise TypeError("load reads a path or a file object: for bytes there is C3Latents.from_bytes")
     is_stream = hasattr(source, "read")
-    where = _name_of(source) if is_stream else str(_as_path(source))
+    where = printable(_name_of(source) if is_stream else _as_path(source))
     metadata, held, tensors = (_read_stream if is_stream else _read_file)(source, where, names)
     version, provenance, checksum = _read_metadata(where, metadata, held)
     missing = [name for name in names if name not in tensors]

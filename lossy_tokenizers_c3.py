@@ -2,6 +2,8 @@
 
 import unicodedata
 
+from .quoting_c3 import quoted
+
 # What people's texts hold, and some tokenizers drop or change.
 PROBES = {
     "repeated spaces": "two  spaces,   three",
@@ -28,7 +30,7 @@ def lossy_text(name, tokenizer, encode):
     back in Unicode's composed form (NFC, as Qwen's tokenizers give it) counts as the same.
     """
     lost = {}
-    special = {f"the characters {token}": f"a {token} b" for token in tokenizer.all_special_tokens[:1]}
+    special = {f"the characters {quoted(token)}": f"a {token} b" for token in tokenizer.all_special_tokens[:1]}
     for kind, text in (PROBES | special).items():
         back = tokenizer.decode(encode(tokenizer, text), skip_special_tokens=True, clean_up_tokenization_spaces=False)
         if unicodedata.normalize("NFC", back) != unicodedata.normalize("NFC", text):

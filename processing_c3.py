@@ -531,6 +531,8 @@ def _instead_of(value):
         return ": pass what it holds, for example file.read()"
     if isinstance(value, Mapping) or hasattr(value, "columns") or hasattr(value, "column_names"):
         return ": pick the text in it by its name, for example ['text']"
+    if getattr(value, "ndim", 1) != 1:
+        return f" of {value.ndim} dimensions: pass strings in one dimension"
     if isinstance(value, Set):
         return ", which has no order: pass a list"
     return ""

@@ -17,9 +17,9 @@ from pathlib import Path
 def whole_file(path):
     """
     Gives the path of a new empty file beside `path` to write to; it takes `path`'s place when the block ends without
-    an error, and is removed otherwise. Raises `OSError` when writing fails.
+    an error, and is removed otherwise. Raises `OSError` when writing fails, or where something other than a file is.
     """
-    path = Path(path)
+    path = _replaceable(path)
     temporary = _beside(path)
     try:
         with open(temporary, "xb") as file:
@@ -39,9 +39,7 @@ def whole_file(path):
 
 def ensure_writable(path):
     """Raises `OSError`, before any work is done, where `whole_file` could make no file in this place."""
-    path = Path(path)
-    if path.exists() and not path.is_file():  # a folder could not be replaced, and /dev/null must not be
-        raise FileExistsError(errno.EEXIST, "Not an ordinary file", str(path))
+    path = _replaceable(path)
     temporary = _beside(path)
     try:
         temporary.touch(exist_ok=False)
@@ -49,6 +47,13 @@ def ensure_writable(path):
     except OSError as error:
         _name(path, temporary, error)
         raise
+
+
+def _replaceable(path):
+    path = Path(path)
+    if path.exists() and not path.is_file():  # a folder could not be replaced, and /dev/null must not be
+        raise FileExistsError(errno.EEXIST, "Not an ordinary file", str(path))
+    return path
 
 
 def _beside(path):

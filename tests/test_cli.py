@@ -173,7 +173,7 @@ def test_a_batch_goes_on_and_says_what_it_left_out(run, model, checkpoint, texts
 
 
 def test_a_text_that_only_the_model_refuses_is_left_out_too(run, make_model, texts, tmp_path):
-    make_model("appended").save_pretrained(tmp_path / "appended")
+    make_model("appended", unreliable_characters={"an S": "U+53"}).save_pretrained(tmp_path / "appended")
     options = ("--model", "appended", "--ratio", "2", "--on-error", "skip")
     for files, outputs in (("a.txt", "b.txt"), ["b.txt.c3"]), (("a.txt", "b.txt", "b.txt"), ["all.c3"]):
         more = ["-o", outputs[0]] if len(files) > 2 else []
@@ -181,6 +181,11 @@ def test_a_text_that_only_the_model_refuses_is_left_out_too(run, make_model, tex
         assert code == 0 and [line.split(":")[0] for line in out.splitlines()] == outputs
         assert len(C3Latents.load(outputs[0])) == len(files) - 1
         assert err.count("c3: skipped: a.txt: ratio=2.0 needs ") == err.count("skipped") == 1
+        # Files, not their places among the texts, whatever is said of them.
+        assert err.count("c3: warning: b.txt ") == 1 and ": text" not in err
+    for files in (["b.txt", "a.txt", "-o", "all.c3"], ["a.txt"]):
+        code, out, err = run("compress", *files, *options[:-2])
+        assert (code, out) == (2, "") and err.startswith("c3: error: a.txt: ratio=2.0 needs ")
 
 
 def test_dtypes_are_readable_in_each_other(run, model, checkpoint, texts):

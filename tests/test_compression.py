@@ -135,7 +135,7 @@ def test_what_can_be_given_is_given_in_silence(make_model, recwarn):
 
 def test_texts_that_the_weights_may_not_give_back(make_model, recwarn, tmp_path):
     """Said once of all texts, by what the checkpoint says of itself."""
-    kinds = {"Japanese kana": "U+3041-309F, U+30A0-30FF", "NUL bytes": "U+0"}
+    kinds = {"Japanese kana": "U+3041-309F, U+30A0-30FF", "NUL bytes": "U+0", "\x1b[2J": "U+1"}
     make_model("uniform", unreliable_characters=kinds).save_pretrained(tmp_path)
     model = C3Model.from_pretrained(tmp_path)
     said = "which this model may not give back as in the text: compare what expand returns"
@@ -149,7 +149,8 @@ def test_texts_that_the_weights_may_not_give_back(make_model, recwarn, tmp_path)
     assert warned("a\0b") == [f"text holds NUL bytes, {said}."]
     assert warned(["a", "カ", "ぁ\0", "b"]) == [f"text 1 and 1 more hold Japanese kana and NUL bytes, {said}."]
     assert warned(["", "ー"], on_error="skip") == [f"text 1 holds Japanese kana, {said}."]
-    assert warned(["a\r\n", "漢字 é 😀", "\x01\u3040\u3100"]) == []
+    assert warned("a\1") == [f"text holds \\x1b[2J, {said}."]  # the checkpoint's words may be a stranger's
+    assert warned(["a\r\n", "漢字 é 😀", "\x02\u3040\u3100"]) == []
 
 
 def test_the_default_window_is_not_the_longest(make_model):
@@ -237,8 +238,16 @@ def test_appended_layout_refuses_more_latents_than_trained(make_model):
         (Path("a.txt"), TypeError, "not PosixPath: pass what the file holds"),
         (io.StringIO("a\nb\n"), TypeError, "not StringIO: pass what it holds"),
         ({"b", "a"}, TypeError, "not set, which has no order: pass a list"),
-        (np.array([["a", "b"]]), TypeError, "text must be a string or strings, not ndarray"),
-        (np.array("a"), TypeError, "text must be a string or strings, not ndarray"),
+        (
+            np.array([["a", "b"]]),
+            TypeError,
+            "not ndarray of 2 dimensions: pass strings in one",
+        ),
+        (
+            np.array("a"),
+            TypeError,
+            "not ndarray of 0 dimensions: pass strings in one",
+        ),
         (torch.tensor([5, 6]), TypeError, "text 0 must be a string, not Tensor"),
         ({"text": "a", "id": "7"}, TypeError, "not dict: pick the text in it by its name"),
         (UserDict(text="a"), TypeError, "not UserDict: pick the text in it by its name"),
@@ -251,8 +260,9 @@ def test_appended_layout_refuses_more_latents_than_trained(make_model):
     ids=lambda each: f"{type(each).__name__}",
 )
 def test_bad_texts(text, error, message, uniform):
-    with pytest.raises(error, match=message):
+    with pytest.raises(error, match=message) as caught:
         uniform.compress(text)
+    assert caught.value.__cause__ is None  # said once
     with pytest.raises(error, match=message.replace("text 0 ", "text ").replace("text 1 ", "text ")):
         uniform.processor(text)
 

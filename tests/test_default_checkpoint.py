@@ -114,7 +114,8 @@ def test_same_text_however_the_work_is_arranged(model, text, tmp_path):
     assert eager.expand(eager.compress(texts, ratio=8), batch_size=32) == expanded
 
 
-WORSE_DRAFTS = pytest.mark.xfail(reason="these weights draft worse than those before: docs/performance.md", strict=True)
+# Not strict: at 8x 3.2 times fewer passes from latents in float32, 4.0 from bfloat16. Rounding decides.
+WORSE_DRAFTS = pytest.mark.xfail(reason="these weights draft worse than those before: docs/performance.md")
 
 
 @pytest.mark.parametrize(

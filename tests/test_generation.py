@@ -163,6 +163,7 @@ def test_the_models_own_settings_hold(uniform, monkeypatch):
         ({"guidance_scale": 2.0}, ValueError, "guidance_scale: .* give negative_prompt_ids"),
         ({"input_ids": torch.tensor([[5]])}, TypeError, "input_ids is made of latents and prompt"),
         ({"attention_mask": torch.tensor([[1]])}, TypeError, "attention_mask is made of latents and prompt"),
+        ({"generation_config": {"max_new_tokens": 2}}, TypeError, "must be a GenerationConfig, not dict"),
         ({"max_new_token": 5}, ValueError, "max_new_token"),
     ],
 )

@@ -245,10 +245,10 @@ def test_iteration(latents):
         ([True, False], IndexError, "a mask holds one boolean for each of the 3 texts"),
         ([True, 1, 2], IndexError, "a mask holds one boolean for each of the 3 texts"),
         (True, TypeError, "one boolean does not pick texts"),
-        ("0", TypeError, "indices must be integers"),
-        (1.0, TypeError, "indices must be integers"),
-        (numpy.array([1.0]), TypeError, "indices must be integers"),
-        (torch.tensor([[0]]), TypeError, "indices must be integers"),
+        ("0", TypeError, "texts are picked by an int, a slice, or ints or booleans in a list, not by"),
+        (1.0, TypeError, "texts are picked by an int, a slice, or ints or booleans in a list, not by"),
+        (numpy.array([1.0]), TypeError, "texts are picked by an int, a slice, or ints or booleans in a list, not by"),
+        (torch.tensor([[0]]), TypeError, "texts are picked by an int, a slice, or ints or booleans in a list, not by"),
     ],
 )
 def test_wrong_index(latents, index, error, message):
@@ -301,6 +301,8 @@ def test_cat_keeps_what_all_parts_agree_on(latents):
 def test_cat_of_what_does_not_fit(latents):
     with pytest.raises(ValueError, match="parts is empty: C3Latents.cat needs at least one"):
         C3Latents.cat([])
+    with pytest.raises(TypeError, match="must be C3Latents, not bytes: read them with C3Latents.from_bytes first"):
+        C3Latents.cat([latents.to_bytes()])
     with pytest.raises(ValueError, match=r"different hidden_size \(4, 5\): they were made for different decoders"):
         C3Latents.cat([latents, C3Latents(**make_parts(width=5))])
     with pytest.raises(
@@ -733,6 +735,8 @@ def test_bytes_and_file_objects(latents, path):
             C3Latents.from_bytes(cut)
     with pytest.raises(TypeError, match="for bytes there is C3Latents.from_bytes"):
         C3Latents.load(content)
+    with pytest.raises(TypeError, match="from_bytes reads what to_bytes returned, not None"):
+        C3Latents.from_bytes(None)
     for use in (lambda: latents.save(io.StringIO()), lambda: C3Latents.load(io.StringIO("text"))):
         with pytest.raises(TypeError, match="latents are bytes: open the file in binary mode"):
             use()

@@ -100,6 +100,12 @@ def test_latents_of_a_stranger(shown, model, checkpoint):
         C3Latents.load("other.c3")
     assert "'\\x1b[2J'" in str(caught.value)
 
+    # The name of a file, which may come with an archive.
+    for use in (C3Latents.load, evil.save):
+        with pytest.raises(FileNotFoundError) as caught:
+            use("\x1b[2J/evil.c3")
+        assert "\\x1b[2J/evil.c3" in str(caught.value) and not RAW.search(str(caught.value))
+
 
 def test_an_old_file_is_one_line(shown, model, checkpoint, tmp_path):
     latents = model.compress("text")
