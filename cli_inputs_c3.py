@@ -13,8 +13,15 @@ PACKAGE = Path(__file__).parent
 USER_ERROR = 2
 MODEL_HELP = "folder or Hub id of a C3 checkpoint (default: the one that comes with c3)"
 SECONDS_FOR_THE_HUB = 5  # to answer at all; each file of a checkpoint would be asked for again and again
-# What torch says on a CPU, on Windows and on a GPU, and C++.
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+# What torch says on a CPU, on Windows and on a GPU, C++, and who maps a file or a library into memory.
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "Cannot allocate memory",
+    "failed to map segment",
+)
 
 
 class UserError(ValueError):
@@ -33,7 +40,7 @@ def is_out_of_memory(error):
     """Whether the machine or its GPU had too little memory."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
-    return isinstance(error, RuntimeError) and any(each in str(error) for each in OUT_OF_MEMORY)
+    return isinstance(error, (ImportError, RuntimeError)) and any(each in str(error) for each in OUT_OF_MEMORY)
 
 
 def one_line(error):
@@ -47,6 +54,24 @@ def source_name(source):
     return "standard input" if source == "-" else source
 
 
+def standard_input():
+    """Its binary file object; UserError where the process was started without one."""
+    if sys.stdin is None:
+        raise UserError("standard input is closed: nothing can be read from it")
+    return sys.stdin.buffer
+
+
+@contextmanager
+def naming(file):
+    """Lets an error of the system that says no file's name say this one, as one of reading or writing."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror and not error.filename:
+            error.filename = file
+        raise
+
+
 def read_text(source):
     """
     Args:
@@ -55,18 +80,18 @@ def read_text(source):
     Returns: `str`, the very characters of the file: line ends and a byte order mark are kept.
 
     Raises:
-        UserError: no such file, a folder, not UTF-8, empty.
+        UserError: no such file, a folder, not UTF-8, empty, too large.
     """
-    if source == "-":
-        name, data = source_name(source), sys.stdin.buffer.read()
-    else:
-        name, path = source, Path(source)
-        if path.is_dir():
-            raise UserError(f"{source} is a folder: name text files")
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise UserError(f"there is no file {source}") from None
+    name = source_name(source)
+    if source != "-" and Path(source).is_dir():
+        raise UserError(f"{source} is a folder: name text files")
+    try:
+        with naming(name):
+            data = standard_input().read() if source == "-" else Path(source).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"there is no file {source}") from None
+    except MemoryError:
+        raise UserError(f"{name} does not fit into memory: cut it into several texts") from None
     if not data:
         raise UserError(f"{name} is empty: give at least one character")
     try:
@@ -82,8 +107,8 @@ def load_latents(source):
     """[`C3Latents`] of a file, or with `-` of standard input, of which no more is read than its header says."""
     from .latents_c3 import C3Latents
 
-    with warnings_in_one_line():
-        return C3Latents.load(sys.stdin.buffer if source == "-" else source)
+    with warnings_in_one_line(), naming(source_name(source)):
+        return C3Latents.load(standard_input() if source == "-" else source)
 
 
 def find_device(name=None):
