@@ -12,6 +12,7 @@ from .quoting_c3 import in_one_line, printable, quoted
 PACKAGE = Path(__file__).parent
 USER_ERROR = 2
 MODEL_HELP = "folder or Hub id of a C3 checkpoint (default: the one that comes with c3)"
+MODEL_FILES = ("config.json", "adapter_config.json", "tokenizer_config.json", "tokenizer.json")
 SECONDS_FOR_THE_HUB = 5  # to answer at all; each file of a checkpoint would be asked for again and again
 # What torch says on a CPU, on Windows and on a GPU, C++, and who maps a file or a library into memory.
 OUT_OF_MEMORY = (
@@ -156,14 +157,14 @@ def load_model(name=None, device=None, dtype="auto"):
     return _load(name, device, dtype, **find_source(name, "a C3 model"))
 
 
-def find_source(name, kind, files=("config.json", "tokenizer_config.json", "tokenizer.json"), repo_type="model"):
+def find_source(name, kind, files=MODEL_FILES, repo_type="model"):
     """
     Where something is to be loaded from, found out once and fast: transformers would ask for each file, for half a
     minute where the Hub does not answer.
 
     Args:
         name (`str`): a folder or a Hub id.
-        kind (`str`): what it is, for messages, as "a tokenizer".
+        kind (`str`): what it is, for messages, as "a tokenizer"; empty where the caller says so.
         files: of which at least one is in the cache if what is wanted is.
         repo_type (`str`): as for `hf_hub_download`.
 
@@ -178,18 +179,18 @@ def find_source(name, kind, files=("config.json", "tokenizer_config.json", "toke
 
     if Path(name).exists():
         return {}
+    cannot = f"cannot load {kind}: there is no" if kind else "there is no"
+    cannot += f" {'file' if repo_type == 'dataset' else 'folder'} {name}, and"
     try:
         validate_repo_id(name)
     except HFValidationError:
-        raise UserError(f"cannot load {kind}: there is no folder {name}, and it is no Hub id") from None
+        raise UserError(f"{cannot} it is no Hub id") from None
     try:
         get_session().head(constants.ENDPOINT, timeout=SECONDS_FOR_THE_HUB)
     except Exception as error:
         if not any(isinstance(try_to_load_from_cache(name, file, repo_type=repo_type), str) for file in files):
-            raise UserError(
-                f"cannot load {kind}: there is no folder {name}, and the Hub, {constants.ENDPOINT}, does not answer "
-                f"({one_line(error)})"
-            ) from error
+            reason = f"the Hub, {constants.ENDPOINT}, does not answer ({one_line(error)})"
+            raise UserError(f"{cannot} {reason}") from error
         return {"local_files_only": True}
     return {}
 
