@@ -28,6 +28,7 @@ from .cli_inputs_c3 import (
     is_out_of_memory,
     load_latents,
     loaded_model,
+    naming,
     one_line,
     read_text,
     source_name,
@@ -40,6 +41,7 @@ from .whole_files_c3 import ensure_writable, write_whole
 
 UNFORESEEN, INTERRUPTED, BROKEN_PIPE = 1, 130, 141
 INDEX = "{index}"
+OUTPUT_NAME = "standard output"
 LATENTS_HELP = "what c3 compress wrote; - for standard input"
 NOTHING_LEFT = "none of the texts can be compressed"
 
@@ -50,6 +52,7 @@ def main(argv=None):
     _use_utf8()
     debug, batched = False, True
     try:
+        _check_streams()
         try:
             argv = sys.argv[1:] if argv is None else list(argv)
             if argv[:1] and argv[0] in OWN_PARSERS:
@@ -62,7 +65,8 @@ def main(argv=None):
                 code = args.run(args) or 0
         except SystemExit as end:  # argparse: --help, --version, a command line it cannot read; SIGTERM
             code = end.code
-        sys.stdout.flush()
+        with naming(OUTPUT_NAME):
+            sys.stdout.flush()
         return code
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -90,8 +94,8 @@ def _report(error, batched):
 
 
 def _described(error):
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return " ".join(str(error).split())
 
 
@@ -100,6 +104,14 @@ def _use_utf8():
     for stream, errors in ((sys.stdout, "surrogateescape"), (sys.stderr, "backslashreplace")):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors=errors, newline="")
+
+
+def _check_streams():
+    """Before files are opened, which would take their places."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115  `print` would take None for standard output
+    if sys.stdout is None:
+        raise UserError(f"{OUTPUT_NAME} is closed: send to /dev/null what is not wanted")
 
 
 # ------------------------------------------------------------------------------------------------------- commands
@@ -215,7 +227,8 @@ def run_expand(args):
         )
     texts = [texts] if len(indices) == 1 else texts
     if not outputs:
-        sys.stdout.write(texts[0])
+        with naming(OUTPUT_NAME):
+            sys.stdout.write(texts[0])
     for output, text in zip(outputs, texts if outputs else [], strict=True):
         write_whole(output, text)
 
@@ -223,7 +236,7 @@ def run_expand(args):
 def run_info(args):
     latents = load_latents(args.file)
     facts = {"file": args.file}
-    if args.file != "-":
+    if Path(args.file).is_file():
         facts["file_bytes"] = Path(args.file).stat().st_size
     facts |= {"texts": len(latents), **_facts(latents)}
     facts |= {
@@ -343,7 +356,7 @@ def _parser():
     debug = argparse.ArgumentParser(add_help=False)
     debug.add_argument("--debug", action="store_true", help="show tracebacks and the libraries' own messages")
     loading = argparse.ArgumentParser(add_help=False, parents=[debug])
-    loading.add_argument("--model", metavar="PATH_OR_ID", help=MODEL_HELP)
+    loading.add_argument("--model", type=_name, metavar="PATH_OR_ID", help=MODEL_HELP)
     loading.add_argument("--device", help="cpu, cuda, cuda:1, … (default: cuda where there is one, else cpu)")
     loading.add_argument(
         "--dtype",
@@ -354,7 +367,7 @@ def _parser():
     loading.add_argument("--batch-size", type=_whole(1), default=8, metavar="N", help="windows at once (default: 8)")
     loading.add_argument("--quiet", action="store_true", help="no progress bars")
     reading = argparse.ArgumentParser(add_help=False, parents=[loading])
-    reading.add_argument("file", metavar="FILE.c3", help=LATENTS_HELP)
+    reading.add_argument("file", type=_name, metavar="FILE.c3", help=LATENTS_HELP)
     reading.add_argument("--text-index", type=_whole(0), metavar="I", help="the I-th text of the file, from 0")
     reading.add_argument("--allow-mismatch", action="store_true", help="read latents that another model made")
 
@@ -364,19 +377,19 @@ def _parser():
         return command
 
     demo = add("demo", run_demo, "compress a text at several ratios, read it back and show what was lost", loading)
-    demo.add_argument(
-        "file", nargs="?", metavar="FILE", help="a UTF-8 text, - for standard input (default: an example)"
-    )
+    about = "a UTF-8 text, - for standard input (default: an example)"
+    demo.add_argument("file", type=_name, nargs="?", metavar="FILE", help=about)
     demo.add_argument("--ratio", type=_ratio, default=8.0, metavar="R", help="the ratio shown as text (default: 8)")
-    demo.add_argument("--count-with", metavar="PATH_OR_ID", help="count tokens with this tokenizer too")
+    about = "count tokens with this tokenizer too"
+    demo.add_argument("--count-with", type=_name, metavar="PATH_OR_ID", help=about)
 
     compress = add("compress", run_compress, "texts to latents", loading)
-    compress.add_argument(
-        "files", nargs="+", metavar="FILE", help="UTF-8 texts, one per file, of any length; - for standard input"
-    )
+    about = "UTF-8 texts, one per file, of any length; - for standard input"
+    compress.add_argument("files", type=_name, nargs="+", metavar="FILE", help=about)
     compress.add_argument(
         "-o",
         "--output",
+        type=_name,
         metavar="OUT",
         help="one file for the latents of all texts (default: FILE.c3 beside each FILE)",
     )
@@ -417,6 +430,7 @@ def _parser():
     expand.add_argument(
         "-o",
         "--output",
+        type=_name,
         default="-",
         metavar="OUT",
         help=f"file to write; {INDEX} becomes 0, 1, … (default: - for standard output)",
@@ -428,7 +442,7 @@ def _parser():
     )
 
     info = add("info", run_info, "what is in a file of latents; no model is loaded", debug)
-    info.add_argument("file", metavar="FILE.c3", help=LATENTS_HELP)
+    info.add_argument("file", type=_name, metavar="FILE.c3", help=LATENTS_HELP)
     info.add_argument("--json", action="store_true", help="one JSON object")
 
     generate = add("generate", run_generate, "answer a prompt about a compressed text", reading)
@@ -436,8 +450,9 @@ def _parser():
     generate.add_argument("--max-new-tokens", type=_whole(1), default=256, metavar="N", help="(default: 256)")
 
     convert = add("convert", run_convert, "the authors' released checkpoint to this package's layout, or back", debug)
-    convert.add_argument("source", metavar="SOURCE", help="folder or Hub id of the checkpoint")
-    convert.add_argument("output", metavar="OUTPUT", help="folder to make; only an empty one may be there")
+    convert.add_argument("source", type=_name, metavar="SOURCE", help="folder or Hub id of the checkpoint")
+    about = "folder to make; only an empty one may be there"
+    convert.add_argument("output", type=_name, metavar="OUTPUT", help=about)
     convert.add_argument("--to-authors", action="store_true", help="from this package's layout to the authors'")
 
     # For the list of commands; see `OWN_PARSERS`.
@@ -454,6 +469,13 @@ def _default_ratio():
     except (OSError, ValueError, KeyError):
         return ""
     return f", {ratio:g} for the one that comes with c3"
+
+
+def _name(text):
+    """Of a file or folder. Shells leave `~` as it is in `--output=~/x`, and make nothing of a variable not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be a name, not ''")
+    return os.path.expanduser(text)
 
 
 def _whole(least):

@@ -12,9 +12,17 @@ from .quoting_c3 import in_one_line, printable, quoted
 PACKAGE = Path(__file__).parent
 USER_ERROR = 2
 MODEL_HELP = "folder or Hub id of a C3 checkpoint (default: the one that comes with c3)"
+MODEL_FILES = ("config.json", "adapter_config.json", "tokenizer_config.json", "tokenizer.json")
 SECONDS_FOR_THE_HUB = 5  # to answer at all; each file of a checkpoint would be asked for again and again
-# What torch says on a CPU, on Windows and on a GPU, and C++.
-OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+# What torch says on a CPU, on Windows and on a GPU, C++, and who maps a file or a library into memory.
+OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "Cannot allocate memory",
+    "failed to map segment",
+)
 
 
 class UserError(ValueError):
@@ -33,7 +41,7 @@ def is_out_of_memory(error):
     """Whether the machine or its GPU had too little memory."""
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
-    return isinstance(error, RuntimeError) and any(each in str(error) for each in OUT_OF_MEMORY)
+    return isinstance(error, (ImportError, RuntimeError)) and any(each in str(error) for each in OUT_OF_MEMORY)
 
 
 def one_line(error):
@@ -47,6 +55,24 @@ def source_name(source):
     return "standard input" if source == "-" else source
 
 
+def standard_input():
+    """Its binary file object; UserError where the process was started without one."""
+    if sys.stdin is None:
+        raise UserError("standard input is closed: nothing can be read from it")
+    return sys.stdin.buffer
+
+
+@contextmanager
+def naming(file):
+    """Lets an error of the system that says no file's name say this one, as one of reading or writing."""
+    try:
+        yield
+    except OSError as error:
+        if error.strerror and not error.filename:
+            error.filename = file
+        raise
+
+
 def read_text(source):
     """
     Args:
@@ -55,18 +81,18 @@ def read_text(source):
     Returns: `str`, the very characters of the file: line ends and a byte order mark are kept.
 
     Raises:
-        UserError: no such file, a folder, not UTF-8, empty.
+        UserError: no such file, a folder, not UTF-8, empty, too large.
     """
-    if source == "-":
-        name, data = source_name(source), sys.stdin.buffer.read()
-    else:
-        name, path = source, Path(source)
-        if path.is_dir():
-            raise UserError(f"{source} is a folder: name text files")
-        try:
-            data = path.read_bytes()
-        except FileNotFoundError:
-            raise UserError(f"there is no file {source}") from None
+    name = source_name(source)
+    if source != "-" and Path(source).is_dir():
+        raise UserError(f"{source} is a folder: name text files")
+    try:
+        with naming(name):
+            data = standard_input().read() if source == "-" else Path(source).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"there is no file {source}") from None
+    except MemoryError:
+        raise UserError(f"{name} does not fit into memory: cut it into several texts") from None
     if not data:
         raise UserError(f"{name} is empty: give at least one character")
     try:
@@ -82,8 +108,8 @@ def load_latents(source):
     """[`C3Latents`] of a file, or with `-` of standard input, of which no more is read than its header says."""
     from .latents_c3 import C3Latents
 
-    with warnings_in_one_line():
-        return C3Latents.load(sys.stdin.buffer if source == "-" else source)
+    with warnings_in_one_line(), naming(source_name(source)):
+        return C3Latents.load(standard_input() if source == "-" else source)
 
 
 def find_device(name=None):
@@ -131,14 +157,14 @@ def load_model(name=None, device=None, dtype="auto"):
     return _load(name, device, dtype, **find_source(name, "a C3 model"))
 
 
-def find_source(name, kind, files=("config.json", "tokenizer_config.json", "tokenizer.json"), repo_type="model"):
+def find_source(name, kind, files=MODEL_FILES, repo_type="model"):
     """
     Where something is to be loaded from, found out once and fast: transformers would ask for each file, for half a
     minute where the Hub does not answer.
 
     Args:
         name (`str`): a folder or a Hub id.
-        kind (`str`): what it is, for messages, as "a tokenizer".
+        kind (`str`): what it is, for messages, as "a tokenizer"; empty where the caller says so.
         files: of which at least one is in the cache if what is wanted is.
         repo_type (`str`): as for `hf_hub_download`.
 
@@ -153,18 +179,18 @@ def find_source(name, kind, files=("config.json", "tokenizer_config.json", "toke
 
     if Path(name).exists():
         return {}
+    cannot = f"cannot load {kind}: there is no" if kind else "there is no"
+    cannot += f" {'file' if repo_type == 'dataset' else 'folder'} {name}, and"
     try:
         validate_repo_id(name)
     except HFValidationError:
-        raise UserError(f"cannot load {kind}: there is no folder {name}, and it is no Hub id") from None
+        raise UserError(f"{cannot} it is no Hub id") from None
     try:
         get_session().head(constants.ENDPOINT, timeout=SECONDS_FOR_THE_HUB)
     except Exception as error:
         if not any(isinstance(try_to_load_from_cache(name, file, repo_type=repo_type), str) for file in files):
-            raise UserError(
-                f"cannot load {kind}: there is no folder {name}, and the Hub, {constants.ENDPOINT}, does not answer "
-                f"({one_line(error)})"
-            ) from error
+            reason = f"the Hub, {constants.ENDPOINT}, does not answer ({one_line(error)})"
+            raise UserError(f"{cannot} {reason}") from error
         return {"local_files_only": True}
     return {}
 

@@ -208,8 +208,11 @@ def _as_path(path: str | os.PathLike) -> Path:
 def _read_file(path, where, names):
     """The metadata, the names of all tensors, and those tensors that are asked for."""
     path = _as_path(path)
-    if not path.is_file():
+    if path.is_dir() or not path.exists():
         raise FileNotFoundError(f"no latents file at {where}{' (it is a folder)' if path.is_dir() else ''}")
+    if not path.is_file():  # a pipe, such as a shell's <(…), cannot be mapped
+        with open(path, "rb") as file:
+            return _read_stream(file, where, names)
     with open(path, "rb") as file:
         head = file.read(9)
     _check_head(where, head, path.stat().st_size)

@@ -61,8 +61,8 @@ def _beside(path):
 
 
 def _name(path, temporary, error):
-    """Lets an error name the file that was asked for."""
-    if error.filename == str(temporary):
+    """Lets an error name the file that was asked for; where a disk is full it names none."""
+    if error.strerror and error.filename in (None, str(temporary)):
         error.filename = str(path)
 
 

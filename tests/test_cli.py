@@ -143,13 +143,25 @@ def test_standard_input(run, model, checkpoint, latents_file, feed, monkeypatch)
     expected = run("info", latents_file)[1].replace(str(latents_file), "-").splitlines()
     assert (code, out.splitlines(), err) == (0, [line for line in expected if not line.startswith("file bytes")], "")
     for data, argv, message in (
+        (None, ["info", "-"], "standard input is closed"),
+        (None, ["compress", "-", "-o", "in.c3"], "standard input is closed"),
         (b"", ["info", "-"], "standard input is truncated: it has only 0 bytes"),
         (b"no latents at all", ["expand", "-", "--model", checkpoint], "standard input is not a safetensors file"),
         (latents_file.read_bytes(), ["expand", "-"], "standard input holds 2 texts: pick one with --text-index"),
     ):
-        feed(data)
+        feed(data) if data is not None else monkeypatch.setattr("sys.stdin", None)
         code, out, err = run(*argv)
         assert (code, out, err.count("\n")) == (2, "", 1) and err.startswith(f"c3: error: {message}")
+
+
+def test_streams_that_are_closed(run, texts, monkeypatch):
+    """Nothing that belongs on standard error comes out of standard output, and nothing is done in vain."""
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stderr", None)
+        assert run("info", "missing.c3") == (2, "", "")
+    monkeypatch.setattr("sys.stdout", None)
+    code, _, err = run("compress", *texts)
+    assert code == 2 and err == "c3: error: standard output is closed: send to /dev/null what is not wanted\n"
 
 
 def test_a_batch_goes_on_and_says_what_it_left_out(run, model, checkpoint, texts):
@@ -170,6 +182,14 @@ def test_a_batch_goes_on_and_says_what_it_left_out(run, model, checkpoint, texts
     assert len(skipped) == 5 and all(line.startswith(reason) for line, reason in zip(skipped, reasons, strict=True))
     code, out, err = run("compress", *files, "--model", checkpoint, "--on-error", "skip", "-o", "all.c3")
     assert code == 0 and len(C3Latents.load("all.c3")) == 3 and err.count("\n") == 4
+
+
+def test_warnings_have_the_names_of_files(run, make_model, texts, capsys):
+    make_model(unreliable_characters={"digits": "U+30-39"}).save_pretrained("digits")
+    capsys.readouterr()
+    for files, named in (["b.txt", "a.txt"], "a.txt holds"), (["a.txt"], "a.txt holds"), (["a.txt"] * 2, "a.txt and 1"):
+        err = run("compress", *files, "--model", "digits", "-o", "all.c3")[2]
+        assert err.startswith(f"c3: warning: {named}") and err.count("\n") == 1
 
 
 def test_a_text_that_only_the_model_refuses_is_left_out_too(run, make_model, texts, tmp_path):
@@ -321,6 +341,9 @@ def test_difference():
         (["compress", "a.txt", "a.txt.c3"], "a.txt.c3 would overwrite the input"),
         (["compress", "a.txt", "-o", "."], "cannot write .: it is a folder"),
         (["compress", "a.txt", "-o", "no/a.c3"], "cannot write no/a.c3: there is no folder no"),
+        (["compress", "a.txt", "-o", ""], "argument -o/--output: must be a name, not ''"),
+        (["compress", ""], "argument FILE: must be a name, not ''"),
+        (["compress", "/proc/self/mem"], "/proc/self/mem: Input/output error"),
         (["compress", "a.txt", "-o", "-"], "latents go to a file, not to standard output"),
         (["compress", "-"], "text from standard input has no file name"),
         (["compress", "-", "-", "-o", "x.c3"], "standard input (-) can be read only once"),
@@ -338,6 +361,8 @@ def test_difference():
         (["expand", "two.c3", "--text-index", "-1"], "must be a whole number of 0 or more"),
         (["expand", "two.c3", "--text-index", "0", "-o", "two.c3"], "two.c3 would overwrite the input"),
         (["expand", "two.c3", "-o", "no/{index}.txt"], "cannot write no/0.txt: there is no folder no"),
+        (["info", "~/missing.c3"], f"no latents file at {Path.home()}/missing.c3"),
+        (["info", "/dev/zero"], "/dev/zero is not a safetensors file"),
         (["info", "a.txt"], "a.txt is not a safetensors file"),
         (["info", "missing.c3", "--json"], "no latents file at missing.c3"),
         (["generate", "two.c3", "--text-index", "0"], "the following arguments are required: --prompt"),
@@ -504,6 +529,8 @@ def too_large():
         (RuntimeError("CUDA out of memory. Tried\nto"), 2, SMALLER_BATCH),
         (MemoryError(), 2, SMALLER_BATCH),
         (OSError(12, "Cannot allocate memory"), 2, SMALLER_BATCH),
+        (RuntimeError("unable to mmap 9 bytes from file <x>: Cannot allocate memory (12)"), 2, SMALLER_BATCH),
+        (OSError(28, "No space left on device"), 2, "c3: error: No space left on device\n"),
         (too_large(), 2, SMALLER_BATCH),
         (KeyError("bug"), 1, "c3: error: KeyError: 'bug' (--debug shows where)\n"),
         (KeyError(), 1, "c3: error: KeyError: KeyError (--debug shows where)\n"),

@@ -52,12 +52,30 @@ def test_a_checkpoint_of_another_recipe_or_of_other_processes(run, load_training
         shutil.rmtree(folder)
 
 
-def test_output_folders_that_cannot_be_written_to(run, load_training, training_folder, monkeypatch):
+def test_output_folders_that_cannot_be_written_to(run, load_training):
     with pytest.raises(RecipeError, match="output_dir: .*train.jsonl is a file; choose another folder"):
         run(load_training("train.jsonl/below"))
-    monkeypatch.setattr(early_checks.os, "access", lambda *args: False)
-    with pytest.raises(RecipeError, match="output_dir: .*training.* cannot be written to"):
-        run(load_training("new"))
+    with pytest.raises(RecipeError, match=r"output_dir: /proc cannot be written to \(No such file or directory\)"):
+        run(load_training("new", "output_dir=/proc/new/below"))  # where not even root can
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["tokenizer=org/none"], "tokenizer: org/none cannot be loaded: there is no folder"),
+        (["model={}", "tokenizer=null", "init_from=none"], "init_from: none cannot be loaded: there is no folder"),
+        (["train_data=none"], "train_data: none cannot be loaded: there is no file"),
+        (["validation_data=org/none"], "validation_data: org/none cannot be loaded: there is no file"),
+    ],
+)
+def test_a_hub_that_does_not_answer(overrides, named, run, load_training, monkeypatch, tmp_path):
+    """One line, at once; what is in a cache is taken from there."""
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path)
+    with pytest.raises(RecipeError, match=f"^{named} .*none, and the Hub, http://127.0.0.1:9, does not answer"):
+        run(load_training("hub", *overrides))
+    (tmp_path / "org___old_texts").mkdir()
+    early_checks.check_hub(load_training("hub", "train_data=org/OldTexts"))
 
 
 @pytest.mark.parametrize("run", [train, dry_run])

@@ -15,6 +15,9 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(RuntimeError), whole_file(path) as temporary:
         temporary.write_bytes(b"half")
         raise RuntimeError
+    with pytest.raises(OSError, match="No space left") as error, whole_file(path) as temporary:
+        raise OSError(28, "No space left on device")  # as `write` says it, of no file
+    assert error.value.filename == str(path)
     assert path.read_bytes() == b"old\r\n"
     assert os.listdir(tmp_path) == ["text.txt"]
 

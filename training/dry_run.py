@@ -13,7 +13,7 @@ from ..processing_c3 import C3Processor
 from .build import backbone_configs, make_tokenizer, start_config
 from .checks import loading
 from .corpus import Corpus
-from .early_checks import check_changes, check_layout, check_optimizer, check_output_dir
+from .early_checks import check_changes, check_hub, check_layout, check_optimizer, check_output_dir
 from .lora import add_lora
 from .memory import MemoryEstimate, estimate_activations, estimate_states
 from .parts import PARTS, count_parameters, set_trainable
@@ -40,6 +40,7 @@ def dry_run(recipe, num_devices=None):
         num_devices (`int`, *optional*): that would train together; by default what the launcher says.
     """
     check_output_dir(recipe.output_dir)
+    check_hub(recipe)
     if recipe.hub is not None:
         check_can_publish(recipe.hub, create=False)
     devices = num_devices or int(os.environ.get("WORLD_SIZE", "1"))

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import torch
 
+from ..cli_inputs_c3 import find_source
+from ..data_c3 import check_source
 from ..modeling_c3 import C3Model
+from ..whole_files_c3 import ensure_writable
 from .checkpoints import COMPLETE, last_whole_checkpoint, layout_of
-from .checks import RecipeError
+from .checks import RecipeError, loading
 from .corpus import Corpus
 from .optimizers import make_optimizer, muon_groups
 from .parts import set_trainable
@@ -19,6 +22,7 @@ from .recipe import in_stage
 from .recipe_changes import check_recipe_changes
 from .resuming import check_batch_layout
 from .sharding import deepspeed_config
+from .sources import GeneratedSource
 
 COMPILERS = ("g++", "clang++", "c++", "cl")
 
@@ -29,8 +33,42 @@ def check_output_dir(folder):
     existing = next(each for each in (path, *path.parents) if each.exists())
     if not existing.is_dir():
         raise RecipeError(f"output_dir: {existing} is a file; choose another folder.")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise RecipeError(f"output_dir: {existing} cannot be written to; choose another folder.")
+    try:
+        ensure_writable(existing / "c3")
+    except OSError as error:
+        said = error.strerror
+        raise RecipeError(f"output_dir: {existing} cannot be written to ({said}); choose another folder.") from error
+
+
+def check_hub(recipe):
+    """
+    Raises `RecipeError` where a run ([`Recipe`]) needs the Hub, which does not answer, for what its cache does not
+    hold. The libraries would ask again and again, for half a minute and more.
+    """
+    recipe = recipe.stage_recipes()[0]  # it is the same in all of them
+    pair = recipe.init_from_pair or {}
+    models = {"init_from": recipe.init_from, "tokenizer": recipe.tokenizer}
+    models |= {f"init_from_pair.{part}": pair.get(part) for part in ("encoder", "decoder")}
+    for where, name in models.items():
+        if isinstance(name, str):
+            with loading(f"{where}: {name}"):
+                find_source(name, "")
+    for key in ("train_data", "validation_data", "instruction_data"):
+        for source in getattr(recipe, key):
+            if isinstance(source, GeneratedSource) or check_source(source.path) or _is_cached(source.path):
+                continue
+            with loading(f"{key}: {source.path}"):
+                find_source(source.path, "", ["README.md"], "dataset")
+
+
+def _is_cached(dataset):
+    """Whether `datasets` has prepared a dataset of the Hub before."""
+    from datasets import config
+    from datasets.naming import camelcase_to_snakecase
+
+    owner, _, name = dataset.rpartition("/")
+    folder = f"{owner}___" if owner else ""
+    return (Path(config.HF_DATASETS_CACHE) / (folder + camelcase_to_snakecase(name))).is_dir()
 
 
 def check_changes(recipe):

@@ -22,6 +22,7 @@ from .early_checks import (
     check_changes,
     check_compiler,
     check_following_stages,
+    check_hub,
     check_layout,
     check_optimizer,
     check_output_dir,
@@ -55,6 +56,7 @@ def train(recipe):
         TrainingError: a run that cannot go on; its checkpoints stay.
     """
     check_output_dir(recipe.output_dir)
+    check_hub(recipe)
     with run_lock(recipe.output_dir, held=is_main_process()):
         return train_locked(recipe)
 
