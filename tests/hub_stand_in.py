@@ -96,6 +96,7 @@ class HubStandIn:
 
 NAME = r"(?P<name>[^/]+/[^/]+)"
 HUB_ROUTES = [
+    ("HEAD", "/", "front_page"),
     ("GET", "/api/agent-harnesses", "agent_harnesses"),
     ("GET", "/api/whoami-v2", "whoami"),
     ("POST", "/api/repos/create", "create"),
@@ -196,6 +197,10 @@ class HubHandler(Handler):
         return oid, repository.commits[oid]
 
     # ---------------------------------------------------------------------------------------------------- routes
+
+    def on_front_page(self, body):
+        # Asked for to see whether anybody answers.
+        return {}
 
     def on_agent_harnesses(self, body):
         # Asked for by the client, which would tell the Hub by which tool it is used.
