@@ -303,12 +303,12 @@ def _facts(latents):
         "windows": latents.num_windows,
         "latents": latents.num_latents,
         "text_tokens": latents.text_tokens,
-        "ratio": latents.ratio,
+        "ratio": latents.ratio if len(latents) else None,  # JSON has no NaN
     }
 
 
 def _rounded(value):
-    return f"{value:.2f}" if isinstance(value, float) else value
+    return f"{value:.2f}" if isinstance(value, float) else "none" if value is None else value
 
 
 def _load_texts(args):

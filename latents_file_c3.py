@@ -135,8 +135,10 @@ def latents_file_in_parts(
 
 
 def check_folder(path: str | os.PathLike) -> Path:
-    """The path of a file to be made; raises `FileNotFoundError` when its folder does not exist."""
+    """The path of a file to be made; `FileNotFoundError` when its folder does not exist, `OSError` when it is one."""
     path = _as_path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot save latents to {path}: it is a folder; name a file in it")
     if not path.parent.is_dir():
         where = f"{path}: the folder {path.parent} does not exist"
         raise FileNotFoundError(f"cannot save latents to {printable(where)}")

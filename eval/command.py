@@ -165,6 +165,8 @@ def evaluate(argv, prog):
         return
     args.dtype = args.dtype or ("float32" if args.device == "cpu" else "bfloat16")
     if args.output:
+        if args.output.is_file():
+            raise ValueError(f"--output {args.output} is a file: name a folder")
         check_figures()
         args.output.mkdir(parents=True, exist_ok=True)
     if args.suite != "all":

@@ -242,6 +242,9 @@ def test_info_needs_no_model(run, latents_file, monkeypatch):
     assert code == 0 and facts["latents"] == latents.num_latents and facts["latent_bytes"] == latents.nbytes
     assert facts["file_bytes"] == latents_file.stat().st_size and len(facts["each"]) == 2
     assert facts["provenance"]["library_version"] == VERSION
+    latents[:0].save("none.c3")
+    assert json.loads(run("info", "none.c3", "--json")[1], parse_constant=pytest.fail)["ratio"] is None
+    assert re.search(r"^ratio: +none$", run("info", "none.c3")[1], re.MULTILINE)
 
 
 def test_info_hides_control_characters_of_a_strangers_file(run, latents_file):
@@ -461,6 +464,7 @@ def test_eval_has_the_default_model_and_one_line_for_every_mistake(run, checkpoi
         (["fox", "--limit", "0"], "argument --limit: must be 1 or more, not 0 (see c3 eval fox --help)"),
         (["fox", *pages], f"no model is installed in {tmp_path}: name a folder or a Hub id with --model"),
         (["fox", *pages, "--output", "/proc/results"], "/proc/results: No such file or directory"),
+        (["fox", *pages, "--output", pages[1]], f"--output {pages[1]} is a file: name a folder"),
         (["fox", *pages, "--model", checkpoint, "--device", "toaster"], "--device toaster cannot be used here: "),
     ):
         code, out, err = run("eval", *argv)

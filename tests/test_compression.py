@@ -339,7 +339,7 @@ def test_a_file_that_cannot_be_made_is_known_before_the_work(uniform, tmp_path, 
     with pytest.raises(FileNotFoundError, match="the folder .*nowhere does not exist"):
         uniform.compress(LONG, output=tmp_path / "nowhere" / "a.c3")
     for path in ("/proc/a.c3", tmp_path):
-        with pytest.raises(OSError, match=f"'{path}'$"):
+        with pytest.raises(OSError, match=str(path)):
             uniform.compress(LONG, output=path)
 
 

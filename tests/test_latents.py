@@ -459,8 +459,9 @@ def test_save_into_nowhere(latents, tmp_path):
     with pytest.raises(FileNotFoundError, match="cannot save latents to .*x.safetensors: the folder .* does not exist"):
         latents.save(tmp_path / "missing" / "x.safetensors")
     (tmp_path / "folder").mkdir()
-    with pytest.raises(OSError):
-        latents.save(tmp_path / "folder")
+    for folder in ("", tmp_path / "folder"):
+        with pytest.raises(IsADirectoryError, match="cannot save latents to .*: it is a folder"):
+            latents.save(folder)
     assert os.listdir(tmp_path) == ["folder"]
 
 

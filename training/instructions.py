@@ -4,8 +4,6 @@ import numpy as np
 
 from ..data_c3 import UnusableDocuments
 
-ROLES = ("system", "user", "assistant")
-
 
 class InstructionExamples:
     """
