@@ -1,6 +1,6 @@
 """`python -m c3`: the command line."""
 
-from c3.cli_c3 import main
+from c3.cli.main import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

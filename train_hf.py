@@ -19,13 +19,13 @@ try:
     import yaml  # noqa: F401
 
     from c3.quoting_c3 import printable_lines
-    from c3.termination_c3 import cleaned_up_when_terminated
+    from c3.support.termination import cleaned_up_when_terminated
     from c3.training.checks import RecipeError
-    from c3.training.distributed import LaunchError, leave_distributed
-    from c3.training.full_disk import TrainingError
-    from c3.training.publish import PublishError
-    from c3.training.recipe_file import load_recipe
-    from c3.training.run import train
+    from c3.training.devices.distributed import LaunchError, leave_distributed
+    from c3.training.publish.push import PublishError
+    from c3.training.recipe.recipe_file import load_recipe
+    from c3.training.run.full_disk import TrainingError
+    from c3.training.run.stages import train
 except ModuleNotFoundError as error:
     # From the checkout's folder, so that `.` is right.
     sys.exit(f"train_hf.py: {error}. Install c3 with what training needs: pip install -e .[train]")
@@ -47,7 +47,7 @@ def main(argv=None):
     try:
         recipe = load_recipe(arguments.recipe, arguments.overrides)
         if arguments.dry_run:
-            from c3.training.dry_run import dry_run
+            from c3.training.run.dry_run import dry_run
 
             print(printable_lines(dry_run(recipe, arguments.devices)))
             return

@@ -2,7 +2,7 @@
 Files and folders that appear whole or not at all: written beside their place, and moved there once they are on disk.
 
 What is half written is removed whatever exception ends the writing. Nobody sees SIGKILL, nor SIGTERM in a process that
-makes no exception of it, as our commands do (`termination_c3.py`): these leave a hidden file that ends in `.tmp`.
+makes no exception of it, as our commands do (`support/termination.py`): these leave a hidden file that ends in `.tmp`.
 """
 
 import errno

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import torch
 
-from c3.allocator_c3 import keep_freed_memory
+from c3.support.allocator import keep_freed_memory
 
 from .harness import Benchmark, Setup, ratio_row
 

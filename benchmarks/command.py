@@ -20,12 +20,12 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from c3.cli_inputs_c3 import Parser
 from c3.eval.pages import positive
 from c3.eval.report import check_figures
 from c3.eval.result_file import read_matching, write_json
-from c3.termination_c3 import cleaned_up_when_terminated
-from c3.training.run_environment import describe_hardware, library_versions
+from c3.support.arguments import Parser
+from c3.support.environment import describe_hardware, library_versions
+from c3.support.termination import cleaned_up_when_terminated
 from c3.whole_files_c3 import ensure_writable
 
 from .models import PACKAGE

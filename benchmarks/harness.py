@@ -73,7 +73,7 @@ class Setup:
         smoke (`bool`): whether sizes are the smallest that still run every line.
         long (`bool`): whether to measure what takes more than some minutes on a CPU.
         text_file (`Path`, *optional*): a text in place of the package's own.
-        keeps_freed_memory (`bool`): whether the process does (`allocator_c3.py`).
+        keeps_freed_memory (`bool`): whether the process does (`support/allocator.py`).
     """
 
     size: str = "mini"

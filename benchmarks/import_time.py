@@ -11,7 +11,7 @@ import sys
 from .fresh_process import python_seconds
 from .harness import Benchmark, at_most, check_row, summarize, value_row
 
-HELP = "import sys; from c3.cli_c3 import main; main(['--help']); sys.exit('torch' in sys.modules)"
+HELP = "import sys; from c3.cli.main import main; main(['--help']); sys.exit('torch' in sys.modules)"
 COMMANDS = {
     "import transformers": ("-c", "import transformers"),
     "import c3": ("-c", "import c3"),

@@ -36,7 +36,7 @@ from tqdm.auto import tqdm
 
 from c3.eval.pages import positive
 from c3.eval.result_file import read_matching, write_json
-from c3.termination_c3 import cleaned_up_when_terminated
+from c3.support.termination import cleaned_up_when_terminated
 
 from .command import describe
 from .large_stages import AUTHORS, CONVERTED, STAGES, Options

@@ -11,9 +11,9 @@ import torch
 from transformers import AutoModel, DynamicCache
 
 from c3 import C3Latents
-from c3.authors_layout_c3 import ENCODER_FOLDER
-from c3.cli_c3 import main as run_command
-from c3.tensor_files_c3 import MAX_SHARD_BYTES
+from c3.cli.main import main as run_command
+from c3.convert.authors_layout import ENCODER_FOLDER
+from c3.convert.tensor_files import MAX_SHARD_BYTES
 
 from .encoder_variants import VARIANTS, as_the_authors, encoder_memory, plain_ids, with_head
 from .fresh_process import in_fresh_process, peak_memory

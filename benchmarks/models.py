@@ -6,7 +6,7 @@ import torch
 from transformers import AutoTokenizer, Qwen2Config
 
 from c3 import C3Config, C3Model, C3Processor
-from c3.cli_inputs_c3 import loaded_model
+from c3.support.loading import loaded_model
 
 PACKAGE = Path(__file__).resolve().parents[1]
 # The ends of text are those of the tokenizer that all sizes share.

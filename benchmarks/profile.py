@@ -17,7 +17,7 @@ from unittest.mock import patch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from c3.eval.report import markdown_table
-from c3.termination_c3 import cleaned_up_when_terminated
+from c3.support.termination import cleaned_up_when_terminated
 
 from .command import describe
 from .options import add_model_options, make_setup, one_line_errors

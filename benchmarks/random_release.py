@@ -15,15 +15,9 @@ import torch
 from tqdm.auto import tqdm
 
 from c3 import C3Model
-from c3.authors_layout_c3 import (
-    PARTS,
-    WRAPPING_FIELDS,
-    config_from_authors,
-    configs_for_authors,
-    their_name,
-)
-from c3.qwen_tokenizer_c3 import RANKS_FILE, SPECIAL_TOKENS
-from c3.tensor_files_c3 import MAX_SHARD_BYTES, write_tensors
+from c3.convert.authors_layout import PARTS, WRAPPING_FIELDS, config_from_authors, configs_for_authors, their_name
+from c3.convert.authors_tokenizer import RANKS_FILE, SPECIAL_TOKENS
+from c3.convert.tensor_files import MAX_SHARD_BYTES, write_tensors
 
 from .models import QWEN_1_5B, QWEN_3B, TINY
 

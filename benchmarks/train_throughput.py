@@ -28,10 +28,10 @@ import transformers
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import TrainerCallback
 
-from c3.termination_c3 import cleaned_up_when_terminated
-from c3.training.recipe_file import load_recipe
-from c3.training.run import make_trainer
-from c3.training.trainer import C3Trainer
+from c3.support.termination import cleaned_up_when_terminated
+from c3.training.recipe.recipe_file import load_recipe
+from c3.training.run.stages import make_trainer
+from c3.training.run.trainer import C3Trainer
 
 WARM_UP = 5
 

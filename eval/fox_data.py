@@ -12,8 +12,8 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from c3.cli_inputs_c3 import find_source
 from c3.quoting_c3 import quoted
+from c3.support.loading import find_source
 
 from .page_data import Page, read_pages
 

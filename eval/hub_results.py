@@ -8,7 +8,8 @@ dataset of the Hub. An entry needs the id of one all the same; ours has no owner
 import yaml
 from huggingface_hub import EvalResultEntry, ModelCard, eval_result_entries_to_yaml
 
-from ..training.model_card import precision_result
+from c3.training.publish.model_card import precision_result
+
 from .page_data import describe_pages
 
 # Beside README.md.

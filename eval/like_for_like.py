@@ -21,16 +21,16 @@ import transformers
 from tqdm.auto import tqdm
 
 from c3 import __version__
-from c3.cli_inputs_c3 import load_model
-from c3.termination_c3 import cleaned_up_when_terminated
+from c3.quoting_c3 import in_one_line, printable_lines
+from c3.support.loading import load_model
+from c3.support.termination import cleaned_up_when_terminated
+from c3.training.data.validation import validation_windows
+from c3.training.optim.parts import count_parameters
+from c3.training.recipe.recipe_file import load_recipe
+from c3.training.run.build import make_tokenizer
+from c3.training.run.stages import LOG, plain, train
 from c3.whole_files_c3 import ensure_writable
 
-from ..quoting_c3 import in_one_line, printable_lines
-from ..training.build import make_tokenizer
-from ..training.parts import count_parameters
-from ..training.recipe_file import load_recipe
-from ..training.run import LOG, plain, train
-from ..training.validation import validation_windows
 from .free_running import free_running_scores
 from .page_data import read_pages
 from .pages import positive

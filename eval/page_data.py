@@ -7,11 +7,10 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from c3.cli_inputs_c3 import find_source
 from c3.fingerprints_c3 import fingerprint_tokenizer
 from c3.quoting_c3 import listed, printable, quoted
-
-from ..training.without_secrets import without_secrets
+from c3.support.loading import find_source
+from c3.support.without_secrets import without_secrets
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,10 @@ import transformers
 from tqdm.auto import tqdm
 
 from c3 import C3Latents, __version__
-from c3.cli_inputs_c3 import MODEL_HELP, Parser, load_model
 from c3.quoting_c3 import in_one_line, printable_lines, quoted
-from c3.termination_c3 import cleaned_up_when_terminated
+from c3.support.arguments import MODEL_HELP, Parser
+from c3.support.loading import load_model
+from c3.support.termination import cleaned_up_when_terminated
 from c3.whole_files_c3 import ensure_writable
 
 from .metrics import bootstrap_interval, exact_match, precision, token_f1

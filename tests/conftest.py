@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from c3 import C3Config, C3Model, C3Processor
-from c3.tokenizer_c3 import train_tokenizer
+from c3.training.data.tokenizer import train_tokenizer
 from tiny_models import TEXTS, tiny_backbone, write_training_folder
 
 
@@ -70,7 +70,7 @@ def training_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def load_training(training_folder):
     """Loads the recipe of `training_folder` for an output folder in it: `load_training(name, "key=value", …)`."""
-    from c3.training.recipe_file import load_recipe
+    from c3.training.recipe.recipe_file import load_recipe
 
     def load(name, *overrides):
         return load_recipe(training_folder / "recipe.yaml", [f"output_dir={training_folder / name}", *overrides])

@@ -16,8 +16,8 @@ from accelerate.utils import DistributedType
 from transformers import TrainerCallback
 
 from c3 import train_hf
-from c3.training import run
-from c3.training.trainer import C3Trainer
+from c3.training.run import stages as run
+from c3.training.run.trainer import C3Trainer
 
 RANK = int(os.environ.get("RANK", 0))
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from c3.attention_c3 import cpu_matmul_attention
+from c3.training.devices.cpu_attention import cpu_matmul_attention
 from tiny_models import TEXTS
 
 

@@ -17,7 +17,7 @@ from c3.benchmarks.recorded_calls import recorded_calls
 from c3.benchmarks.registry import BENCHMARKS
 from c3.benchmarks.report import find_markers, insert_into, render, verdict
 from c3.benchmarks.texts import make_text
-from c3.cli_c3 import main as c3_main
+from c3.cli.main import main as c3_main
 
 # They start processes: one smoke run of each is in `.ci/run`.
 IN_OTHER_PROCESSES = {"long-text", "import-time", "allocator"}

@@ -17,10 +17,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import c3
-from c3 import C3Latents, C3Model, cli_c3, cli_inputs_c3, demo_c3
+from c3 import C3Latents, C3Model, cli_inputs_c3
+from c3.cli import demo as demo_c3
+from c3.cli import main as cli_c3
+from c3.cli.text_difference import COLOUR_MARKS, mark_difference
 from c3.eval.metrics import precision
 from c3.quoting_c3 import printable_lines
-from c3.text_difference_c3 import COLOUR_MARKS, mark_difference
 from c3.version_c3 import VERSION
 
 # Line ends of three kinds, a byte order mark, characters of one to four bytes, no line end at the end.
@@ -568,7 +570,7 @@ def python(*argv, **options):
 def test_help_and_version_load_no_torch():
     script = """
 import sys
-from c3.cli_c3 import main
+from c3.cli.main import main
 for argv in (["--help"], ["--version"], ["compress", "--help"], ["info"]):
     main(argv)
 loaded = {"torch", "transformers", "numpy"} & set(sys.modules)
@@ -584,7 +586,7 @@ assert not loaded, loaded
 def test_utf8_whatever_the_locale(model, checkpoint, tmp_path):
     script = """
 import sys
-from c3.cli_c3 import main
+from c3.cli.main import main
 options = ["--model", sys.argv[1]]
 sys.exit(main(["compress", "-", "-o", "e.c3", *options]) or main(["expand", "e.c3", *options]))
 """

@@ -19,11 +19,14 @@ from transformers import AutoModel, AutoTokenizer
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from authors_release import run_as_the_authors
-from c3 import C3Config, C3Model, cli_c3, convert_c3, tensor_files_c3
-from c3.convert_c3 import convert_from_authors, convert_to_authors
-from c3.qwen_tokenizer_c3 import SPECIAL_TOKENS, load_authors_tokenizer, write_ranks
-from c3.tensor_files_c3 import StoredTensor, list_tensors
-from c3.tokenizer_c3 import train_tokenizer
+from c3 import C3Config, C3Model
+from c3.cli import main as cli_c3
+from c3.convert import authors_checkpoint as convert_c3
+from c3.convert import tensor_files as tensor_files_c3
+from c3.convert.authors_checkpoint import convert_from_authors, convert_to_authors
+from c3.convert.authors_tokenizer import SPECIAL_TOKENS, load_authors_tokenizer, write_ranks
+from c3.convert.tensor_files import StoredTensor, list_tensors
+from c3.training.data.tokenizer import train_tokenizer
 from tiny_models import TEXTS
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from c3.data_c3 import DataSource, position_of
-from c3.training.build import make_tokenizer
 from c3.training.checks import RecipeError
-from c3.training.collator import C3Collator
-from c3.training.corpus import Corpus, _interleaved
-from c3.training.exact_strings import exact_strings
-from c3.training.run import train
-from c3.training.sources import GeneratedSource, train_texts
+from c3.training.data.collator import C3Collator
+from c3.training.data.corpus import Corpus, _interleaved
+from c3.training.data.documents import DataSource, position_of
+from c3.training.data.exact_strings import exact_strings
+from c3.training.data.sources import GeneratedSource, train_texts
+from c3.training.run.build import make_tokenizer
+from c3.training.run.stages import train
 from tiny_models import TEXTS, history
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from accelerate.data_loader import SkipBatchSampler
 
-from c3.training.curriculum import BatchPool, Curriculum, CurriculumSampler, Phase, check_curriculum, group_blocks
+from c3.training.data.curriculum import BatchPool, Curriculum, CurriculumSampler, Phase, check_curriculum, group_blocks
 
 PHASES = [Phase(0.25, [4], [2, 2]), Phase(0.5, [4, 8], [2, 4]), Phase(1.0, [4, 8, 16], [4, 16])]
 # 20 whole blocks, three short ones: documents shorter than a block, or their ends.

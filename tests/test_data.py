@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from c3.data_c3 import (
+from c3.training.data.documents import (
     DataSource,
     TokenStream,
     UnusableDocuments,

@@ -19,8 +19,8 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from c3.tokenizer_c3 import train_tokenizer
-from c3.training.checkpoints import layout_of, mark_complete
+from c3.training.data.tokenizer import train_tokenizer
+from c3.training.run.checkpoints import layout_of, mark_complete
 from tiny_models import TEXTS, history, tiny_backbone, write_training_folder
 
 pytestmark = pytest.mark.distributed
@@ -358,7 +358,7 @@ def test_a_second_run_in_the_folder_does_not_train(fails, folder, environment):
     """Two copies that both take themselves for the only process."""
     holder = textwrap.dedent("""
         import sys
-        from c3.training.run_lock import run_lock
+        from c3.training.run.run_lock import run_lock
 
         with run_lock(sys.argv[1]):
             print("held", flush=True)

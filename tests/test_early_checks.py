@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from c3.training import early_checks
-from c3.training.checkpoints import mark_complete
 from c3.training.checks import RecipeError
-from c3.training.distributed import LaunchError
-from c3.training.dry_run import dry_run
-from c3.training.recipe_changes import recipe_notes
-from c3.training.run import train
+from c3.training.devices.distributed import LaunchError
+from c3.training.recipe.recipe_changes import recipe_notes
+from c3.training.run import early_checks
+from c3.training.run.checkpoints import mark_complete
+from c3.training.run.dry_run import dry_run
+from c3.training.run.stages import train
 
 UNUSABLE = '{"context": "text", "messages": [{"role": "assistant", "content": "x"}]}\n'
 STAGES = "stages=[{name: first, training: {max_steps: 1}}, {name: second, %s}]"
@@ -21,7 +21,7 @@ STAGES = "stages=[{name: first, training: {max_steps: 1}}, {name: second, %s}]"
 def run(request, monkeypatch):
     """A run that may not read its texts, or a dry run."""
     if request.param is train:
-        monkeypatch.setattr("c3.training.corpus.TokenStream", lambda *args, **kwargs: pytest.fail("reads texts"))
+        monkeypatch.setattr("c3.training.data.corpus.TokenStream", lambda *args, **kwargs: pytest.fail("reads texts"))
     return request.param
 
 
@@ -100,7 +100,9 @@ def test_later_stages(changes, message, run, load_training, tmp_path):
 def test_trackers_and_compilers(load_training, monkeypatch):
     with pytest.raises(RecipeError, match="training.report_to must be of .*tensorboard.*, all or none, not"):
         load_training("tracked", "training.report_to=tensorbord")
-    monkeypatch.setattr("c3.training.training_keys.get_available_reporting_integrations", lambda: ["tensorboard"])
+    monkeypatch.setattr(
+        "c3.training.recipe.training_keys.get_available_reporting_integrations", lambda: ["tensorboard"]
+    )
     assert load_training("tracked", "training.report_to=[tensorboard]").training["report_to"] == ["tensorboard"]
     with pytest.raises(RecipeError, match="training.report_to: wandb is not installed"):
         load_training("tracked", "training.report_to=wandb")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers.models.qwen3.modeling_qwen3 import Qwen3MLP
 
-from c3.training.run import train
+from c3.training.run.stages import train
 from tiny_models import history
 
 OPTIONS = ["training.max_steps=3", "training.save_strategy=no", "training.eval_strategy=no"]

@@ -26,7 +26,7 @@ TEXTS = [
 @pytest.fixture(scope="module")
 def coarse(tmp_path_factory):
     """Folder of a tokenizer that makes fewer tokens than the model's: whole words."""
-    from c3.tokenizer_c3 import train_tokenizer
+    from c3.training.data.tokenizer import train_tokenizer
 
     folder = tmp_path_factory.mktemp("coarse")
     train_tokenizer(TEXTS * 4, vocab_size=340).save_pretrained(folder)

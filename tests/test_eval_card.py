@@ -11,7 +11,7 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 from huggingface_hub.utils import validate_repo_id
 
 from c3 import C3Model
-from c3.cli_c3 import main as c3_main
+from c3.cli.main import main as c3_main
 from c3.eval.card import PART, TEXTS
 from c3.eval.card_parts import FIGURES, PAGES, PARTS
 from c3.eval.command import main

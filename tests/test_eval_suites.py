@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from c3 import C3Model
-from c3.cli_c3 import main as c3_main
+from c3.cli.main import main as c3_main
 from c3.eval import command, published
 from c3.eval.alignment import accuracy_by_position, kept_characters
 from c3.eval.baselines import METHODS

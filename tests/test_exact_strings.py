@@ -17,9 +17,9 @@ from urllib.parse import urlparse
 
 import pytest
 
-from c3.training import exact_strings as kinds
-from c3.training.exact_strings import KINDS, SCRIPTS, SYMBOLS, exact_strings
-from c3.training.exact_values import VALUES, WORDS
+from c3.training.data import exact_strings as kinds
+from c3.training.data.exact_strings import KINDS, SCRIPTS, SYMBOLS, exact_strings
+from c3.training.data.exact_values import VALUES, WORDS
 
 
 def drawn(make, count=300):
@@ -33,7 +33,7 @@ def test_a_seed_gives_the_same_documents():
     assert documents == list(exact_strings(100_000, seed=3))
     assert list(islice(exact_strings(10**12, seed=3), len(documents) - 1)) == documents[:-1]
     assert not set(documents) & set(exact_strings(100_000, seed=4))
-    program = "from c3.training.exact_strings import exact_strings as e; print(ascii(list(e(9000, seed=3))))"
+    program = "from c3.training.data.exact_strings import exact_strings as e; print(ascii(list(e(9000, seed=3))))"
     other = subprocess.run([sys.executable, "-c", program], capture_output=True, encoding="utf-8", check=True)
     assert other.stdout.strip() == ascii(list(exact_strings(9000, seed=3)))
 

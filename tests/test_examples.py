@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from c3 import C3Processor
-from c3.tokenizer_c3 import train_tokenizer
-from c3.training.collator import C3Collator
-from c3.training.curriculum import BatchPool, Draw, WindowSpec, group_conversations
-from c3.training.examples import WindowDataset, random_token_ids
-from c3.training.instructions import InstructionExamples
+from c3.training.data.collator import C3Collator
+from c3.training.data.curriculum import BatchPool, Draw, WindowSpec, group_conversations
+from c3.training.data.examples import WindowDataset, random_token_ids
+from c3.training.data.instructions import InstructionExamples
+from c3.training.data.tokenizer import train_tokenizer
 from tiny_models import TEXTS, window_example
 
 IDS = np.arange(5000, dtype=np.int32) % 256

@@ -7,7 +7,7 @@ import torch
 
 from c3 import C3Latents, C3Processor, parallel_decoding_c3
 from c3.parallel_decoding_c3 import PASS_IN_POSITIONS, _tokens_to_read, expected_error_rate, is_worth_drafting
-from c3.tokenizer_c3 import train_tokenizer
+from c3.training.data.tokenizer import train_tokenizer
 from tiny_models import TEXTS
 
 LONG = " ".join(TEXTS) * 3

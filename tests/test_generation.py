@@ -109,7 +109,7 @@ def test_a_model_that_only_repeats(layout, make_model, monkeypatch):
 
 
 def test_what_an_adapter_was_trained_for_its_base_does_not_know(make_model):
-    from c3.training.lora import LoraSettings, add_lora
+    from c3.training.optim.lora import LoraSettings, add_lora
 
     adapted = add_lora(make_model("uniform", reconstruction_only=True), LoraSettings(r=2))
     assert isinstance(adapted.generate(adapted.compress("text"), "Go on: ", max_new_tokens=2), str)

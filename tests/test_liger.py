@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from c3.training.checks import RecipeError
-from c3.training.liger import apply_liger_kernel
+from c3.training.devices.liger import apply_liger_kernel
 from tiny_models import TEXTS
 
 

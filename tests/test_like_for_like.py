@@ -10,7 +10,7 @@ from c3 import C3Model
 from c3.eval import like_for_like
 from c3.eval.like_for_like import LAYOUTS, main, spread
 from c3.eval.metrics import precision
-from c3.training.recipe_file import load_recipe
+from c3.training.recipe.recipe_file import load_recipe
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +115,7 @@ def test_errors(changes, message, arguments, tmp_path):
 
 
 def test_the_shipped_recipe_takes_every_layout(monkeypatch):
-    monkeypatch.setattr("c3.training.sources.check_source", lambda source: True)
+    monkeypatch.setattr("c3.training.data.sources.check_source", lambda source: True)
     for settings in LAYOUTS.values():
         overrides = [f"model.{key}={value}" for key, value in settings.items()]
         config = load_recipe(like_for_like.RECIPE, overrides).model_config(8192)

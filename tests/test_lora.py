@@ -16,10 +16,10 @@ from transformers import AutoModel, AutoProcessor, Trainer, TrainingArguments
 
 from c3 import C3Model, C3Processor, compression_c3
 from c3.latents_c3 import LatentMismatchError
-from c3.training.collator import C3Collator
-from c3.training.lora import LoraSettings, add_lora, save_adapter, save_base
-from c3.training.merge_lora import main, merge_anew, merge_lora
-from c3.training.run import train
+from c3.training.data.collator import C3Collator
+from c3.training.optim.lora import LoraSettings, add_lora, save_adapter, save_base
+from c3.training.publish.merge_lora import main, merge_anew, merge_lora
+from c3.training.run.stages import train
 from tiny_models import TEXTS, history, tiny_backbone, window_example
 
 WHOLE = {"context_queries", "projector", "mask_embedding"}

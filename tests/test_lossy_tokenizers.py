@@ -8,9 +8,9 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from c3 import C3Model, C3Processor, CompressionWarning
-from c3.tokenizer_c3 import train_tokenizer
-from c3.training.build import build
-from c3.training.dry_run import dry_run
+from c3.training.data.tokenizer import train_tokenizer
+from c3.training.run.build import build
+from c3.training.run.dry_run import dry_run
 from tiny_models import TEXTS, tiny_backbone
 
 

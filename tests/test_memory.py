@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from c3.training import dry_run as dry_run_module
-from c3.training.dry_run import memory_estimate
-from c3.training.lora import LoraSettings, add_lora
-from c3.training.memory import MemoryEstimate, estimate_activations, estimate_states
-from c3.training.optimizers import adamw
+from c3.training.devices.memory import MemoryEstimate, estimate_activations, estimate_states
+from c3.training.optim.lora import LoraSettings, add_lora
+from c3.training.optim.optimizers import adamw
+from c3.training.run import dry_run as dry_run_module
+from c3.training.run.dry_run import memory_estimate
 from tiny_models import TEXTS
 
-PACKAGE = Path(dry_run_module.__file__).parents[1]
+PACKAGE = Path(dry_run_module.__file__).parents[2]
 ADAMW = "optimizer={name: adamw, lr: 0.003}"
 
 

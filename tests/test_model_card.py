@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import pytest
 from huggingface_hub import ModelCard
 
-from c3.training import run_environment
-from c3.training.model_card import NOT_MEASURED, TrainedModel, measured_precision, write_model_card
-from c3.training.run_environment import describe_hardware, library_versions
-from c3.training.without_secrets import hub_ids, without_secrets
+from c3.support import environment as run_environment
+from c3.support.environment import describe_hardware, library_versions
+from c3.support.without_secrets import hub_ids, without_secrets
+from c3.training.publish.model_card import NOT_MEASURED, TrainedModel, measured_precision, write_model_card
 
 HISTORY = [
     {"step": 1, "loss": 9.5, "grad_norm": 1.0},

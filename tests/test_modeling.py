@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from c3 import C3Model
-from c3.tokenizer_c3 import train_tokenizer
+from c3.training.data.tokenizer import train_tokenizer
 from tiny_models import TEXTS, tiny_backbone
 
 LAYOUTS = ("appended", "uniform")

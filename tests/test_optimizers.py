@@ -7,11 +7,11 @@ import pytest
 import torch
 from transformers import get_cosine_schedule_with_warmup, get_polynomial_decay_schedule_with_warmup
 
-from c3.training import muon
-from c3.training import orthogonalise as iterations
-from c3.training.muon import BatchedMuon
-from c3.training.optimizers import MuonWithAdamW, adamw
-from c3.training.parts import parameter_groups, part_of, set_trainable
+from c3.training.optim import muon
+from c3.training.optim import orthogonalise as iterations
+from c3.training.optim.muon import BatchedMuon
+from c3.training.optim.optimizers import MuonWithAdamW, adamw
+from c3.training.optim.parts import parameter_groups, part_of, set_trainable
 from tiny_models import TEXTS
 
 OPTIONS = {"lr": 1e-2, "muon_lr": 0.05, "momentum": 0.9, "betas": (0.8, 0.99), "weight_decay": 0.1}

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from c3.training import orthogonalise as module
-from c3.training.orthogonalise import orthogonalise, product_dtype
+from c3.training.optim import orthogonalise as module
+from c3.training.optim.orthogonalise import orthogonalise, product_dtype
 
 NEWTON_SCHULZ = ((3.4445, -4.775, 2.0315),) * 5
 # Any polynomials will do, one after the other: these are two of Polar Express (arXiv 2505.16932).

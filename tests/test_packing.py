@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from c3.packing_c3 import LITTLE_PADDING, count_within, pack_rows
-from c3.training.collator import C3Collator
+from c3.training.data.collator import C3Collator
 from tiny_models import window_example
 
 CONTEXTS = [list(range(5, 5 + length)) for length in (12, 3, 7, 2, 12, 5, 1)]
@@ -47,7 +47,7 @@ def inputs(model, pack):
 @pytest.mark.parametrize("layout", ["uniform", "appended"])
 @pytest.mark.parametrize("backbone", ["qwen2", "llama"])
 def test_latents_and_gradients_are_those_of_windows_alone(attention, layout, backbone, make_model):
-    import c3.attention_c3  # noqa: F401  registers cpu_matmul
+    import c3.training.devices.cpu_attention  # noqa: F401  registers cpu_matmul
 
     model = make_model(layout, encoder=backbone)
     model.set_attn_implementation(attention)

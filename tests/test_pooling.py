@@ -14,7 +14,7 @@ from c3.fingerprints_c3 import fingerprint_config
 from c3.latents_c3 import C3Latents, LatentMismatchError
 from c3.pooling_c3 import mean_pool
 from c3.training.checks import RecipeError
-from c3.training.run import train
+from c3.training.run.stages import train
 from tiny_models import TEXTS, history
 
 LONG = " ".join(TEXTS) * 3

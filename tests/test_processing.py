@@ -8,7 +8,7 @@ from transformers.utils import TensorType
 
 from c3 import C3Config, C3Processor
 from c3.processing_c3 import check_text
-from c3.tokenizer_c3 import END_OF_TEXT, train_tokenizer
+from c3.training.data.tokenizer import END_OF_TEXT, train_tokenizer
 from tiny_models import TEXTS, tiny_backbone
 
 ODD_TEXTS = {

@@ -15,18 +15,18 @@ from huggingface_hub import ModelCard, constants
 from transformers.utils import hub as transformers_hub
 
 from c3 import C3Model, C3Processor
-from c3.tokenizer_c3 import train_tokenizer
-from c3.training import publish as publish_module
 from c3.training.checks import RecipeError, checked
-from c3.training.hub_settings import HubSettings
-from c3.training.model_card import TrainedModel, write_model_card
-from c3.training.parts import count_parameters
-from c3.training.publish import PublishError, check_can_publish, publish
-from c3.training.run import train
+from c3.training.data.tokenizer import train_tokenizer
+from c3.training.optim.parts import count_parameters
+from c3.training.publish import push as publish_module
+from c3.training.publish.hub_settings import HubSettings
+from c3.training.publish.model_card import TrainedModel, write_model_card
+from c3.training.publish.push import PublishError, check_can_publish, publish
+from c3.training.run.stages import train
 from hub_stand_in import HubStandIn
 from tiny_models import TEXTS
 
-PACKAGE = Path(publish_module.__file__).parents[1]
+PACKAGE = Path(publish_module.__file__).parents[2]
 # Loads each `repository[@revision]` of its arguments as remote code, the first of them by the example of its card.
 LOAD = """
 import json, re, sys
@@ -109,12 +109,12 @@ def load(hub, folder, *sources, push_as=""):
 
 
 def push_by_hand(hub, folder, *arguments, token="good"):
-    """`python -m c3.training.publish`, where `c3` is this checkout."""
+    """`python -m c3.training.publish.push`, where `c3` is this checkout."""
     (folder / "path").mkdir(exist_ok=True)
     if not (folder / "path" / "c3").exists():
         (folder / "path" / "c3").symlink_to(PACKAGE)
     variables = environment(hub, folder / "home", token) | {"PYTHONPATH": str(folder / "path")}
-    command = [sys.executable, "-m", "c3.training.publish", *map(str, arguments)]
+    command = [sys.executable, "-m", "c3.training.publish.push", *map(str, arguments)]
     return subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, timeout=120)
 
 
@@ -242,7 +242,7 @@ def test_an_interrupted_push_keeps_the_model_and_can_be_repeated(client, finishe
     with pytest.raises(PublishError) as stop:
         publish(folder, settings)
     message = str(stop.value)
-    command = f"python -m c3.training.publish '{folder}' org/interrupted --private --message Again"
+    command = f"python -m c3.training.publish.push '{folder}' org/interrupted --private --message Again"
     assert message == (
         f"hub: the push to org/interrupted failed: {client.endpoint} answered 500 (commit was made to fail): "
         f"try again later. The finished model is whole in {folder}; push it with: {command}"

@@ -9,11 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from c3 import C3Latents, C3Model, cli_c3
+from c3 import C3Latents, C3Model
+from c3.cli import main as cli_c3
 from c3.eval import pages
 from c3.latents_c3 import LatentMismatchError
 from c3.quoting_c3 import in_one_line, listed, printable, printable_lines, quoted
-from c3.training import merge_lora, publish
+from c3.training.publish import merge_lora
+from c3.training.publish import push as publish
 from train_hf import main as train_hf
 
 # Clears the screen, in the forms of one and of two bytes; sets the window's title; turns what follows around; feeds a

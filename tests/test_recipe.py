@@ -11,13 +11,13 @@ import yaml
 from transformers import TrainingArguments
 
 from c3.configuration_c3 import OWN_FIELDS
-from c3.data_c3 import DataSource
 from c3.training.checks import RecipeError
-from c3.training.curriculum import Phase
-from c3.training.orthogonalise import product_dtype
-from c3.training.recipe import BACKBONES, Recipe
-from c3.training.recipe_file import load_recipe
-from c3.training.training_keys import ELSEWHERE, REFUSED
+from c3.training.data.curriculum import Phase
+from c3.training.data.documents import DataSource
+from c3.training.optim.orthogonalise import product_dtype
+from c3.training.recipe.recipe import BACKBONES, Recipe
+from c3.training.recipe.recipe_file import load_recipe
+from c3.training.recipe.training_keys import ELSEWHERE, REFUSED
 
 ROOT = Path(__file__).parents[1]
 
@@ -549,7 +549,7 @@ def test_shipped_recipes(path, tmp_path, monkeypatch):
 def shipped(tmp_path, monkeypatch):
     """`shipped(name, *overrides)`: a recipe of configs/, the files that it reads taken for being there."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("c3.training.sources.check_source", lambda source: True)
+    monkeypatch.setattr("c3.training.data.sources.check_source", lambda source: True)
     return lambda name, *overrides: load_recipe(ROOT / "configs" / name, overrides)
 
 

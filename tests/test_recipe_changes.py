@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from c3.training.checkpoints import COMPLETE, layout_of, mark_complete
 from c3.training.checks import RecipeError
-from c3.training.recipe_changes import check_recipe_changes, recipe_notes
-from c3.training.run import train
+from c3.training.recipe.recipe_changes import check_recipe_changes, recipe_notes
+from c3.training.run.checkpoints import COMPLETE, layout_of, mark_complete
+from c3.training.run.stages import train
 from tiny_models import history
 
 NO_EVALUATION = "training.eval_strategy=no"

@@ -10,7 +10,7 @@ from c3 import C3Model
 from c3.eval.command import main
 from c3.eval.suites import retention
 from c3.eval.text_kinds import cut_tokens
-from c3.tokenizer_c3 import train_tokenizer
+from c3.training.data.tokenizer import train_tokenizer
 
 PAGES = [
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness. ",

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from c3.training.distributed import LaunchError, launcher_world_size
-from c3.training.run_lock import run_lock
-from c3.training.sharding import check_sharding, deepspeed_config, require_deepspeed
+from c3.training.devices.distributed import LaunchError, launcher_world_size
+from c3.training.devices.sharding import check_sharding, deepspeed_config, require_deepspeed
+from c3.training.run.run_lock import run_lock
 
 CONFIGS = Path(__file__).parents[1] / "configs" / "deepspeed"
 NO_CLIPPING = {"max_grad_norm": 0}
@@ -118,7 +118,7 @@ def test_one_run_at_a_time(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from c3.training.run_lock import run_lock
+from c3.training.run.run_lock import run_lock
 
 with run_lock(sys.argv[1]):
     os.kill(os.getpid(), signal.SIGKILL)

@@ -14,14 +14,14 @@ import yaml
 from safetensors.torch import load_file
 
 from c3 import C3Model
-from c3.training.checkpoints import COMPLETE, checkpoints, layout_of, mark_complete
 from c3.training.checks import RecipeError
-from c3.training.distributed import LaunchError
-from c3.training.dry_run import dry_run
-from c3.training.full_disk import TrainingError
-from c3.training.parts import count_parameters, describe_parts, part_of, set_trainable
-from c3.training.recipe_file import load_recipe
-from c3.training.run import train
+from c3.training.devices.distributed import LaunchError
+from c3.training.optim.parts import count_parameters, describe_parts, part_of, set_trainable
+from c3.training.recipe.recipe_file import load_recipe
+from c3.training.run.checkpoints import COMPLETE, checkpoints, layout_of, mark_complete
+from c3.training.run.dry_run import dry_run
+from c3.training.run.full_disk import TrainingError
+from c3.training.run.stages import train
 from tiny_models import history
 
 ROOT = Path(__file__).parents[1]
@@ -179,7 +179,7 @@ def precisions(monkeypatch):
     def find(*values):
         found = iter(values)
         measure = lambda model, texts, ratios: dict.fromkeys(ratios, next(found))  # noqa: E731
-        monkeypatch.setattr("c3.training.trainer.shared_precision", measure)
+        monkeypatch.setattr("c3.training.run.trainer.shared_precision", measure)
 
     return find
 
@@ -307,7 +307,9 @@ def test_a_full_disk(what, kept, training_folder):
     assert not (output / what).exists()
 
 
-@pytest.mark.parametrize("place", ["c3.training.run.write_card", "c3.training.metrics_log.MetricsLog.on_log"])
+@pytest.mark.parametrize(
+    "place", ["c3.training.run.stages.write_card", "c3.training.run.metrics_log.MetricsLog.on_log"]
+)
 def test_a_full_disk_while_small_files_are_written(place, load_training, monkeypatch):
     def raises(*args, **kwargs):
         raise OSError(errno.ENOSPC, "No space left on device", "small file")
@@ -376,7 +378,8 @@ def test_dry_run(load_staged, load_training, capsys):
 def test_dry_run_of_a_checkpoint(load_training, checkpoint):
     """Its classes are known: nobody is asked whether to trust remote code."""
     options = ["model={}", "tokenizer=null", f"init_from={checkpoint}", "evaluation={}", "validation_data=[]"]
-    script = "from c3.training.dry_run import dry_run; from c3.training.recipe_file import load_recipe; import sys\n"
+    script = "import sys; from c3.training.recipe.recipe_file import load_recipe\n"
+    script += "from c3.training.run.dry_run import dry_run\n"
     script += "print(dry_run(load_recipe(sys.argv[1], sys.argv[2:])))"
     recipe = load_training("dry3").output_dir
     command = [sys.executable, "-c", script, Path(recipe).parent / "recipe.yaml", *options]

@@ -7,12 +7,12 @@ import datasets
 import numpy as np
 import pytest
 
-from c3.training import streaming
-from c3.training.collator import C3Collator
-from c3.training.corpus import _interleaved
-from c3.training.curriculum import BatchPool, Curriculum, Phase, group_conversations
-from c3.training.instructions import InstructionExamples
-from c3.training.streaming import StreamedBatches
+from c3.training.data import streaming
+from c3.training.data.collator import C3Collator
+from c3.training.data.corpus import _interleaved
+from c3.training.data.curriculum import BatchPool, Curriculum, Phase, group_conversations
+from c3.training.data.instructions import InstructionExamples
+from c3.training.data.streaming import StreamedBatches
 from tiny_models import TEXTS
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from c3.termination_c3 import cleaned_up_when_terminated
-from c3.training.checkpoints import COMPLETE, checkpoints
+from c3.support.termination import cleaned_up_when_terminated
+from c3.training.run.checkpoints import COMPLETE, checkpoints
 from c3.whole_files_c3 import whole_file
 
 ROOT = Path(__file__).parents[1]

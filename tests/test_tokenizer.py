@@ -3,7 +3,7 @@
 import pytest
 from transformers import AutoTokenizer
 
-from c3.tokenizer_c3 import END_OF_TEXT, train_tokenizer
+from c3.training.data.tokenizer import END_OF_TEXT, train_tokenizer
 
 TEXTS = {
     "english": "It was the best of times, it was the worst of times; it's 1859.",

@@ -14,17 +14,18 @@ import yaml
 from accelerate.data_loader import BatchSamplerShard
 from safetensors.torch import load_file
 
-from c3 import C3Model, allocator_c3, train_hf
-from c3.training.build import build
-from c3.training.checkpoints import COMPLETE, checkpoints, last_whole_checkpoint
+from c3 import C3Model, train_hf
+from c3.support import allocator as allocator_c3
 from c3.training.checks import RecipeError
-from c3.training.curriculum import BatchPool, Curriculum, CurriculumSampler, Phase
-from c3.training.dry_run import dry_run
-from c3.training.full_disk import TrainingError
-from c3.training.recipe_file import load_recipe
-from c3.training.run import make_trainer, train
-from c3.training.trainer import C3Trainer
-from c3.training.validation import validation_windows
+from c3.training.data.curriculum import BatchPool, Curriculum, CurriculumSampler, Phase
+from c3.training.data.validation import validation_windows
+from c3.training.recipe.recipe_file import load_recipe
+from c3.training.run.build import build
+from c3.training.run.checkpoints import COMPLETE, checkpoints, last_whole_checkpoint
+from c3.training.run.dry_run import dry_run
+from c3.training.run.full_disk import TrainingError
+from c3.training.run.stages import make_trainer, train
+from c3.training.run.trainer import C3Trainer
 from tiny_models import TEXTS, TRAINING_STEPS, history
 
 ROOT = Path(__file__).parents[1]
@@ -293,7 +294,7 @@ def test_emulated_16_bit_products_are_warned_of(instructions, override, warned, 
     assert ("This CPU emulates matrix products of" in capsys.readouterr().err) == warned
 
 
-@pytest.mark.parametrize("missing", ["accelerate", "c3.training.run"])
+@pytest.mark.parametrize("missing", ["accelerate", "c3.training.run.stages"])
 def test_what_is_not_installed(missing, monkeypatch):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SystemExit, match=rf"{missing}.*: pip install -e \.\[train\]"):
@@ -308,7 +309,7 @@ def test_muon_under_fsdp_that_no_recipe_asked_for(load_training):
 
 
 def test_liger_kernel_on_a_cpu(load_training, monkeypatch):
-    monkeypatch.setattr("c3.training.recipe.check_liger_kernel", lambda: None)
+    monkeypatch.setattr("c3.training.recipe.recipe.check_liger_kernel", lambda: None)
     recipe = load_training("liger", "liger_kernel=true")
     with pytest.raises(RecipeError, match="liger_kernel: its kernels need a GPU, and this run is on the CPU"):
         train(recipe)
@@ -338,7 +339,7 @@ KEEPS_MEMORY = """
 import os
 from pathlib import Path
 import torch
-from c3.allocator_c3 import keep_freed_memory
+from c3.support.allocator import keep_freed_memory
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from c3.data_c3 import DataSource
-from c3.training import validation
 from c3.training.checks import RecipeError
-from c3.training.validation import validation_windows
+from c3.training.data import validation
+from c3.training.data.documents import DataSource
+from c3.training.data.validation import validation_windows
 from tiny_models import TEXTS
 
 

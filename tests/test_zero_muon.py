@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from c3.training import orthogonalise
-from c3.training.optimizers import MuonWithAdamW, make_optimizer
+from c3.training.optim import orthogonalise
+from c3.training.optim.optimizers import MuonWithAdamW, make_optimizer
 from tiny_models import TEXTS
 
 # DeepSpeed is installed for the tests with this marker.

@@ -4,7 +4,7 @@ import difflib
 from contextlib import contextmanager
 from dataclasses import MISSING, fields
 
-from ..quoting_c3 import in_one_line
+from c3.quoting_c3 import in_one_line
 
 
 class RecipeError(ValueError):

@@ -12,11 +12,11 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from c3.cli_inputs_c3 import find_source
 from c3.fingerprints_c3 import fingerprint_tensors
 from c3.quoting_c3 import quoted
+from c3.support.loading import find_source
+from c3.support.without_secrets import without_secrets
 
-from ...training.without_secrets import without_secrets
 from ..baselines.c3 import compress_examples
 from ..harness import Example, Suite, described
 from ..metrics import bootstrap_interval

@@ -1,0 +1,1 @@
+"""The command line: `c3 demo`, `compress`, `expand`, `info`, `generate`, `convert`, `train`, `eval` and `bench`."""

@@ -1,0 +1,58 @@
+"""What the commands read: texts and files of latents. What goes wrong becomes one line that says what to do."""
+
+import sys
+from pathlib import Path
+
+from c3.support.errors import UserError, naming
+from c3.support.loading import warnings_in_one_line
+
+
+def source_name(source):
+    """What messages call a file that is to be read."""
+    return "standard input" if source == "-" else source
+
+
+def standard_input():
+    """Its binary file object; UserError where the process was started without one."""
+    if sys.stdin is None:
+        raise UserError("standard input is closed: nothing can be read from it")
+    return sys.stdin.buffer
+
+
+def read_text(source):
+    """
+    Args:
+        source (`str`): a file, or `-` for standard input.
+
+    Returns: `str`, the very characters of the file: line ends and a byte order mark are kept.
+
+    Raises:
+        UserError: no such file, a folder, not UTF-8, empty, too large.
+    """
+    name = source_name(source)
+    if source != "-" and Path(source).is_dir():
+        raise UserError(f"{source} is a folder: name text files")
+    try:
+        with naming(name):
+            data = standard_input().read() if source == "-" else Path(source).read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"there is no file {source}") from None
+    except MemoryError:
+        raise UserError(f"{name} does not fit into memory: cut it into several texts") from None
+    if not data:
+        raise UserError(f"{name} is empty: give at least one character")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"{name} is not UTF-8 text: byte {error.start} is 0x{data[error.start]:02x} ({error.reason}). "
+            "Only text in UTF-8 can be compressed: convert it first, for example with iconv"
+        ) from None
+
+
+def load_latents(source):
+    """[`C3Latents`] of a file, or with `-` of standard input, of which no more is read than its header says."""
+    from c3.latents_c3 import C3Latents
+
+    with warnings_in_one_line(), naming(source_name(source)):
+        return C3Latents.load(standard_input() if source == "-" else source)

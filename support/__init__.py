@@ -1,0 +1,1 @@
+"""What commands, training, evaluation and benchmarks share; the model itself needs nothing of it."""

@@ -1,0 +1,1 @@
+"""The texts that are trained on: sources, token ids, windows and batches."""

@@ -1,0 +1,185 @@
+"""The train data of a recipe as batches."""
+
+import numpy as np
+from torch.utils.data import DataLoader
+
+from c3.training.checks import loading
+
+from .collator import C3Collator
+from .curriculum import BatchPool, Curriculum, CurriculumSampler, check_tokens, group_conversations
+from .documents import TokenStream, load_columns
+from .examples import WindowDataset
+from .instructions import InstructionExamples
+from .sources import train_texts
+from .streaming import StreamedBatches
+
+
+class Corpus:
+    """
+    Reads and tokenizes the train data of a [`Recipe`], and makes the data loader of a run.
+
+    Args:
+        recipe ([`Recipe`]): of one stage.
+        processor ([`C3Processor`]): makes the ids.
+        say (`Callable[[str], None]`): is told what was found, and what could not be used.
+        max_documents (`int`, *optional*): of each source, for a look at the data.
+
+    Attributes:
+        is_whole (`bool`): whether these are all data that the recipe names.
+
+    Raises:
+        RecipeError: data that cannot be read, or hold nothing to train on.
+    """
+
+    def __init__(self, recipe, processor, say, max_documents=None):
+        self.recipe, self.processor, self.say = recipe, processor, say
+        self.streams, self.instructions, self.streamed = [], None, None
+        self.is_whole = max_documents is None or not (recipe.streams and recipe.text_objectives)
+        texts = []
+        # All files are opened, and conversations are read, before the texts are tokenized, which takes longest.
+        if recipe.text_objectives and not recipe.streams:
+            texts = [train_texts(recipe, source, say, max_documents) for source in recipe.train_data]
+            self.is_whole = max_documents is None or all(len(each) < max_documents for each in texts)
+        if recipe.objectives.get("instruction"):
+            self._read_conversations(max_documents)
+        if recipe.streams and recipe.text_objectives:
+            self.streamed = _interleaved(recipe, say)
+            if max_documents is not None:
+                self.streamed = self.streamed.take(max_documents)
+            say(f"Streaming {', '.join(source.path for source in recipe.train_data)}.")
+        for source, documents in zip(recipe.train_data, texts, strict=False):
+            with loading(f"train_data: {source.path}"):
+                stream = TokenStream(documents, processor, recipe.longest_window, name=source.path)
+            say(
+                f"{source.path}: {stream.num_documents} documents, {stream.unusable}; {len(stream.ids)} tokens, "
+                f"{len(stream.blocks)} blocks of up to {recipe.longest_window}."
+            )
+            self.streams.append(stream)
+
+    def _read_conversations(self, max_documents):
+        for source in self.recipe.instruction_data:
+            with loading(f"instruction_data: {source.path}"):
+                rows = load_columns(source, ["context", "messages"], self.say)
+                if max_documents is not None:
+                    self.is_whole &= len(rows) < max_documents
+                    rows = rows.take(min(max_documents, len(rows)))
+                found = InstructionExamples(rows, self.processor, *self.recipe.conversation_limits, name=source.path)
+            self.say(f"{source.path}: {len(found)} conversations; {found.unusable}; {found.too_long}.")
+            self.instructions = found if self.instructions is None else self.instructions.extend(found)
+
+    def check_texts(self, recipe):
+        """Raises `RecipeError` where texts that are read whole hold less than a batch of a [`Recipe`] takes."""
+        held = [stream.tokens_in_blocks(recipe.longest_window) for stream in self.streams]
+        for name, tokens in self._grouped(held, sum):
+            check_tokens(name, tokens, recipe.tokens_per_batch)
+
+    def check_conversations(self):
+        """Raises `RecipeError` where the conversations hold less than a batch takes."""
+        self._instruction_pool(0)
+
+    def data_loader(self, num_batches, seed, collator, process_index=0, num_processes=1, resume_from=None):
+        """
+        `(DataLoader, whether it is already this process's share)` over the `num_batches` micro-batches of a run.
+
+        Args:
+            num_batches (`int`): of all processes together.
+            seed (`int`): of the order and of what is random in the examples.
+            collator ([`C3Collator`]): makes the model's inputs.
+            process_index, num_processes (`int`): streaming data are shared out here, others by the caller.
+            resume_from (`dict`, *optional*): of streaming data, see [`StreamedBatches`].
+        """
+        recipe = self.recipe
+        objectives = {name: weight for name, weight in recipe.objectives.items() if weight}
+        curriculum = Curriculum(recipe.curriculum, num_batches, seed, objectives, recipe.continuation_length)
+        options = {
+            "dropout_windows": recipe.dropout_windows,
+            "dropout_halved_above": recipe.dropout_halved_above,
+            "random_windows": recipe.random_windows,
+        }
+        if self.streamed is not None:
+            batches = StreamedBatches(
+                self.streamed,
+                curriculum,
+                self.processor,
+                recipe.longest_window,
+                recipe.tokens_per_batch,
+                process_index=process_index,
+                num_processes=num_processes,
+                say=self.say,
+                resume_from=resume_from,
+                instructions=self.instructions,
+                instruction_pool=self._instruction_pool(seed),
+                **options,
+            )
+            # Empty batches are there to be skipped.
+            return DataLoader(batches, batch_size=None, collate_fn=lambda batch: collator(batch) if batch else {}), True
+        examples = WindowDataset(
+            [stream.ids for stream in self.streams], self.processor, instructions=self.instructions, **options
+        )
+        sampler = CurriculumSampler(curriculum, *self._pools(seed), self._instruction_pool(seed))
+        # What is random in an example comes from its own seed, so workers make the same batches in the same order.
+        workers = recipe.training.get("dataloader_num_workers", 0)
+        return DataLoader(examples, batch_sampler=sampler, collate_fn=collator, num_workers=workers), False
+
+    def example(self, mask_token_id):
+        """The collated inputs, `dict`, of a batch of one example: the first document's."""
+        recipe = self.recipe
+        objectives = {name: weight for name, weight in recipe.objectives.items() if weight}
+        curriculum = Curriculum(recipe.curriculum, 1, 0, objectives, recipe.continuation_length)
+        collator = C3Collator(self.processor, mask_token_id)
+        if self.streamed is not None:
+            options = {"block_size": recipe.longest_window, "tokens_per_batch": recipe.longest_window}
+            options |= {"instructions": self.instructions, "instruction_pool": self._instruction_pool(0)}
+            return collator(next(iter(StreamedBatches(self.streamed, curriculum, self.processor, **options)))[:1])
+        examples = WindowDataset(
+            [stream.ids for stream in self.streams], self.processor, instructions=self.instructions
+        )
+        draw = curriculum.draw(0)
+        if draw.objective == "instruction":
+            return collator([examples[draw, 0]])
+        blocks = [np.insert(stream.blocks, 0, index, axis=1) for index, stream in enumerate(self.streams)]
+        return collator([examples[curriculum.windows(draw, np.concatenate(blocks)[:1])[0]]])
+
+    def _pools(self, seed):
+        """Pools of blocks, and their weights or None."""
+        recipe = self.recipe
+        tagged = [np.insert(stream.blocks, 0, index, axis=1) for index, stream in enumerate(self.streams)]
+        pools = [
+            BatchPool(blocks, blocks[:, 2], recipe.tokens_per_batch, seed + index, name)
+            for index, (name, blocks) in enumerate(self._grouped(tagged, np.concatenate))
+        ]
+        weights = [source.weight for source in recipe.train_data][: len(tagged)]
+        return pools, None if tagged and weights[0] is None else weights
+
+    def _grouped(self, values, joined):
+        """`(name, value)` of each group of sources from which batches are made: of each source, or of all as one."""
+        sources = self.recipe.train_data
+        if values and sources[0].weight is None:
+            return [("The train data", joined(values))]
+        return list(zip([source.path for source in sources], values, strict=False))
+
+    def _instruction_pool(self, seed):
+        """The pool of conversations, or None."""
+        if self.instructions is None:
+            return None
+        lengths = self.instructions.lengths
+        options = {"name": "The instruction data", "group": group_conversations}
+        return BatchPool(np.arange(len(lengths)), lengths, self.recipe.tokens_per_batch, seed, **options)
+
+
+def _interleaved(recipe, say=None):
+    """
+    One streaming dataset of a recipe's train data: documents drawn by the sources' weights, or without weights one of
+    each in turn. It ends when every source has been read once, and those that end before begin again.
+    """
+    import datasets
+
+    texts = [train_texts(recipe, source, say) for source in recipe.train_data]
+    if len(texts) == 1:
+        return texts[0]
+    weights = [source.weight for source in recipe.train_data]
+    if weights[0] is None:
+        return datasets.interleave_datasets(texts, stopping_strategy="all_exhausted")
+    shares = [weight / sum(weights) for weight in weights]
+    seed = recipe.training.get("seed", 42)
+    return datasets.interleave_datasets(texts, probabilities=shares, seed=seed, stopping_strategy="all_exhausted")

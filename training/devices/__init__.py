@@ -1,0 +1,1 @@
+"""What training computes on: attention kernels, sharing among devices, memory."""

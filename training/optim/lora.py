@@ -1,0 +1,186 @@
+"""
+LoRA (arXiv 2106.09685) for C3, with PEFT: low-rank adapters on the encoder, the decoder or both, while the queries, the
+projector and the mask embedding are trained in full. Everything else is frozen.
+
+    model = add_lora(C3Model.from_pretrained("org/c3"), LoraSettings(r=16, parts=["decoder"]))
+    ...                                 # train it: a PeftModel, with compress, expand and generate
+    save_adapter(model, "adapter")      # small: no frozen weights
+    C3Model.from_pretrained("adapter")  # the base with its adapter; so do AutoModel and PeftModel.from_pretrained
+
+A saved adapter holds the low-rank matrices and the parts trained in full. On a bfloat16 base `PeftModel` keeps the
+matrices in float32 and the other two do not, so that their latents differ by rounding.
+
+Latents belong to a base and an adapter together. The model that the two are merged into (`merge_lora.py`) differs from
+them by rounding, and counts as another one: it refuses their latents, with the names of both. Compress again, or pass
+`allow_mismatch=True`, which does no harm here.
+"""
+
+import math
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from torch import nn
+
+from c3.whole_files_c3 import whole_folder
+
+PARTS = ("encoder", "decoder")
+ALL_LINEAR = "all-linear"
+TRAINED_IN_FULL = ("context_queries", "projector", "mask_embedding")
+NO_PEFT = "LoRA needs peft, which is not installed: pip install -e .[train]"
+
+
+@dataclass
+class LoraSettings:
+    """
+    The key `lora` of a recipe.
+
+    Args:
+        r (`int`): rank of the adapters.
+        alpha (`float`): their scale: what they add is multiplied by alpha / r (alpha / sqrt(r) with `use_rslora`).
+        dropout (`float`): share of an adapter's inputs that are dropped in training, from 0 to below 1.
+        parts (`list[str]` or `str`): which models get adapters: encoder, decoder or both.
+        target_modules (`list[str]` or `str`): names of the linear layers that get one, for example [q_proj, v_proj], or
+            "all-linear": all but the language model's head.
+        use_rslora (`bool`): rank-stabilised scale (arXiv 2312.03732).
+        use_dora (`bool`): weight-decomposed adapters (arXiv 2402.09353).
+
+    Raises:
+        ValueError: a value that is not allowed; the message names the key.
+    """
+
+    r: int = 16
+    alpha: float = 32
+    dropout: float = 0.0
+    parts: list = field(default_factory=lambda: list(PARTS))
+    target_modules: list | str = ALL_LINEAR
+    use_rslora: bool = False
+    use_dora: bool = False
+
+    def __post_init__(self):
+        if not isinstance(self.r, int) or isinstance(self.r, bool) or self.r < 1:
+            raise ValueError(f"lora.r must be an integer of 1 or more, not {self.r!r}.")
+        if not _is_number(self.alpha) or self.alpha <= 0:
+            raise ValueError(f"lora.alpha must be a number above 0, not {self.alpha!r}.")
+        if not _is_number(self.dropout) or not 0 <= self.dropout < 1:
+            raise ValueError(f"lora.dropout must be a number from 0 to below 1, not {self.dropout!r}.")
+        parts = [self.parts] if isinstance(self.parts, str) else self.parts
+        if not _are_names(parts) or not set(parts) <= set(PARTS):
+            raise ValueError(f"lora.parts must list {' or '.join(PARTS)} or both, not {self.parts!r}.")
+        self.parts = [part for part in PARTS if part in parts]
+        if self.target_modules != ALL_LINEAR and not _are_names(self.target_modules):
+            raise ValueError(
+                f"lora.target_modules must be {ALL_LINEAR} or a list of names such as [q_proj, v_proj], "
+                f"not {self.target_modules!r}."
+            )
+        for name in ("use_rslora", "use_dora"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"lora.{name} must be true or false, not {getattr(self, name)!r}.")
+
+
+def add_lora(model, settings):
+    """
+    Attaches new adapters, in place. They and the parts that are trained in full are float32 whatever the frozen weights
+    are, because bfloat16 would round small updates away.
+
+    Args:
+        model (`C3Model`): without adapters; assign its `processor` before, not to what is returned.
+        settings ([`LoraSettings`]): the adapters' settings.
+
+    Returns:
+        `peft.PeftModel`: its `compress`, `expand`, `generate` and `forward` are the model's.
+
+    Raises:
+        ImportError: PEFT is not installed.
+        ValueError: a layer that a part does not have, or a model that has adapters already.
+    """
+    try:
+        from peft import LoraConfig, get_peft_model
+    except ImportError as error:
+        raise ImportError(NO_PEFT) from error
+    if getattr(model, "peft_config", None):
+        raise ValueError(
+            "This model has adapters already: merge them first (python -m c3.training.publish.merge_lora)."
+        )
+    parts = [name for name in TRAINED_IN_FULL if getattr(model, name) is not None]
+    config = LoraConfig(
+        r=settings.r,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=target_pattern(model, settings),
+        modules_to_save=parts,
+        use_rslora=settings.use_rslora,
+        use_dora=settings.use_dora,
+    )
+    adapted = get_peft_model(model, config)
+    if Path(model.name_or_path).is_dir():
+        # The adapter must find its base from any other folder too.
+        config.base_model_name_or_path = os.path.abspath(model.name_or_path)
+    for name in parts:
+        getattr(model, name).modules_to_save.float()
+    return adapted
+
+
+def target_pattern(model, settings):
+    """
+    Regular expression of the full names of the layers that get adapters. Embeddings and the head are never among them,
+    since they may be one table for both parts.
+
+    Raises:
+        ValueError: a name that a part has no linear layer of.
+    """
+    names = set() if settings.target_modules == ALL_LINEAR else set(settings.target_modules)
+    head = model.get_output_embeddings()
+    for part in settings.parts:
+        modules = getattr(model, part).named_modules()
+        linear = {name.rpartition(".")[2] for name, each in modules if isinstance(each, nn.Linear) and each is not head}
+        if settings.target_modules == ALL_LINEAR:
+            names |= linear
+        elif unknown := sorted(names - linear):
+            raise ValueError(
+                f"lora.target_modules: the {part} has no linear layer {', '.join(unknown)}; "
+                f"it has {', '.join(sorted(linear))}."
+            )
+    return rf"({'|'.join(settings.parts)})\.(.*\.)?({'|'.join(map(re.escape, sorted(names)))})"
+
+
+def save_adapter(model, folder, **kwargs):
+    """
+    Writes adapter_model.safetensors, adapter_config.json and the processor.
+
+    The config names the base by its Hub id or its folder. With a folder the adapter loads on this machine alone.
+
+    Args:
+        model (`peft.PeftModel`): what `add_lora` returned.
+        folder (`str`): where to.
+        **kwargs: as for `PeftModel.save_pretrained`, for example `state_dict` or `is_main_process`.
+    """
+    # Not "auto", which looks for the base on the Hub to find out whether its vocabulary has grown.
+    model.save_pretrained(str(folder), **{"save_embedding_layers": False} | kwargs)
+    if kwargs.get("is_main_process", True):
+        model.processor.save_pretrained(folder)
+
+
+def save_base(model, folder):
+    """
+    Writes a model that is in no checkpoint yet, such as one put together from two language models, so that adapters on
+    it can name their base. A folder that is there already is left as it is; one that is there is whole.
+
+    Args:
+        model (`C3Model`): without adapters.
+        folder (`str`): where to; as an absolute path the model's `name_or_path` from now on.
+    """
+    folder = Path(os.path.abspath(folder))
+    if not folder.is_dir():
+        with whole_folder(folder) as unfinished:
+            model.save_pretrained(unfinished)
+    model.name_or_path = model.config.name_or_path = str(folder)
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_names(value):
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) and each for each in value)

@@ -1,0 +1,110 @@
+"""
+Merges a LoRA adapter into its base: a plain C3 checkpoint, which loads without PEFT.
+
+    python -m c3.training.publish.merge_lora ADAPTER_FOLDER OUTPUT_FOLDER [--base PATH_OR_ID]
+
+The merged weights are in the base's dtype and differ from base and adapter by rounding; in float32 the tokens are the
+same. Latents that base and adapter made are another model's to the merged one: compress again, or read them with
+`allow_mismatch=True`.
+"""
+
+import argparse
+from pathlib import Path
+
+from c3.modeling_c3 import C3Model
+from c3.processing_c3 import C3Processor
+from c3.quoting_c3 import in_one_line, printable, quoted
+from c3.support.termination import cleaned_up_when_terminated
+from c3.training.optim.lora import NO_PEFT
+from c3.whole_files_c3 import whole_folder
+
+from .plain_model import without_zero3
+
+
+def merge_lora(adapter, folder, base=None, reconstruction_only=False):
+    """
+    Args:
+        adapter (`str`): folder or Hub id of an adapter, see `lora.save_adapter`.
+        folder (`str`): where the merged checkpoint goes, with its processor; must not exist, or be empty.
+        base (`str`, *optional*): the C3 checkpoint that the adapter goes on, by default the one that it names.
+        reconstruction_only (`bool`): what the merged config says, see [`C3Config`]. The adapter may have been trained
+            for other prompts than its base, which nothing in its folder tells.
+
+    Returns:
+        `C3Model`: the merged model.
+
+    Raises:
+        ImportError: PEFT is not installed.
+        OSError, ValueError: no adapter, no base, one that does not fit the other, or a folder that holds files.
+    """
+    try:
+        from peft import PeftConfig, PeftModel, get_peft_model_state_dict
+        from peft.utils import load_peft_weights
+    except ImportError as error:
+        raise ImportError(NO_PEFT) from error
+    folder = Path(folder)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise FileExistsError(f"{folder} exists already: choose another output folder, or delete it.")
+    config = PeftConfig.from_pretrained(str(adapter))
+    base = base or config.base_model_name_or_path
+    if not base:
+        raise ValueError(f"{adapter} does not name the model that it goes on: give it with --base.")
+    try:
+        model = C3Model.from_pretrained(base)
+    except OSError as error:
+        raise OSError(f"{error} It is the base of {adapter}; if it is elsewhere, say where with --base.") from error
+    try:
+        adapted = PeftModel.from_pretrained(model, str(adapter))
+    except KeyError as error:
+        raise ValueError(
+            f"{adapter} does not fit {printable(base)}: {quoted(error.args[0])} is in one of them only."
+        ) from error
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{adapter} does not fit {printable(base)}: {printable(str(error).splitlines()[-1].strip())}"
+        ) from error
+    ours = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    # PEFT skips what has no counterpart.
+    if odd := sorted(set(ours) ^ set(load_peft_weights(str(adapter), device="cpu"))):
+        raise ValueError(f"{adapter} does not fit {printable(base)}: {quoted(odd[0])} is in one of them only.")
+    tied = model.config.tie_word_embeddings
+    merged = adapted.merge_and_unload(safe_merge=True)
+    # PEFT switches it off where the decoder's head is a matrix of its own, but the two parts still share one table.
+    merged.config.tie_word_embeddings = tied
+    merged.config.reconstruction_only = reconstruction_only
+    try:
+        merged.processor = C3Processor.from_pretrained(str(adapter))
+    except (OSError, ValueError):
+        # None there, as PeftModel.save_pretrained leaves it: the base's, or the error that says what to do.
+        merged.processor = merged.processor
+    with whole_folder(folder) as unfinished:
+        merged.save_pretrained(unfinished)
+    merged.name_or_path = str(folder)
+    return merged
+
+
+def merge_anew(adapter, folder, **options):
+    """
+    As `merge_lora`, while the run that trained the adapter holds its model, into a folder of the run's own (`Path`):
+    what an earlier end of the run left there is replaced.
+    """
+    with whole_folder(folder) as unfinished, without_zero3():
+        return merge_lora(adapter, unfinished, **options)
+
+
+@cleaned_up_when_terminated()
+def main(argv=None):
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("adapter", metavar="ADAPTER_FOLDER", help="a folder with adapter_config.json, or a Hub id")
+    parser.add_argument("folder", metavar="OUTPUT_FOLDER", help="where the merged checkpoint goes")
+    parser.add_argument("--base", metavar="PATH_OR_ID", help="the C3 model that the adapter goes on")
+    arguments = parser.parse_args(argv)
+    try:
+        merge_lora(arguments.adapter, arguments.folder, arguments.base)
+    except (ImportError, OSError, ValueError) as error:
+        parser.exit(2, f"merge_lora: {in_one_line(error)}\n")
+    print(printable(f"Merged: {arguments.folder}"))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,191 @@
+"""Pushes a finished model folder to the Hub, as one commit.
+
+python -m c3.training.publish.push FOLDER OWNER/NAME [--private] [--revision BRANCH] [--message TEXT]
+"""
+
+import argparse
+import contextlib
+import json
+import shlex
+import sys
+from pathlib import Path
+
+from huggingface_hub import HfApi
+
+# HTTPError is that of the HTTP library that huggingface_hub uses, which depends on its version.
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
+
+from c3.quoting_c3 import in_one_line, printable
+from c3.support.termination import cleaned_up_when_terminated
+from c3.support.without_secrets import hub_ids
+
+from .hub_settings import HubSettings
+
+CONFIGS = ("config.json", "adapter_config.json")
+# What may lie in a model's folder and is no part of it.
+IGNORED = [".*", "*/.*", "*.tmp", "__pycache__/*", "*/__pycache__/*", "checkpoint-*/*"]
+# Those of an earlier push must go: loading could prefer them to the new ones, if these are cut into other files.
+WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"]
+
+
+class PublishError(RuntimeError):
+    """A model that cannot be pushed; the message is one line that says why and what to do."""
+
+
+def check_can_publish(settings, create=True):
+    """
+    Makes sure, before training, that the finished model can be pushed: the token is valid and may write, the repository
+    is there (it is created) with the visibility that is asked for, and so is the branch.
+
+    Args:
+        settings (`HubSettings`): where to.
+        create (`bool`): False to look only.
+
+    Returns: `str`, the repository's address; None where there is none.
+
+    Raises:
+        PublishError: the push would fail.
+    """
+    api = HfApi()
+    with _explained(f"hub: cannot push to {settings.repo_id}", api.endpoint):
+        # Before the repository, because the Hub also answers 401 for one that does not exist.
+        api.whoami()
+        if create:
+            url = api.create_repo(settings.repo_id, private=settings.private, exist_ok=True)
+        elif api.repo_exists(settings.repo_id):
+            url = api.endpoint + "/" + settings.repo_id
+        else:
+            return None
+        # With exist_ok, one that can only be read passes so far.
+        api.auth_check(settings.repo_id, write=True)
+        if settings.private and not api.model_info(settings.repo_id).private:
+            raise PublishError(
+                f"hub: {settings.repo_id} is to be private, but exists and is public: make it private in its settings "
+                "on the Hub, or choose another repo_id."
+            )
+        if create and settings.revision is not None:
+            api.create_branch(settings.repo_id, branch=settings.revision, exist_ok=True)
+    return str(url)
+
+
+def publish(folder, settings):
+    """
+    Pushes all files of a folder in one commit; weights of an earlier push that are not among them are deleted.
+
+    Args:
+        folder (`str` or `PathLike`): what `save_pretrained` wrote, with the model card and the log beside it.
+        settings (`HubSettings`): where to; the repository and the branch are there, see `check_can_publish`.
+
+    Returns: `str`, the commit's address.
+
+    Raises:
+        PublishError: no finished model, or the push failed; the folder is left as it is.
+    """
+    folder = Path(folder)
+    _check_folder(folder)
+    has_weights = any(any(folder.glob(pattern)) for pattern in WEIGHTS)
+    api = HfApi()
+    again = f"The finished model is whole in {folder}; push it with: {command_line(folder, settings)}"
+    with _explained(f"hub: the push to {settings.repo_id} failed", api.endpoint, again):
+        commit = api.upload_folder(
+            repo_id=settings.repo_id,
+            folder_path=folder,
+            revision=settings.revision,
+            commit_message=settings.commit_message,
+            # A copy, because upload_folder adds to it.
+            ignore_patterns=list(IGNORED),
+            delete_patterns=WEIGHTS if has_weights else None,
+        )
+    return commit.commit_url
+
+
+def command_line(folder, settings):
+    """The shell command that pushes a folder by hand, `str`."""
+    words = ["python", "-m", "c3.training.publish.push", str(folder), settings.repo_id]
+    words += ["--private"] if settings.private else []
+    words += ["--revision", settings.revision] if settings.revision is not None else []
+    words += ["--message", settings.commit_message] if settings.commit_message != HubSettings.commit_message else []
+    return shlex.join(words)
+
+
+def _check_folder(folder):
+    if not any((folder / name).is_file() for name in CONFIGS):
+        raise PublishError(f"{folder} is not the folder of a finished model: it has no {' or '.join(CONFIGS)}.")
+    if not (folder / CONFIGS[0]).is_file():
+        base = json.loads((folder / CONFIGS[1]).read_text(encoding="utf-8")).get("base_model_name_or_path")
+        if not hub_ids([base]):
+            merge = shlex.join(["python", "-m", "c3.training.publish.merge_lora", str(folder), f"{folder}-merged"])
+            raise PublishError(
+                f"{folder} is an adapter on {printable(base)}, which is not on the Hub, so that nobody else could load "
+                f"it: merge it ({merge}) and push that."
+            )
+
+
+@contextlib.contextmanager
+def _explained(what, endpoint, advice=None):
+    """Turns whatever goes wrong inside into a `PublishError` of one line."""
+    try:
+        yield
+    except PublishError:
+        raise
+    # Whatever it is: hours of training must not end in a traceback that hides where the model is.
+    except Exception as error:
+        message = " ".join(filter(None, [f"{what}: {_reason(error, endpoint)}", advice]))
+        raise PublishError(" ".join(message.split())) from error
+
+
+def _reason(error, endpoint):
+    """Why a call of the Hub failed and what to do about it, `str`."""
+    login = f"run `hf auth login`, or set HF_TOKEN, with a token that may write ({endpoint}/settings/tokens)."
+    if isinstance(error, LocalTokenNotFoundError):
+        return f"there is no token: {login}"
+    if isinstance(error, OfflineModeIsEnabled):
+        return "HF_HUB_OFFLINE is set: unset it."
+    if isinstance(error, HfHubHTTPError):
+        status, said = error.response.status_code, (error.server_message or "").partition("\n")[0].rstrip(".")
+        answer = f"{endpoint} answered {status}" + (f" ({said})" if said else "")
+        if status == 401:
+            return f"{answer}, the token is not valid: {login}"
+        if status == 403:
+            return f"{answer}, the token may not write there: {login}"
+        if status == 404:
+            return f"{answer}: there is no such repository or branch any more."
+        if status == 429 or status >= 500:
+            return f"{answer}: try again later."
+        return f"{answer}."
+    if isinstance(error, HTTPError):
+        return f"{endpoint} cannot be reached ({error or type(error).__name__}): check the network."
+    if isinstance(error, RuntimeError) and error.__cause__ is not None:
+        # As huggingface_hub wraps what goes wrong with one file.
+        return f"{error} {_reason(error.__cause__, endpoint)}"
+    return f"{type(error).__name__}: {error}."
+
+
+@cleaned_up_when_terminated()
+def main(argv=None):
+    """The command line; exits with 1 and one line on standard error where the push fails."""
+    parser = argparse.ArgumentParser(
+        prog="python -m c3.training.publish.push",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", help="of a finished model")
+    parser.add_argument("repo_id", help="owner/name")
+    parser.add_argument("--private", action="store_true", default=None, help="if the repository is new")
+    parser.add_argument("--revision", help="a branch")
+    parser.add_argument("--message", default=HubSettings.commit_message, help="of the commit")
+    arguments = parser.parse_args(argv)
+    try:
+        settings = HubSettings(arguments.repo_id, arguments.private, arguments.revision, arguments.message)
+    except ValueError as error:
+        parser.exit(2, f"publish: {in_one_line(error)}\n")
+    try:
+        _check_folder(Path(arguments.folder))
+        check_can_publish(settings)
+        print(publish(arguments.folder, settings))
+    except PublishError as error:
+        parser.exit(1, f"publish: {in_one_line(error)}\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

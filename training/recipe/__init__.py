@@ -1,0 +1,1 @@
+"""Recipes: one experiment each, checked before anything is loaded."""

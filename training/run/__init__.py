@@ -1,0 +1,1 @@
+"""A run: stages, trainer, checkpoints and their resumption."""

@@ -1,0 +1,96 @@
+"""The model and processor that a run starts with."""
+
+import json
+from itertools import chain
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig, AutoTokenizer
+from transformers.utils import find_adapter_config_file
+
+from c3.configuration_c3 import C3Config
+from c3.modeling_c3 import C3Model
+from c3.processing_c3 import C3Processor
+from c3.training.checks import RecipeError, loading
+from c3.training.data.sources import train_texts
+from c3.training.data.tokenizer import train_tokenizer
+from c3.training.publish.plain_model import without_zero3
+
+from .checkpoints import COMPLETE
+
+
+def build(recipe, start_from=None):
+    """
+    The recipe's model with its processor: new, from two causal language models, or from a C3 checkpoint.
+
+    Args:
+        recipe ([`Recipe`]): of one stage.
+        start_from (`str`, *optional*): the folder of the stage before, instead of what the recipe starts from.
+
+    Raises:
+        RecipeError: a model that cannot be loaded, or cannot take the recipe's curriculum.
+    """
+    dtype = getattr(torch, recipe.dtype)
+    attention = {} if recipe.attn_implementation is None else {"attn_implementation": recipe.attn_implementation}
+    if recipe.attn_implementation == "cpu_matmul":
+        import c3.training.devices.cpu_attention  # noqa: F401  registers itself
+    if start_from is not None or recipe.init_from is not None:
+        # In the dtype asked for: finished models are bfloat16, in which small updates would be rounded away.
+        with loading(f"init_from: {start_from or recipe.init_from}"):
+            model = C3Model.from_pretrained(start_from or recipe.init_from, dtype=dtype, **attention)
+            model.processor.warn_of_loss()  # read now: without a tokenizer there is nothing to train on
+        model.config.reconstruction_only &= recipe.reconstruction_only
+    elif recipe.init_from_pair is not None:
+        backbone_configs(recipe.init_from_pair)  # first, because their errors name the one that is at fault
+        fields = {"reconstruction_only": recipe.reconstruction_only} | recipe.init_from_pair
+        with loading("init_from_pair"):
+            model = C3Model.from_encoder_decoder_pretrained(**fields, dtype=dtype, **attention)
+    else:
+        tokenizer = make_tokenizer(recipe)
+        names = ("pad_token_id", "eos_token_id", "bos_token_id")
+        config = recipe.model_config(len(tokenizer), **{name: getattr(tokenizer, name) for name in names})
+        # Under ZeRO-3 only the backbones would be divided, and drawn from other random numbers; DeepSpeed divides it
+        # later.
+        with loading("model"), without_zero3():
+            model = C3Model._from_config(config, dtype=dtype, **attention)
+        model.processor = C3Processor.from_config(config, tokenizer)
+    recipe.check_model(model.config)
+    return model.train()
+
+
+def start_config(recipe):
+    """The [`C3Config`] of the checkpoint, or of the base of the adapter, that `init_from` names."""
+    with loading(f"init_from: {recipe.init_from}"):
+        try:
+            return C3Config.from_pretrained(recipe.init_from)
+        except OSError:
+            adapter = find_adapter_config_file(recipe.init_from)
+            if adapter is None:
+                raise
+            base = json.loads(Path(adapter).read_text(encoding="utf-8"))["base_model_name_or_path"]
+            return C3Config.from_pretrained(base)
+
+
+def backbone_configs(pair):
+    """The configs of the two models of `init_from_pair`, encoder's and decoder's; `RecipeError` names the key."""
+    configs = []
+    for part in ("encoder", "decoder"):
+        with loading(f"init_from_pair.{part}: {pair[part]}"):
+            configs.append(AutoConfig.from_pretrained(pair[part]))
+    return configs
+
+
+def make_tokenizer(recipe):
+    """The recipe's tokenizer; one that is trained is kept in the output folder, for when the run is started again."""
+    if not isinstance(recipe.tokenizer, dict):
+        with loading(f"tokenizer: {recipe.tokenizer}"):
+            return AutoTokenizer.from_pretrained(recipe.tokenizer)
+    folder = Path(recipe.output_dir) / "tokenizer"
+    marker, options = folder / COMPLETE, json.dumps(recipe.tokenizer)
+    if not marker.is_file():
+        texts = [train_texts(recipe, source)["text"] for source in recipe.train_data]
+        train_tokenizer(chain.from_iterable(texts), **recipe.tokenizer).save_pretrained(folder)
+        marker.write_text(options, encoding="utf-8")
+    elif marker.read_text(encoding="utf-8") not in ("", options):
+        raise RecipeError(f"{folder} was trained with other options: choose another output_dir, or delete it.")
+    return AutoTokenizer.from_pretrained(folder)
