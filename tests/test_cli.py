@@ -17,12 +17,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import c3
-from c3 import C3Latents, C3Model, cli_inputs_c3
+from c3 import C3Latents, C3Model
 from c3.cli import demo as demo_c3
 from c3.cli import main as cli_c3
 from c3.cli.text_difference import COLOUR_MARKS, mark_difference
 from c3.eval.metrics import precision
 from c3.quoting_c3 import printable_lines
+from c3.support import loading
 from c3.version_c3 import VERSION
 
 # Line ends of three kinds, a byte order mark, characters of one to four bytes, no line end at the end.
@@ -110,7 +111,7 @@ def test_compress_says_what_ratio_was_reached(run, checkpoint, texts):
     reached = C3Latents.load("a.txt.c3").ratio
     assert code == 0 and f"ratio={reached:.1f}x" in out
     assert err.startswith(f"c3: warning: {reached:.3g} tokens per latent: 1000 were asked for") and err.count("\n") == 1
-    config = json.loads((cli_inputs_c3.PACKAGE / "config.json").read_text())
+    config = json.loads((loading.PACKAGE / "config.json").read_text())
     help_text = " ".join(run("compress", "--help")[1].split())
     ratio = config["default_window"] / config["num_latents"]
     assert f"(default: the model's own, {ratio:g} for the one that comes with c3)" in help_text
@@ -417,7 +418,7 @@ def test_models_that_cannot_be_loaded(run, texts, damaged, monkeypatch):
     assert "--model a.txt is a file: name the folder" in error("a.txt")
     for name in ("./typo", "/no/folder", "no/such/folder", "typo/", "a..b"):
         assert f"there is no folder {name}, and it is no Hub id" in error(name)
-    monkeypatch.setattr(cli_inputs_c3, "PACKAGE", Path("empty"))
+    monkeypatch.setattr(loading, "PACKAGE", Path("empty"))
     assert "no model is installed in empty: name a folder or a Hub id with --model" in error(None)
 
     folder = damaged("model.safetensors")
@@ -458,7 +459,7 @@ def pages_file(folder):
 
 
 def test_eval_has_the_default_model_and_one_line_for_every_mistake(run, checkpoint, tmp_path, monkeypatch):
-    monkeypatch.setattr(cli_inputs_c3, "PACKAGE", tmp_path)
+    monkeypatch.setattr(loading, "PACKAGE", tmp_path)
     pages = ["--data", pages_file(tmp_path), "--count-with", checkpoint]
     for argv, message in (
         ([], "the following arguments are required: SUITE (see c3 eval --help)"),
@@ -498,7 +499,7 @@ def test_latents_of_another_model(run, make_model, checkpoint, tmp_path):
 
 
 def test_default_model_is_the_one_in_the_package(run, texts, checkpoint, monkeypatch):
-    monkeypatch.setattr(cli_inputs_c3, "PACKAGE", checkpoint)
+    monkeypatch.setattr(loading, "PACKAGE", checkpoint)
     assert run("compress", texts[1])[0] == 0
 
 
