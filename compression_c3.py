@@ -1,164 +1,30 @@
-"""What people call on a C3 model that has a processor: `compress`, and what latents are checked against."""
+"""Texts in, latents out: `compress`, which encodes the windows of all texts in batches."""
 
 import math
 import sys
 import warnings
 from contextlib import contextmanager
 from itertools import accumulate
-from pathlib import Path
 
 import torch
-from transformers.utils import PROCESSOR_NAME, is_peft_available, logging
 
-from .adapters_c3 import active_adapters, has_adapters
 from .character_ranges_c3 import kinds_in
-from .expansion_c3 import ExpansionMixin
-from .fingerprints_c3 import checksum_tensors, fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
-from .generation_c3 import PromptingMixin
-from .latents_c3 import VALUE_DTYPES, C3Latents, LatentProvenance
+from .latents_c3 import C3Latents
+from .latents_checks_c3 import VALUE_DTYPES
 from .latents_file_c3 import check_folder
 from .options_c3 import CompressionWarning, plain_number, progress_bar, whole_number
-from .processing_c3 import C3Processor, check_text, except_context_tokenizer, list_texts
-from .quoting_c3 import printable, printable_lines
-from .stored_weights_c3 import execution_device, has_parted_ties, packed_weights, stored_weights
-from .version_c3 import VERSION
+from .quoting_c3 import printable
+from .stored_weights_c3 import execution_device
+from .texts_c3 import check_text, list_texts
 from .whole_files_c3 import ensure_writable
-from .windows_c3 import LazySequence, check_windows
-
-logger = logging.get_logger(__name__)
-
-# Characters of the longest token of common vocabularies, a run of spaces.
-LONGEST_TOKEN = 128
-# Below this magnitude float16 rounds, so such weights do not count in a fingerprint.
-SMALLEST_NORMAL_FLOAT16 = 2.0**-14
-SOURCE_OPTIONS = ("revision", "cache_dir", "token", "subfolder", "local_files_only")
-TIED_APART = (
-    "This device_map offloads only one of the modules that share a weight: give encoder.embed_tokens, "
-    "decoder.model.embed_tokens and decoder.lm_head the same place, or take device_map='auto'."
-)
-FINGERPRINTED_FIELDS = (
-    "encoder_config",
-    "decoder_config",
-    "latent_position_layout",
-    "projector",
-    "prompt_template",
-    "context_template",
-    "query_token_id",
-    "latent_token_id",
-)
+from .windows_c3 import TextWindow, WindowsOfTexts
 
 
-class CompressionMixin(ExpansionMixin, PromptingMixin):
-    """Text in, latents out, and back; mixed into [`C3Model`]."""
-
-    _processor = None
-    _source_options = {}
-    _fingerprint_cache = (None, None, {})
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
-        """
-        Loads as transformers does, a folder with a LoRA adapter on the base that it names, and remembers from which
-        revision, for the processor.
-        """
-        folder = Path(str(pretrained_model_name_or_path))
-        is_adapter = (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
-        if is_adapter and not is_peft_available():
-            raise ImportError(f"{folder} holds an adapter, which needs peft: pip install -e .[train]")
-        try:
-            loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
-        except ValueError as error:
-            if kwargs.get("device_map") is None or "on the meta device" not in str(error):
-                raise
-            raise ValueError(TIED_APART) from error
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
-        if kwargs.get("device_map") is not None and has_parted_ties(model):
-            raise ValueError(TIED_APART)
-        model._source_options = {name: kwargs[name] for name in SOURCE_OPTIONS if kwargs.get(name)}
-        return loaded
-
-    # ------------------------------------------------------------------------------------------------- processor
-
-    @property
-    def processor(self):
-        """The [`C3Processor`], loaded on first use from where the model itself was loaded; may be assigned."""
-        if self._processor is None:
-            source = self.name_or_path
-            if not source:
-                raise ValueError(
-                    "This model was not loaded from a checkpoint and has no processor: "
-                    "assign model.processor = C3Processor.from_config(model.config, tokenizer)."
-                )
-            try:
-                folder = Path(source, self._source_options.get("subfolder", ""))
-                if folder.is_dir() and not (folder / PROCESSOR_NAME).is_file():
-                    # Without one transformers would look for a tokenizer to make it of, and blame missing packages.
-                    raise ValueError(f"it holds no {PROCESSOR_NAME}.")
-                self.processor = C3Processor.from_pretrained(
-                    # Whoever runs this file as remote code has already trusted the checkpoint.
-                    source,
-                    trust_remote_code=__name__.startswith("transformers_modules"),
-                    **self._source_options,
-                )
-            except (OSError, ValueError) as error:
-                raise ValueError(
-                    f"No processor could be loaded from {source}: {printable_lines(error)} "
-                    "Save one there with processor.save_pretrained, or assign model.processor."
-                ) from error
-        return self._processor
-
-    @processor.setter
-    def processor(self, processor):
-        # Which windows and ratios there are is the model's to say: an older processor's file does not know.
-        processor.default_window = self.config.default_window or self.config.window
-        processor.ratio_range = self.config.ratio_range
-        for name in ("latent_token_id", "query_token_id", "latent_position_layout", "prompt_template"):
-            ours, theirs = getattr(self.config, name), getattr(processor, name)
-            if ours != theirs:
-                raise ValueError(
-                    f"The processor's {name} is {theirs!r} but the model's is {ours!r}; "
-                    "make it with C3Processor.from_config(model.config, tokenizer)."
-                )
-        self._processor = processor
-
-    def save_pretrained(self, save_directory, **kwargs):
-        """
-        Saves the model as transformers does, with its processor beside it where it has one, so that `push_to_hub` (the
-        method, and the argument of this one) pushes both.
-
-        Raises:
-            ValueError: the model is inside a `PeftModel`, which alone knows how to save its adapters.
-        """
-        if has_adapters(self) and not self._hf_peft_config_loaded:
-            raise ValueError(
-                "This model is inside a PeftModel: save that one for the adapter alone, or merge it first "
-                "(merge_and_unload) for a plain checkpoint."
-            )
-        if self.encoder.get_input_embeddings().weight is self.decoder.get_input_embeddings().weight:
-            # PEFT's merge_and_unload switches it off where the decoder's head is a matrix of its own; the one table of
-            # both parts would then be loaded into the decoder alone.
-            self.config.tie_word_embeddings = True
-        super().save_pretrained(save_directory, **kwargs)
-        if kwargs.get("is_main_process", True):
-            self._save_processor(save_directory)
-
-    def _upload_modified_files(self, working_dir, repo_id, files_timestamps, **kwargs):
-        # save_pretrained(push_to_hub=True) uploads before it comes back to us.
-        self._save_processor(working_dir)
-        known = except_context_tokenizer(files_timestamps)
-        return super()._upload_modified_files(working_dir, repo_id, known, **kwargs)
-
-    def _save_processor(self, folder):
-        if self._processor is None and self.name_or_path:
-            try:
-                # One that was not needed so far is part of the checkpoint all the same.
-                self.processor  # noqa: B018
-            except ValueError as error:
-                logger.warning(f"Saving the model without a processor. {printable_lines(error)}")
-        if self._processor is not None:
-            self._processor.save_pretrained(folder)
-
-    # -------------------------------------------------------------------------------------------------- compress
+class CompressionMixin:
+    """
+    Texts in, latents out; mixed into [`C3Model`]. It needs of the model `encode_context`, `encoder`, `config` and
+    `dtype`, and `processor`, `check_windows` and `latent_provenance` of [`CheckpointMixin`].
+    """
 
     @torch.no_grad()
     def compress(
@@ -178,7 +44,8 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
         Compresses texts of any length into latents; long ones window by window.
 
         Args:
-            text (`str` or `list[str]`): what to compress. Any sequence, iterator or column of strings will do: NumPy's,
+            text (`str` or `list[str]`): what to compress; `expand` gives back a string for a string, a list for a list.
+                Any sequence, iterator or column of strings will do: NumPy's,
                 pandas', Arrow's or that of a data set.
             num_latents (`int`, *optional*): latents of a full window. With the uniform layout less text gets its share;
                 with the appended layout every window gets this number. By default `config.num_latents` for a window of
@@ -232,41 +99,44 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
         skipped = dict(sorted(skipped.items()))
         if not plans:
             return None, skipped
-        places = [(plan, i) for plan in plans for i in range(len(plan))]
-        contexts = LazySequence(lambda k: places[k][0][places[k][1]][0].context_ids, len(places))
-        counts, lengths = zip(*((n, len(each.text_ids)) for plan in plans for each, n in plan), strict=True)
-        self._check_windows(counts, lengths, "Give a smaller window")
+        windows = WindowsOfTexts(plans)
+        self.check_windows(windows.num_latents, windows.lengths, "Give a smaller window")
         self._warn_of_ratio(plans, num_latents, ratio, window)
         self._warn_of_characters({names[index]: each for index, each in enumerate(texts) if index not in skipped})
         fields = {
-            "latent_lengths": torch.tensor(counts),
-            "text_lengths": torch.tensor(lengths),
-            "window_counts": torch.tensor([len(plan) for plan in plans]),
+            "latent_lengths": torch.tensor(windows.num_latents),
+            "text_lengths": torch.tensor(windows.lengths),
+            "window_counts": torch.tensor([len(plan.windows) for plan in plans]),
         }
-        batching = contexts, counts, batch_size, show_progress, dtype
+        about = {"provenance": self.latent_provenance(), "single": isinstance(text, str)}
+        batches = self._encode_in_batches(
+            windows, windows.lengths, windows.num_latents, batch_size, show_progress, dtype
+        )
         if output is not None:
-            latents = C3Latents.save_parts(output, self._encode_in_batches(*batching), fields, self.latent_provenance())
+            latents = C3Latents.save_parts(output, batches, fields, **about)
         else:
-            latents = C3Latents(self._encode_windows(*batching), **fields, provenance=self.latent_provenance())
+            latents = C3Latents(_gathered(batches, sum(windows.num_latents)), **fields, **about)
         return (latents, skipped) if on_error == "skip" else latents
 
-    def _encode_windows(self, contexts, counts, batch_size, show_progress, dtype=None):
-        """Latents of all windows, `(latents, D_dec)`, in the order of the windows."""
-        values = None
-        for rows, latents in self._encode_in_batches(contexts, counts, batch_size, show_progress, dtype):
-            values = latents.new_empty(sum(counts), latents.shape[1]) if values is None else values
-            values[rows.to(values.device)] = latents
-        return values
+    def encode_window(self, context, num_latents):
+        """The latents, `(N, D_dec)`, of one window, from what the encoder reads of it."""
+        batches = self._encode_in_batches([TextWindow(context, [])], [0], [num_latents], 1, show_progress=False)
+        return _gathered(batches, num_latents)
 
-    def _encode_in_batches(self, contexts, counts, batch_size, show_progress, dtype=None):
-        """Yields a batch's rows among all latents, `(n,)`, and the latents, `(n, D_dec)`; longest windows first."""
+    def _encode_in_batches(self, windows, lengths, num_latents, batch_size, show_progress, dtype=None):
+        """
+        Yields of each batch of windows the rows among all latents, `(n,)`, and the latents, `(n, D_dec)`; longest
+        windows first.
+        """
         device = execution_device(self.encoder.get_input_embeddings())
-        order = sorted(range(len(contexts)), key=lambda i: len(contexts[i]) + counts[i], reverse=True)
-        starts = [0, *accumulate(counts)]
+        order = sorted(range(len(windows)), key=lambda i: lengths[i] + num_latents[i], reverse=True)
+        starts = [0, *accumulate(num_latents)]
         with progress_bar(len(order), batch_size, show_progress, "Compressing", "window") as bar:
             for start in range(0, len(order), batch_size):
                 chosen = order[start : start + batch_size]
-                batch = self.processor.context_inputs([contexts[i] for i in chosen], [counts[i] for i in chosen])
+                batch = self.processor.context_inputs(
+                    [windows[i].context for i in chosen], [num_latents[i] for i in chosen]
+                )
                 latents = self.encode_context(**{name: each.to(device) for name, each in batch.items()})
                 yield (
                     torch.cat([torch.arange(starts[i], starts[i + 1]) for i in chosen]),
@@ -314,8 +184,8 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
 
     def _warn_of_ratio(self, plans, num_latents, ratio, window):
         """Warns where texts get another ratio than was asked for, or one that the weights are not good for."""
-        tokens = [sum(len(each.context_ids) for each, _ in plan) for plan in plans]
-        latents = [sum(n for _, n in plan) for plan in plans]
+        tokens = [sum(plan.windows.lengths) for plan in plans]
+        latents = [sum(plan.num_latents) for plan in plans]
         reached = [length / n for length, n in zip(tokens, latents, strict=True)]
         lowest, highest = self.processor.ratio_range or (0, math.inf)
         asked = window / num_latents if num_latents else ratio and float(ratio)
@@ -332,8 +202,7 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
             reasons.append(f"this model is good for at most {highest:g}, so that the text may come back wrong")
         if reasons:
             said = " to ".join(dict.fromkeys(f"{each:.3g}" for each in (min(reached), max(reached))))
-            unit = "tokens" if self.processor.context_tokenizer is None else "of the encoder's tokens"
-            warnings.warn(f"{said} {unit} per latent: {'; '.join(reasons)}.", CompressionWarning, stacklevel=4)
+            warnings.warn(f"{said} tokens per latent: {'; '.join(reasons)}.", CompressionWarning, stacklevel=4)
 
     def _warn_of_characters(self, texts):
         """Warns once of all texts, `dict` by name, with characters that the weights may not give back."""
@@ -352,79 +221,14 @@ class CompressionMixin(ExpansionMixin, PromptingMixin):
                 stacklevel=4,
             )
 
-    def _prompt_embeds(self, spans, rows, prompts):
-        """Keywords for `GenerationMixin.generate`: embeddings, mask and positions of latents and prompt."""
-        device = execution_device(self.get_input_embeddings())
-        batch = self.processor.prompt_inputs(spans, prompts)
-        batch = {name: each.to(device) for name, each in batch.items()}
-        embeds = self.embed_prompt(batch.pop("input_ids"), torch.cat(rows))
-        return {"inputs_embeds": embeds, **batch}
 
-    def _check_latents(self, latents, allow_mismatch):
-        if not hasattr(latents, "text_lengths"):
-            raise TypeError(f"latents must be C3Latents, as compress returns them, not {type(latents).__name__}.")
-        if latents.hidden_size != self.config.hidden_size:
-            raise ValueError(
-                f"These latents are {latents.hidden_size} wide, but this model's decoder reads "
-                f"{self.config.hidden_size}; use the model that made them."
-            )
-        if not allow_mismatch:
-            ours = self.latent_provenance()
-            latents.check_compatible(
-                ours.config_fingerprint, ours.weights_fingerprint, ours.model_name, ours.tokenizer_fingerprint
-            )
-        lengths = latents.latent_lengths.tolist(), latents.text_lengths.tolist()
-        self._check_windows(*lengths, "This model cannot have made these latents")
-
-    def _check_windows(self, latent_lengths, text_lengths, what):
-        """Raises `ValueError` for windows that `compress` does not make: what they claim decides what reading costs."""
-        config = self.config
-        uniform, one_tokenizer = config.latent_position_layout == "uniform", self.processor.context_tokenizer is None
-        most_tokens = config.window
-        if not one_tokenizer:
-            # A window of the encoder's tokens is any number of the decoder's, but it has to fit into the decoder.
-            positions = getattr(config.decoder_config, "max_position_embeddings", None)
-            most_tokens = max(config.window, positions or LONGEST_TOKEN * config.window)
-        try:
-            check_windows(
-                latent_lengths,
-                text_lengths,
-                config.window if uniform else config.num_latents,
-                most_tokens,
-                one_each=uniform and one_tokenizer,
-            )
-        except ValueError as error:
-            raise ValueError(f"{what}: {error}.") from None
-
-    # ------------------------------------------------------------------------------------------------ provenance
-
-    def latent_provenance(self):
-        """
-        The [`LatentProvenance`] of latents that this model makes now. Active adapters count as weights and are named.
-        Merged, they are part of the weights, which differ from base and adapter by rounding: another model's.
-        """
-        config, weights, packed = self.config.to_dict(), stored_weights(self), packed_weights(self)
-        # Of the weights themselves: what is written to `weight.data` no counter is told of.
-        checksum, holders = checksum_tensors(weights, _rounded), {name: each for name, (each, _) in packed.items()}
-        known, fingerprint, known_holders = self._fingerprint_cache
-        if known != checksum or _ids(known_holders) != _ids(holders):
-            for _, unpack in packed.values():
-                weights |= unpack()
-            fingerprint = fingerprint_tensors(weights, _rounded)
-            self._fingerprint_cache = checksum, fingerprint, holders
-        return LatentProvenance(
-            model_name=" + adapter ".join([_public_name(self.name_or_path), *active_adapters(self)]),
-            config_fingerprint=fingerprint_config({name: config[name] for name in self._fingerprinted_fields()}),
-            weights_fingerprint=fingerprint,
-            dtype=str(self.dtype).removeprefix("torch."),
-            latent_position_layout=self.config.latent_position_layout,
-            tokenizer_fingerprint=fingerprint_tokenizer(self.processor.tokenizer),
-            library_version=VERSION,
-        )
-
-    def _fingerprinted_fields(self):
-        # Left out where it is what it was before there was a choice, so that fingerprints of then still hold.
-        return FINGERPRINTED_FIELDS + (() if self.config.pooling == "queries" else ("pooling",))
+def _gathered(batches, num_latents):
+    """The latents, `(num_latents, D_dec)`, in the order of the windows, of the batches that hold them."""
+    values = None
+    for rows, latents in batches:
+        values = latents.new_empty(num_latents, latents.shape[1]) if values is None else values
+        values[rows.to(values.device)] = latents
+    return values
 
 
 @contextmanager
@@ -441,17 +245,4 @@ def _skipping(index, skipped, on_error, name=""):
         skipped[index] = reason
 
 
-def _ids(objects):
-    return {name: id(each) for name, each in objects.items()}
-
-
-def _rounded(weights):
-    """Weights as they are in any dtype that they may be loaded in: bfloat16 precision, float16 range."""
-    values = weights.to(torch.bfloat16)
-    return torch.where(values.abs() < SMALLEST_NORMAL_FLOAT16, torch.zeros_like(values), values)
-
-
-def _public_name(name_or_path):
-    """A Hub id as it is; of a folder only its own name, since latents travel and paths are private."""
-    path = Path(name_or_path or "")
-    return path.resolve().name if name_or_path and path.is_dir() else str(name_or_path or "")
+__all__ = ["CompressionMixin"]

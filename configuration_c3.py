@@ -1,5 +1,7 @@
 """Configuration of C3, Context Cascade Compression (arXiv 2511.15244)."""
 
+from dataclasses import field
+
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from .character_ranges_c3 import read_ranges
@@ -11,6 +13,79 @@ LATENT_POSITION_LAYOUTS = ("appended", "uniform")
 PROJECTORS = ("linear", "mlp")
 POOLINGS = ("queries", "mean")
 PLAIN_CONTEXT_TEMPLATE = "{context}{queries}"
+
+
+def _checked(default, check):
+    """A field of the config: what it is by default, and `(name, value) -> value`, which raises what cannot be."""
+    return field(default=default, metadata={"check": check})
+
+
+def _optional(check):
+    return lambda name, value: None if value is None else check(name, value)
+
+
+def _one_of(allowed):
+    def check(name, value):
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}.")
+        return value
+
+    return check
+
+
+def _truth(name, value):
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be true or false, not {value!r}.")
+    return value
+
+
+def _string(name, value):
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a string, not {value!r}.")
+    return value
+
+
+def _template(*fields):
+    def check(name, value):
+        if not isinstance(value, str) or any(value.count(each) != 1 for each in fields):
+            raise ValueError(f"{name} must hold {' and '.join(fields)} once each, not {value!r}.")
+        if value.index(fields[0]) > value.index(fields[1]):
+            raise ValueError(f"{name} must hold {fields[0]} before {fields[1]}, not {value!r}.")
+        return value
+
+    return check
+
+
+def _placeholder(name, value):
+    return whole_number(name, value, least=0)
+
+
+def _deviation(name, value):
+    number = plain_number(value)
+    if number is None or not 0 <= number < float("inf"):
+        raise ValueError(f"{name} must be a number of 0 or more, not {value!r}.")
+    return float(number)
+
+
+def _ratio_range(name, value):
+    ratios = [plain_number(each) for each in value] if isinstance(value, (list, tuple)) else []
+    if len(ratios) != 2 or None in ratios or not 1 <= ratios[0] <= ratios[1] < float("inf"):
+        raise ValueError(f"{name} must be two numbers of 1 or more, the lowest ratio and the highest, not {value!r}.")
+    return [each if isinstance(each, int) else float(each) for each in ratios]
+
+
+def _characters(name, value):
+    if not isinstance(value, dict) or not all(isinstance(each, str) for pair in value.items() for each in pair):
+        raise ValueError(
+            f"{name} must give the ranges of each kind of characters by its name, as in "
+            f'{{"Japanese kana": "U+3041-30FF"}}, not {value!r}.'
+        )
+    for kind, ranges in value.items():
+        try:
+            read_ranges(ranges)
+        except ValueError as error:
+            raise ValueError(f"{name}, {kind!r}: {error}") from None
+    return value
 
 
 class C3Config(PreTrainedConfig):
@@ -27,8 +102,8 @@ class C3Config(PreTrainedConfig):
             Latents of a default window when the caller asks for none. With the `appended` layout also the largest
             number.
         window (`int`, defaults to 1024):
-            Text tokens that one encoder pass takes at most, counted with the encoder's tokenizer: the longest window
-            that the model is trained for.
+            Text tokens of a window at most, counted with the decoder's tokenizer: the longest window that the model is
+            trained for.
         default_window (`int`, *optional*):
             Text tokens of a window when the caller asks for none: the length that measures best. By default `window`.
         ratio_range (`list[float]`, *optional*):
@@ -39,6 +114,9 @@ class C3Config(PreTrainedConfig):
             Characters that the weights may not give back, whatever the ratio: the name of each kind, as a sentence
             needs it, and its ranges as in CSS's `unicode-range`, such as `{"Japanese kana": "U+3041-30FF"}`. By default
             not known. `compress` warns of texts that hold any.
+        context_modality (`str`, defaults to `"text"`):
+            What the encoder reads: `"text"`, the ids of a window's tokens, or another kind of `CONTEXT_MODALITIES`
+            (`context_modalities_c3.py`). With another kind the encoder may be any model of transformers.
         latent_position_layout (`str`, defaults to `"appended"`):
             `"appended"`, the paper's: query i follows the text, at position L + i, and the decoder's tokens are
             numbered consecutively. `"uniform"`: query i, and latent i in the decoder, sit at (i + 0.5) * L / N - 0.5
@@ -46,8 +124,8 @@ class C3Config(PreTrainedConfig):
         pooling (`str`, defaults to `"queries"`):
             `"queries"`, the paper's: the latents are the encoder's states at learned queries. `"mean"`: the encoder
             reads the text alone, and latent i of N is the mean of its states over the i-th of N consecutive stretches
-            of the window (`pooling_c3.py`); there are no queries, and their placeholders only tell N. In the decoder
-            the latents sit where the layout says.
+            of the window (`context_text_c3.py`); there are no queries, and their placeholders only tell N. In the
+            decoder the latents sit where the layout says.
         projector (`str`, defaults to `"linear"`): `"linear"` (the paper's) or `"mlp"` (two layers with GELU).
         reconstruction_prompt (`str`): what the decoder is asked to give a text back.
         reconstruction_only (`bool`, defaults to `False`): whether the weights were trained to give texts back and for
@@ -73,55 +151,46 @@ class C3Config(PreTrainedConfig):
     model_type = "c3"
     sub_configs = {"encoder_config": AutoConfig, "decoder_config": AutoConfig}
 
-    def __init__(
-        self,
-        encoder_config=None,
-        decoder_config=None,
-        num_latents=32,
-        window=1024,
-        default_window=None,
-        ratio_range=None,
-        unreliable_characters=None,
-        latent_position_layout="appended",
-        pooling="queries",
-        projector="linear",
-        reconstruction_prompt="repeat the text: ",
-        reconstruction_only=False,
-        prompt_template="{latents}{prompt}",
-        context_template=PLAIN_CONTEXT_TEMPLATE,
-        use_mask_embedding=False,
-        tie_word_embeddings=False,
-        query_token_id=None,
-        latent_token_id=None,
-        mask_token_id=None,
-        initializer_range=0.02,
-        **kwargs,
-    ):
-        self.encoder_config = _as_config("encoder_config", encoder_config)
-        self.decoder_config = _as_config("decoder_config", decoder_config)
-        self.num_latents = num_latents
-        self.window = window
-        self.default_window = default_window
-        self.ratio_range = ratio_range
-        self.unreliable_characters = unreliable_characters
-        self.latent_position_layout = latent_position_layout
-        self.pooling = pooling
-        self.projector = projector
-        self.reconstruction_prompt = reconstruction_prompt
-        self.reconstruction_only = reconstruction_only
-        self.prompt_template = prompt_template
-        self.context_template = context_template
-        self.use_mask_embedding = use_mask_embedding
-        self.initializer_range = initializer_range
+    encoder_config: PreTrainedConfig | dict | None = _checked(None, lambda name, value: value)
+    decoder_config: PreTrainedConfig | dict | None = _checked(None, lambda name, value: value)
+    num_latents: int = _checked(32, whole_number)
+    window: int = _checked(1024, whole_number)
+    default_window: int | None = _checked(None, _optional(whole_number))
+    ratio_range: list[float] | None = _checked(None, _optional(_ratio_range))
+    unreliable_characters: dict[str, str] | None = _checked(None, _optional(_characters))
+    context_modality: str = _checked("text", _string)
+    latent_position_layout: str = _checked("appended", _one_of(LATENT_POSITION_LAYOUTS))
+    pooling: str = _checked("queries", _one_of(POOLINGS))
+    projector: str = _checked("linear", _one_of(PROJECTORS))
+    reconstruction_prompt: str = _checked("repeat the text: ", _string)
+    reconstruction_only: bool = _checked(False, _truth)
+    prompt_template: str = _checked("{latents}{prompt}", _template("{latents}", "{prompt}"))
+    context_template: str = _checked(PLAIN_CONTEXT_TEMPLATE, _template("{context}", "{queries}"))
+    use_mask_embedding: bool = _checked(False, _truth)
+    tie_word_embeddings: bool = _checked(False, _truth)
+    query_token_id: int | None = _checked(None, _placeholder)
+    latent_token_id: int | None = _checked(None, _placeholder)
+    mask_token_id: int | None = _checked(None, _placeholder)
+    initializer_range: float = _checked(0.02, _deviation)
+
+    def __post_init__(self, **kwargs):
+        self._reject_unknown(kwargs)
+        self.encoder_config = _as_config("encoder_config", self.encoder_config)
+        self.decoder_config = _as_config("decoder_config", self.decoder_config)
+        self._check_backbones()
         decoder_vocabulary = self.decoder_config.vocab_size
-        self.query_token_id = self.encoder_config.vocab_size if query_token_id is None else query_token_id
-        self.latent_token_id = decoder_vocabulary if latent_token_id is None else latent_token_id
-        self.mask_token_id = decoder_vocabulary + 1 if mask_token_id is None else mask_token_id
+        defaults = {
+            "query_token_id": getattr(self.encoder_config, "vocab_size", 0),
+            "latent_token_id": decoder_vocabulary,
+            "mask_token_id": decoder_vocabulary + 1,
+        }
+        for name, default in defaults.items():
+            if getattr(self, name) is None:
+                setattr(self, name, default)
         # Generation reads these off the top config.
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             kwargs.setdefault(name, getattr(self.decoder_config, name, None))
-        self._reject_unknown(kwargs)
-        super().__init__(tie_word_embeddings=tie_word_embeddings, **kwargs)
+        super().__post_init__(**kwargs)
         self._check_fields()
 
     @property
@@ -153,111 +222,40 @@ class C3Config(PreTrainedConfig):
         if unknown:
             raise ValueError(f"C3Config has no field {listed(unknown)}; its own fields are {', '.join(OWN_FIELDS)}.")
 
+    def _check_backbones(self):
+        _check_backbone("encoder_config", self.encoder_config, is_language_model=self.context_modality == "text")
+        _check_backbone("decoder_config", self.decoder_config, is_language_model=True)
+
     def _check_fields(self):
-        for name in ("encoder_config", "decoder_config"):
-            _check_backbone(name, getattr(self, name))
-        sizes = {name: getattr(self, name) for name in ("num_latents", "window", "default_window")}
-        if self.default_window is None:
-            del sizes["default_window"]
-        for name, value in sizes.items():
-            sizes[name] = whole_number(name, value)
-            setattr(self, name, sizes[name])  # in config.json only Python's own numbers can stand
+        """Each field by itself, and then what must hold between them."""
+        for name in OWN_FIELDS:
+            # In config.json only Python's own numbers can stand.
+            setattr(self, name, type(self).__dataclass_fields__[name].metadata["check"](name, getattr(self, name)))
+        self._check_backbones()
         for name, most in (("default_window", "window"), ("num_latents", "default_window"), ("num_latents", "window")):
-            if {name, most} <= set(sizes) and sizes[name] > sizes[most]:
-                raise ValueError(f"{name} ({sizes[name]}) must not exceed {most} ({sizes[most]}).")
-        for name, allowed in (
-            ("latent_position_layout", LATENT_POSITION_LAYOUTS),
-            ("pooling", POOLINGS),
-            ("projector", PROJECTORS),
-        ):
-            if getattr(self, name) not in allowed:
-                raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {getattr(self, name)!r}.")
-        self._check_ratio_range()
-        self._check_characters()
-        for name in ("reconstruction_only", "use_mask_embedding", "tie_word_embeddings"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be true or false, not {getattr(self, name)!r}.")
-        if not isinstance(self.reconstruction_prompt, str):
-            raise ValueError(f"reconstruction_prompt must be a string, not {self.reconstruction_prompt!r}.")
-        for name, fields in (
-            ("prompt_template", ("{latents}", "{prompt}")),
-            ("context_template", ("{context}", "{queries}")),
-        ):
-            template = getattr(self, name)
-            if not isinstance(template, str) or any(template.count(field) != 1 for field in fields):
-                raise ValueError(f"{name} must hold {' and '.join(fields)} once each, not {template!r}.")
-            if template.index(fields[0]) > template.index(fields[1]):
-                raise ValueError(f"{name} must hold {fields[0]} before {fields[1]}, not {template!r}.")
+            ours, theirs = getattr(self, name), getattr(self, most)
+            if None not in (ours, theirs) and ours > theirs:
+                raise ValueError(f"{name} ({ours}) must not exceed {most} ({theirs}).")
+        if self.ratio_range is not None and self.latent_position_layout != "uniform":
+            raise ValueError("ratio_range is for latent_position_layout uniform; with appended num_latents says it.")
         if self.pooling == "mean" and self.context_template != PLAIN_CONTEXT_TEMPLATE:
             raise ValueError(
                 f"pooling mean reads the text alone: context_template must be {PLAIN_CONTEXT_TEMPLATE}, "
                 f"not {self.context_template!r}."
             )
-        for name in ("query_token_id", "latent_token_id", "mask_token_id"):
-            setattr(self, name, whole_number(name, getattr(self, name), least=0))
-        deviation = plain_number(self.initializer_range)
-        if deviation is None or not 0 <= deviation < float("inf"):
-            raise ValueError(f"initializer_range must be a number of 0 or more, not {self.initializer_range!r}.")
-        self.initializer_range = float(deviation)
         if self.latent_token_id == self.mask_token_id:
             raise ValueError(f"latent_token_id and mask_token_id must differ; both are {self.latent_token_id}.")
         if self.tie_word_embeddings:
             for name in ("vocab_size", "hidden_size"):
-                ours, theirs = getattr(self.encoder_config, name), getattr(self.decoder_config, name)
+                ours, theirs = getattr(self.encoder_config, name, None), getattr(self.decoder_config, name)
                 if ours != theirs:
                     raise ValueError(
                         f"tie_word_embeddings needs an encoder and a decoder of one {name}, not {ours} and {theirs}."
                     )
 
-    def _check_ratio_range(self):
-        if self.ratio_range is None:
-            return
-        given = self.ratio_range
-        ratios = [plain_number(each) for each in given] if isinstance(given, (list, tuple)) else []
-        if len(ratios) != 2 or None in ratios or not 1 <= ratios[0] <= ratios[1] < float("inf"):
-            raise ValueError(
-                f"ratio_range must be two numbers of 1 or more, the lowest ratio and the highest, not {given!r}."
-            )
-        self.ratio_range = [each if isinstance(each, int) else float(each) for each in ratios]
-        if self.latent_position_layout != "uniform":
-            raise ValueError("ratio_range is for latent_position_layout uniform; with appended num_latents says it.")
 
-    def _check_characters(self):
-        given = {} if self.unreliable_characters is None else self.unreliable_characters
-        if not isinstance(given, dict) or not all(isinstance(each, str) for pair in given.items() for each in pair):
-            raise ValueError(
-                "unreliable_characters must give the ranges of each kind of characters by its name, as in "
-                f'{{"Japanese kana": "U+3041-30FF"}}, not {given!r}.'
-            )
-        for name, ranges in given.items():
-            try:
-                read_ranges(ranges)
-            except ValueError as error:
-                raise ValueError(f"unreliable_characters, {name!r}: {error}") from None
-
-
-OWN_FIELDS = (
-    "encoder_config",
-    "decoder_config",
-    "num_latents",
-    "window",
-    "default_window",
-    "ratio_range",
-    "unreliable_characters",
-    "latent_position_layout",
-    "pooling",
-    "projector",
-    "reconstruction_prompt",
-    "reconstruction_only",
-    "prompt_template",
-    "context_template",
-    "use_mask_embedding",
-    "tie_word_embeddings",
-    "query_token_id",
-    "latent_token_id",
-    "mask_token_id",
-    "initializer_range",
-)
+# Those declared above, with their checks.
+OWN_FIELDS = tuple(name for name, each in C3Config.__dataclass_fields__.items() if "check" in each.metadata)
 # Fields of every config of transformers that a config.json, or a caller, may give.
 INHERITED_FIELDS = frozenset(PreTrainedConfig.__dataclass_fields__) | frozenset(
     "torch_dtype attn_implementation experts_implementation output_attentions auto_map name_or_path model_type "
@@ -279,14 +277,14 @@ def _as_config(name, value):
                 f"{name} has an unknown model_type {quoted(model_type)}; for example qwen2, qwen3 or llama."
             )
         value = AutoConfig.for_model(model_type, **fields)
-    _check_backbone(name, value)
     return value
 
 
-def _check_backbone(name, value):
+def _check_backbone(name, value, is_language_model):
     # Not isinstance: the config may have been loaded as remote code.
-    if not hasattr(value, "vocab_size") or not hasattr(value, "hidden_size"):
-        raise ValueError(f"{name} must be the config of a causal language model, not {type(value).__name__}.")
+    if not hasattr(value, "hidden_size") or (is_language_model and not hasattr(value, "vocab_size")):
+        kind = "a causal language model" if is_language_model else "an encoder"
+        raise ValueError(f"{name} must be the config of {kind}, not {type(value).__name__}.")
 
 
 C3Config.register_for_auto_class()

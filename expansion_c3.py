@@ -1,13 +1,23 @@
 """Latents back to text: `expand`, which decodes the windows of all texts side by side and joins them."""
 
 import torch
+from transformers import GenerationMixin, StoppingCriteria, StoppingCriteriaList
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
+from .greedy_decoding_c3 import decode_greedily
 from .options_c3 import progress_bar, whole_number
-from .window_decoding_c3 import DECODING_METHODS, decode_windows
+from .parallel_decoding_c3 import decode_in_parallel, is_worth_drafting
+from .stored_weights_c3 import execution_device
+
+# By name, `(model, prompt, spans, suppressed) -> list[list[int]]`, see `decode_windows`; all give the same ids.
+DECODING_METHODS = {"greedy": decode_greedily, "parallel": decode_in_parallel}
 
 
 class ExpansionMixin:
-    """Latents in, their text out; mixed into [`C3Model`]."""
+    """
+    Latents in, their text out; mixed into [`C3Model`]. It needs of the model `embed_prompt`, `mask_embedding` and
+    `forward`, and `processor` and `check_latents` of [`CheckpointMixin`].
+    """
 
     def expand(self, latents, *, method=None, batch_size=8, show_progress=None, stream=False, allow_mismatch=False):
         """
@@ -16,35 +26,35 @@ class ExpansionMixin:
 
         Args:
             latents ([`C3Latents`]): what `compress` returned.
-            method (`str`, *optional*): `"greedy"`, one token a pass, or `"parallel"`, which drafts a window in one pass
-                and corrects it until it is the same text, in far fewer passes the fewer the errors of the draft are. By
-                default parallel where the decoder was trained for it, with a mask embedding
+            method (`str`, *optional*): of `DECODING_METHODS`: `"greedy"`, one token a pass, or `"parallel"`, which
+                drafts a window in one pass and corrects it until it is the same text, in far fewer passes the fewer the
+                errors of the draft are. By default parallel where the decoder was trained for it, with a mask embedding
                 (`config.use_mask_embedding`), unless so many windows go at once, or so many tokens stand behind each
                 latent, that greedy passes are the cheaper.
             batch_size (`int`): windows decoded at once.
             show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
-            stream (`bool`): return an iterator over pieces of text, in order, as they come; for several texts over
-                `(text index, piece)`.
+            stream (`bool`): return an iterator over pieces of text, in order, as they come; where a list was compressed
+                over `(text index, piece)`.
             allow_mismatch (`bool`): read latents that another model made.
 
         Returns:
-            `str` for one text, else `list[str]`; an iterator with `stream`.
+            `str` where one text was compressed by itself, `list[str]` where a list was; an iterator with `stream`.
 
         Raises:
             LatentMismatchError: the latents are another model's.
             ValueError: wrong width or options, a method that this model was not trained for, or windows of more tokens
                 or latents than `compress` makes.
         """
-        self._check_latents(latents, allow_mismatch)
+        self.check_latents(latents, allow_mismatch)
         batch_size = whole_number("batch_size", batch_size)
         self._check_method(method)
         pieces = self._stream_text(latents, method, batch_size, show_progress, in_order=stream)
         if stream:
-            return (piece for _, piece in pieces) if len(latents) == 1 else pieces
+            return (piece for _, piece in pieces) if latents.single else pieces
         texts = [""] * len(latents)
         for index, piece in pieces:
             texts[index] += piece
-        return texts[0] if len(texts) == 1 else texts
+        return texts[0] if latents.single else texts
 
     def _check_method(self, method):
         if method not in (None, *DECODING_METHODS):
@@ -76,19 +86,98 @@ class ExpansionMixin:
 
     def _expand_windows(self, latents, method, batch_size, show_progress, in_order):
         """Yields (window, its token ids); longest windows first unless `in_order`."""
-        windows = latents.windows()
-        lengths = latents.text_lengths.tolist()
+        values, spans = latents.windows(), [span for text in latents.spans for span in text]
         # Text never holds special tokens: they are encoded as the characters they are written with.
         special = torch.tensor(sorted(set(self.processor.tokenizer.all_special_ids)), dtype=torch.long)
-        order = list(range(len(windows)))
+        order = list(range(len(spans)))
         if not in_order:
-            order.sort(key=lambda i: (lengths[i], len(windows[i])), reverse=True)
+            order.sort(key=lambda i: (spans[i].num_tokens, spans[i].num_latents), reverse=True)
         with progress_bar(len(order), batch_size, show_progress, "Expanding", "window") as bar:
             for start in range(0, len(order), batch_size):
                 chosen = order[start : start + batch_size]
-                spans = [(len(windows[i]), lengths[i]) for i in chosen]
                 with torch.no_grad():
-                    prompt = self._prompt_embeds([[span] for span in spans], [windows[i] for i in chosen], None)
-                    ids = decode_windows(self, prompt, spans, special, method)
+                    rows = [self.processor.row([spans[i]]) for i in chosen]
+                    prompt = prompt_embeds(self, rows, torch.cat([values[i] for i in chosen]))
+                    ids = decode_windows(self, prompt, [spans[i] for i in chosen], special, method)
                 bar.update(len(chosen))
                 yield from zip(chosen, ids, strict=True)
+
+
+def prompt_embeds(model, rows, latents):
+    """
+    What the decoder reads of latents and prompts, as keywords of `C3Model.forward` and of `GenerationMixin.generate`.
+
+    Args:
+        model ([`C3Model`]): the model.
+        rows (`list`): of segments, see `C3Processor.row`.
+        latents (`torch.Tensor` of shape `(latents, D_dec)`): of all rows, in order.
+
+    Returns:
+        `dict`: `inputs_embeds` `(rows, length, D_dec)`, `attention_mask` and `position_ids` `(rows, length)`, padded on
+        the left.
+    """
+    device = execution_device(model.get_input_embeddings())
+    batch = {name: each.to(device) for name, each in model.processor.decoder_inputs(rows).items()}
+    return {"inputs_embeds": model.embed_prompt(batch.pop("input_ids"), latents), **batch}
+
+
+def decode_windows(model, prompt, spans, suppressed, method=None):
+    """
+    From the latents of windows to their token ids, by one of two ways that give the same: one token a pass, or drafted
+    in parallel; and by transformers' `generate` where processes share a model.
+
+    Args:
+        model (`C3Model`): the model.
+        prompt (`dict[str, torch.Tensor]`): see `prompt_embeds`.
+        spans (`list[LatentSpan]`): latents and tokens of each row.
+        suppressed (`torch.LongTensor`): ids that are never chosen.
+        method (`str`, *optional*): of `DECODING_METHODS`. By default parallel where the decoder was trained for it, but
+            greedy for so many rows, or so many tokens per latent, that correcting the drafts takes longer. A model
+            whose weights are shared among processes (ZeRO-3, FSDP) decodes greedily, by transformers' `generate`.
+
+    Returns:
+        `list[list[int]]`: the ids of each row.
+    """
+    if _is_sharded(model):
+        return _generate_together(model, prompt, [span.num_tokens for span in spans], suppressed)
+    if method is None:
+        is_trained = model.mask_embedding is not None
+        is_parallel = is_trained and is_worth_drafting(prompt["attention_mask"].device.type, spans)
+        method = "parallel" if is_parallel else "greedy"
+    return DECODING_METHODS[method](model, prompt, spans, suppressed)
+
+
+def _is_sharded(model):
+    """Whether processes share the weights, so that all of them must run the model equally often."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False
+    from torch.distributed.fsdp import FSDPModule
+
+    return is_deepspeed_zero3_enabled() or isinstance(model, FSDPModule)
+
+
+def _generate_together(model, prompt, lengths, suppressed):
+    """`decode_greedily` by transformers' `generate`, which under ZeRO-3 goes on until all processes have finished."""
+    ids = GenerationMixin.generate(
+        model,
+        **prompt,
+        do_sample=False,
+        num_beams=1,
+        max_new_tokens=max(lengths),
+        suppress_tokens=suppressed.tolist() or None,
+        stopping_criteria=StoppingCriteriaList([StopAtLengths(lengths)]),
+        pad_token_id=0,
+    )
+    return [row[:length] for row, length in zip(ids.tolist(), lengths, strict=True)]
+
+
+class StopAtLengths(StoppingCriteria):
+    """Stops row i after `lengths[i]` new tokens; with several beams or sequences a row, all of them."""
+
+    def __init__(self, lengths):
+        self.lengths = torch.tensor(lengths)
+
+    def __call__(self, input_ids, scores, **kwargs):
+        # Generation from embeddings starts with no ids, so all ids are new.
+        lengths = self.lengths.repeat_interleave(len(input_ids) // len(self.lengths))
+        return (lengths <= input_ids.shape[1]).to(input_ids.device)

@@ -7,9 +7,11 @@ import torch
 from transformers import GenerationConfig, GenerationMixin, StoppingCriteriaList
 
 from .adapters_c3 import active_adapters
+from .conversations_c3 import is_conversation
+from .decoder_rows_c3 import LatentSpan
+from .expansion_c3 import StopAtLengths, prompt_embeds
 from .options_c3 import plain_options, whole_number
-from .processing_c3 import check_text, is_conversation
-from .window_decoding_c3 import StopAtLengths
+from .texts_c3 import check_text
 
 DEFAULT_NEW_TOKENS = 256
 CHAT_NEW_TOKENS = 4096
@@ -19,7 +21,11 @@ TOKENIZERS = ("tokenizer", "assistant_tokenizer")
 
 
 class PromptingMixin:
-    """Prompts about latents; mixed into [`C3Model`]."""
+    """
+    Prompts about latents; mixed into [`C3Model`]. It needs of the model `embed_prompt`, `encode_context`,
+    `check_positions` and `config`, `processor` and `check_latents` of [`CheckpointMixin`], `compress` and
+    `encode_window` of [`CompressionMixin`], and behind it, as `super()`, `GenerationMixin`.
+    """
 
     @torch.no_grad()
     def generate(self, latents=None, prompt=None, *, allow_mismatch=False, **kwargs):
@@ -55,14 +61,16 @@ class PromptingMixin:
             if prompt is not None:
                 raise ValueError("A prompt needs latents from compress; token ids already hold their prompt.")
             return self._generate_from_ids(latents, kwargs)
-        self._check_latents(latents, allow_mismatch)
+        self.check_latents(latents, allow_mismatch)
         prompts = self._checked_prompts(prompt, len(latents))
         self._check_keywords(kwargs)
         if not len(latents):
             return []
         if prompts is None:
-            return _alone(self._repeat(latents, kwargs))
-        return _alone(self._answer(*_rows_of_texts(latents), prompts, kwargs, DEFAULT_NEW_TOKENS))
+            texts = self._repeat(latents, kwargs)
+        else:
+            texts = self._answer(latents.spans, latents.values, prompts, kwargs, DEFAULT_NEW_TOKENS)
+        return _alone(texts) if latents.single else texts
 
     @torch.no_grad()
     def chat(self, context, prompt=None, **kwargs):
@@ -93,7 +101,7 @@ class PromptingMixin:
             latents = self.compress(context, show_progress=False)
             if prompts is None:
                 return _alone(self._repeat(latents, kwargs))
-            spans, rows = _rows_of_texts(latents)
+            spans, values = latents.spans, latents.values
         else:
             ids = self.processor.encode_context(context)
             most = self.config.encoder_config.max_position_embeddings - self.config.num_latents
@@ -102,18 +110,22 @@ class PromptingMixin:
                     f"context is {len(ids)} tokens long, and chat compresses it at once, but the encoder has room for "
                     f"{most}; use compress and generate, which cut it into windows."
                 )
-            spans = [[(self.config.num_latents, len(self.processor.encode(context)))]]
-            rows = [self._encode_windows([ids], [self.config.num_latents], 1, show_progress=False)]
+            spans = [[LatentSpan(self.config.num_latents, len(self.processor.encode(context)))]]
+            values = self.encode_window(ids, self.config.num_latents)
         defaults = {"do_sample": False, "num_beams": 1}
         greedy = {name: value for name, value in defaults.items() if _setting(kwargs, name) is None}
-        answers = self._answer(spans, rows, prompts, _with_settings(kwargs, **greedy), CHAT_NEW_TOKENS)
+        answers = self._answer(spans, values, prompts, _with_settings(kwargs, **greedy), CHAT_NEW_TOKENS)
         return _alone([each.strip() for each in answers] if isinstance(answers, list) else answers)
 
     # ---------------------------------------------------------------------------------------------- ways to generate
 
-    def _answer(self, spans, rows, prompts, kwargs, most):
-        """`list[str]` of answers to `prompts`, at most `most` tokens each unless `kwargs` say otherwise."""
-        inputs = self._prompt_embeds(spans, rows, prompts)
+    def _answer(self, spans, latents, prompts, kwargs, most):
+        """
+        `list[str]` of answers to prompts (None: for the text itself) about texts, whose windows are `spans` and
+        `latents`, `(latents, D_dec)`; at most `most` tokens each unless `kwargs` say otherwise.
+        """
+        prompts = [None] * len(spans) if prompts is None else prompts
+        inputs = prompt_embeds(self, list(map(self.processor.row, spans, prompts)), latents)
         most = self._new_tokens(kwargs, inputs, getattr(self.generation_config, "max_new_tokens", None) or most)
         kwargs = _with_settings(kwargs, max_new_tokens=most, max_length=None)
         output = super().generate(**inputs, **self._with_tokenizer(kwargs))
@@ -124,16 +136,16 @@ class PromptingMixin:
         if all(value is None for value in kwargs.values()):
             texts = self.expand(latents, show_progress=False, allow_mismatch=True)
             return [texts] if isinstance(texts, str) else texts
-        windows, lengths = latents.windows(), latents.text_lengths.tolist()
-        if kwargs.get("streamer") is not None and len(windows) > 1:
+        if kwargs.get("streamer") is not None and latents.num_windows > 1:
             raise ValueError(
-                f"streamer: these latents are {len(windows)} windows, which are given back side by side; use "
+                f"streamer: these latents are {latents.num_windows} windows, which are given back side by side; use "
                 "expand(latents, stream=True)."
             )
-        spans = [[(len(window), length)] for window, length in zip(windows, lengths, strict=True)]
-        inputs = self._prompt_embeds(spans, windows, None)
+        lengths = latents.text_lengths.tolist()
+        rows = [self.processor.row([span]) for text in latents.spans for span in text]
+        inputs = prompt_embeds(self, rows, latents.values)
         most = self._new_tokens(kwargs, inputs, sum(lengths))
-        for owned in _windows_of_texts(latents):
+        for owned in latents.windows_of_texts:
             left = most
             for window in owned:
                 lengths[window] = min(lengths[window], left)
@@ -154,7 +166,7 @@ class PromptingMixin:
         """Texts, `list[str]`, of rows of ids, one or several for each window; a text ends where a row was stopped."""
         copies = len(ids) // len(lengths)
         ids, texts = ids.tolist(), []
-        for owned in _windows_of_texts(latents):
+        for owned in latents.windows_of_texts:
             for copy in range(copies):
                 text = []
                 for window in owned:
@@ -256,20 +268,6 @@ class PromptingMixin:
     def _with_tokenizer(self, kwargs):
         """Keywords with the tokenizer, which stop strings need, wherever they were set."""
         return kwargs | {"tokenizer": kwargs.get("tokenizer") or self.processor.tokenizer}
-
-
-def _rows_of_texts(latents):
-    """For each text its (latents, text tokens) by window, and its latents, `(latents, D_dec)`."""
-    windows, lengths = latents.windows(), latents.text_lengths.tolist()
-    texts = _windows_of_texts(latents)
-    spans = [[(len(windows[i]), lengths[i]) for i in owned] for owned in texts]
-    return spans, [torch.cat([windows[i] for i in owned]) for owned in texts]
-
-
-def _windows_of_texts(latents):
-    """`list[range]`: the places of each text's windows."""
-    starts = [0, *latents.window_counts.cumsum(0).tolist()]
-    return [range(*each) for each in zip(starts, starts[1:], strict=False)]
 
 
 def _setting(kwargs, name):

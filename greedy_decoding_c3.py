@@ -4,14 +4,19 @@ import torch
 from transformers import DynamicCache, StaticCache
 
 
-def decode_greedily(model, prompt, lengths, suppressed):
+def decode_greedily(model, prompt, spans, suppressed):
     """
     One token of each row a pass, until every row has its tokens.
 
-    Args: as in `decode_windows`; `lengths` (`list[int]`) are the tokens of each row.
+    Args: as in `decode_windows`.
 
     Returns: `list[list[int]]`, the ids of each row.
     """
+    return decode_lengths(model, prompt, [span.num_tokens for span in spans], suppressed)
+
+
+def decode_lengths(model, prompt, lengths, suppressed):
+    """As `decode_greedily`, for rows of so many tokens, `list[int]`."""
     rows = Rows(prompt, lengths)
     config = model.config.decoder_config
     if "flash" in (config._attn_implementation or ""):

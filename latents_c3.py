@@ -10,7 +10,7 @@ import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import InitVar, asdict, dataclass, field, fields, replace
+from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
 from itertools import accumulate, chain
 from pathlib import Path
@@ -18,6 +18,8 @@ from typing import BinaryIO
 
 import torch
 
+from .decoder_rows_c3 import LatentSpan
+from .latents_checks_c3 import check_finite_values, check_tensors
 from .latents_file_c3 import (
     FORMAT_VERSION,
     LatentChecksumError,
@@ -29,44 +31,16 @@ from .latents_file_c3 import (
     write_latents,
     write_latents_file,
 )
+from .latents_index_c3 import picked_texts
+from .latents_provenance_c3 import LatentMismatchError, LatentProvenance, common_provenance, from_metadata, to_metadata
 from .quoting_c3 import quoted
 
-VALUE_DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 LENGTH_FIELDS = ("latent_lengths", "text_lengths", "window_counts")
-FINGERPRINT_FIELDS = ("config_fingerprint", "weights_fingerprint", "tokenizer_fingerprint")
-MAX_PROVENANCE = 4096  # characters of a field
 # Files of larger `values` are checked when these are first used, so that loading a large file stays instant.
 CHECKED_AT_ONCE = 64 << 20
 
 # Files that were warned of, each once.
 _UNCHECKED_FILES = set()
-
-
-class LatentMismatchError(ValueError):
-    """Latents of one model met another model, or latents of another model."""
-
-
-@dataclass(frozen=True)
-class LatentProvenance:
-    """Where latents come from. Every field is a string; an empty one means unknown and is never compared.
-
-    The fingerprints are short hexadecimal digests (`fingerprints_c3.py`); `dtype` is the precision the model ran in.
-    """
-
-    model_name: str = ""
-    config_fingerprint: str = ""
-    weights_fingerprint: str = ""
-    dtype: str = ""
-    latent_position_layout: str = ""
-    tokenizer_fingerprint: str = ""
-    library_version: str = ""
-
-    def __post_init__(self):
-        for name, value in vars(self).items():
-            if not isinstance(value, str):
-                raise TypeError(f"provenance.{name} must be a str, got {type(value).__name__}: {quoted(value)}")
-            if len(value) > MAX_PROVENANCE:
-                raise ValueError(f"provenance.{name} has {len(value)} characters, more than {MAX_PROVENANCE}")
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -81,12 +55,13 @@ class C3Latents:
             reconstruction stops after exactly that many.
         window_counts (`torch.LongTensor` of shape `(T,)`): windows of each text.
         provenance (`LatentProvenance`): the model that made them.
+        single (`bool`): whether one text was given by itself, and not in a list, so that `expand` and `generate` give
+            one `str` back. `latents[i]` is such a text.
         check_finite (`bool`): whether to look for NaN and infinities; False where they were looked for already.
 
     The lengths stay on the CPU, where cutting needs them; only `values` follows `to`. Texts are picked by an int, a
     slice, or a list, tensor or array of ints or, one for each text, of booleans, and come back as `C3Latents` again
-    (sharing memory when they are neighbours); there may be none. `+` joins, `==` compares values, lengths and
-    provenance.
+    (sharing memory when they are neighbours); there may be none. `+` joins, `==` compares values, lengths, provenance.
 
     Raises `TypeError` for something that is not a tensor, `ValueError` for anything else that does not fit.
     """
@@ -96,23 +71,13 @@ class C3Latents:
     text_lengths: torch.Tensor
     window_counts: torch.Tensor
     provenance: LatentProvenance = field(default_factory=LatentProvenance)
+    single: bool = False
     check_finite: InitVar[bool] = True
 
     def __post_init__(self, check_finite: bool):
-        for name, rank in (("values", 2), *((name, 1) for name in LENGTH_FIELDS)):
-            tensor, allowed = getattr(self, name), VALUE_DTYPES if name == "values" else (torch.int64,)
-            if not isinstance(tensor, torch.Tensor):
-                raise TypeError(f"{name} must be a torch.Tensor, got {type(tensor).__name__}")
-            if tensor.dtype not in allowed:
-                raise ValueError(f"{name} must be {' or '.join(map(str, allowed))}, not {tensor.dtype}")
-            if tensor.dim() != rank:
-                raise ValueError(f"{name} must have {rank} dimension(s), got shape {tuple(tensor.shape)}")
+        check_tensors({name: getattr(self, name) for name in ("values", *LENGTH_FIELDS)})
         for name in LENGTH_FIELDS:
-            lengths = getattr(self, name).cpu()
-            object.__setattr__(self, name, lengths)  # frozen for everybody else
-            if (lengths < 1).any():
-                index = int((lengths < 1).nonzero()[0])
-                raise ValueError(f"{name} must be at least 1, but {name}[{index}] is {int(lengths[index])}")
+            object.__setattr__(self, name, getattr(self, name).cpu())  # frozen for everybody else
         windows = f"windows but latent_lengths has {self.num_windows}"
         rows = f"latents but values has {self.num_latents} rows"
         for name, count, held, against in (
@@ -122,10 +87,10 @@ class C3Latents:
         ):
             if count != held:
                 raise ValueError(f"{name} {count} {against}")
-        if not self.hidden_size:
-            raise ValueError(f"values has no columns: shape {tuple(self.values.shape)}")
+        if self.single and len(self) != 1:
+            raise ValueError(f"single is for one text, but window_counts describes {len(self)}")
         if check_finite:
-            _check_finite(self.values)
+            check_finite_values(self.values)
 
     # Python sums and not torch's: lengths from a hostile file must not wrap around to a sum that fits.
     @cached_property
@@ -151,7 +116,7 @@ class C3Latents:
             values, stored = unchecked
             stored.verify()
             try:
-                _check_finite(values)
+                check_finite_values(values)
             except ValueError as error:
                 raise _damaged(stored, error) from error
             vars(self)["values"] = values
@@ -189,7 +154,7 @@ class C3Latents:
 
     @property
     def ratio(self) -> float:
-        """Text tokens per latent over all texts, in tokens of the compressor's own tokenizer; NaN without texts."""
+        """Text tokens per latent over all texts, counted with the decoder's tokenizer; NaN without texts."""
         return self.text_tokens / self.num_latents if self.num_latents else math.nan
 
     @property
@@ -204,7 +169,7 @@ class C3Latents:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index) -> "C3Latents":
-        picked = _picked(range(len(self)), index)
+        picked, is_one = picked_texts(range(len(self)), index)
         first = picked[0] if picked else 0
         neighbours = picked == list(range(first, first + len(picked)))
         spans = [(first, first + len(picked))] if neighbours else [(text, text + 1) for text in picked]
@@ -216,6 +181,7 @@ class C3Latents:
             _take(self.text_lengths, windows),
             _take(self.window_counts, spans),
             self.provenance,
+            single=is_one,
             check_finite=False,
         )
 
@@ -250,9 +216,16 @@ class C3Latents:
         """The latents of each window, W views of shape `(N_w, D_dec)`."""
         return list(self.values.split(self.latent_lengths.tolist()))
 
-    def windows_of(self, text_index: int) -> list[torch.Tensor]:
-        """The latents of each window of one text, views of shape `(N_w, D_dec)`."""
-        return self[text_index].windows()
+    @property
+    def windows_of_texts(self) -> list[range]:
+        """The places of each text's windows among all."""
+        return [range(*each) for each in zip(self._window_starts, self._window_starts[1:], strict=False)]
+
+    @property
+    def spans(self) -> list[list[LatentSpan]]:
+        """For each text its windows' latents as segments of a decoder row, see `decoder_rows_c3.py`."""
+        windows = list(map(LatentSpan, self.latent_lengths.tolist(), self.text_lengths.tolist()))
+        return [[windows[place] for place in owned] for owned in self.windows_of_texts]
 
     def to(self, *args, **kwargs) -> "C3Latents":
         """`values` on another device and/or in another dtype, with the arguments of `torch.Tensor.to`.
@@ -299,42 +272,11 @@ class C3Latents:
             found = dict.fromkeys(str(getattr(part, name)) for part in parts)
             if len(found) > 1:
                 raise ValueError(f"cannot concatenate latents of different {name} ({', '.join(found)}): {remedy}")
-        for name in FINGERPRINT_FIELDS:
-            makers = {getattr(part.provenance, name): part.provenance for part in parts}
-            makers.pop("", None)
-            if len(makers) > 1:
-                raise LatentMismatchError(
-                    f"cannot concatenate latents of different models: {name} differs between "
-                    f"{' and '.join(_describe(maker) for maker in list(makers.values())[:2])}"
-                )
-        common = {f.name: {getattr(part.provenance, f.name) for part in parts} for f in fields(LatentProvenance)}
         return cls(
             *(torch.cat([getattr(part, name) for part in parts]) for name in ("values", *LENGTH_FIELDS)),
-            LatentProvenance(**{name: seen.pop() if len(seen) == 1 else "" for name, seen in common.items()}),
+            common_provenance([part.provenance for part in parts]),
             check_finite=False,
         )
-
-    def check_compatible(
-        self, config_fingerprint: str, weights_fingerprint: str, model_name: str, tokenizer_fingerprint: str = ""
-    ) -> None:
-        """Raises `LatentMismatchError` unless the model described is the one that made these latents.
-
-        Only fingerprints are compared, and only where both sides know theirs: a name may be a path.
-        """
-        model = LatentProvenance(
-            model_name=model_name,
-            config_fingerprint=config_fingerprint,
-            weights_fingerprint=weights_fingerprint,
-            tokenizer_fingerprint=tokenizer_fingerprint,
-        )
-        pairs = {name: {getattr(self.provenance, name), getattr(model, name)} for name in FINGERPRINT_FIELDS}
-        differing = [name for name, values in pairs.items() if len(values) == 2 and "" not in values]
-        if differing:
-            raise LatentMismatchError(
-                f"these latents were made by {_describe(self.provenance)}, but the model is {_describe(model)}: "
-                f"{', '.join(differing)} differ(s). Latents are only readable by the model that made them: load that "
-                "model or compress the texts again. allow_mismatch=True overrides this check"
-            )
 
     def save(self, path: str | os.PathLike | BinaryIO) -> Path | None:
         """Writes one safetensors file and returns its path. A file already there is only replaced by a complete one.
@@ -345,7 +287,7 @@ class C3Latents:
         """
         tensors = {name: getattr(self, name) for name in ("values", *LENGTH_FIELDS)}
         write = write_latents if hasattr(path, "write") else write_latents_file
-        return write(path, tensors, asdict(self.provenance))
+        return write(path, tensors, to_metadata(self.provenance, self.single))
 
     def to_bytes(self) -> bytes:
         """What `save` writes: what a column of a data set or of a database can hold. `from_bytes` reads it.
@@ -380,6 +322,7 @@ class C3Latents:
         parts: Iterable[tuple[torch.Tensor, torch.Tensor]],
         lengths: dict[str, torch.Tensor],
         provenance: LatentProvenance,
+        single: bool = False,
     ) -> "C3Latents":
         """Saves latents while they are made, so that memory never holds all of them.
 
@@ -389,22 +332,23 @@ class C3Latents:
                 in one of them.
             lengths: `latent_lengths`, `text_lengths` and `window_counts`.
             provenance: the model that makes them.
+            single: as in [`C3Latents`].
 
         Returns what `load` would, memory-mapped. Raises as `save`, and `ValueError` when a number is not finite.
         """
         parts = iter(parts)
         first = next(parts)
         shape, dtype = (int(lengths["latent_lengths"].sum()), first[1].shape[1]), first[1].dtype
-        with latents_file_in_parts(path, lengths, shape, dtype, asdict(provenance)) as write:
+        with latents_file_in_parts(path, lengths, shape, dtype, to_metadata(provenance, single)) as write:
             for rows, values in chain([first], parts):
-                _check_finite(values, rows)
+                check_finite_values(values, rows)
                 values = values.cpu()
                 # One call for each run of rows that follow each other.
                 cuts = (rows.diff() != 1).nonzero().flatten() + 1
                 for run, piece in zip(rows.tensor_split(cuts), values.tensor_split(cuts), strict=True):
                     write(int(run[0]), piece)
         stored = read_latents(path, ("values", *LENGTH_FIELDS))
-        return cls(**stored.tensors, provenance=provenance, check_finite=False)
+        return cls(**stored.tensors, provenance=provenance, single=single, check_finite=False)
 
     @classmethod
     def load(cls, path: str | os.PathLike | BinaryIO, device: str | torch.device = "cpu") -> "C3Latents":
@@ -419,9 +363,9 @@ class C3Latents:
         one too, when it is damaged in another way. Warns with `LatentFileWarning` of a file without a checksum, once.
         """
         stored = read_latents(path, ("values", *LENGTH_FIELDS))
-        known = {f.name: stored.provenance[f.name] for f in fields(LatentProvenance) if f.name in stored.provenance}
         try:
-            latents = cls(**stored.tensors, provenance=LatentProvenance(**known), check_finite=False)
+            provenance, single = from_metadata(stored.provenance, len(stored.tensors["window_counts"]))
+            latents = cls(**stored.tensors, provenance=provenance, single=single, check_finite=False)
         except (TypeError, ValueError) as error:
             raise _damaged(stored, error) from error
         if stored.checksum is None and stored.source not in _UNCHECKED_FILES:
@@ -442,52 +386,9 @@ def _damaged(stored: StoredLatents, error: Exception) -> LatentFormatError:
     return LatentFormatError(f"{stored.source} holds damaged latents: {error}. Compress the texts again")
 
 
-def _picked(texts: range, index) -> list[int]:
-    """The places that an index speaks of, 0 or more."""
-    if isinstance(index, slice):
-        return list(texts[index])
-    if hasattr(index, "tolist"):  # a tensor or an array, whatever library it is of
-        index = index.tolist()
-    if isinstance(index, bool):
-        raise TypeError("one boolean does not pick texts: pass a number, or one boolean for each text")
-    items = list(index) if isinstance(index, (list, tuple, range)) else [index]
-    masks = sum(isinstance(item, bool) for item in items)
-    if masks:
-        if not masks == len(items) == len(texts):
-            raise IndexError(f"a mask holds one boolean for each of the {len(texts)} texts, nothing else")
-        return [text for text, chosen in zip(texts, items, strict=True) if chosen]
-    try:
-        return [texts[item] for item in items]
-    except IndexError:
-        raise IndexError(f"text {index} is out of range: there are {len(texts)} texts") from None
-    except TypeError:
-        raise TypeError(
-            f"texts are picked by an int, a slice, or ints or booleans in a list, not by {quoted(index)}"
-        ) from None
-
-
 def _take(tensor: torch.Tensor, spans: list[tuple[int, int]]) -> torch.Tensor:
     pieces = [tensor[start:end] for start, end in spans]
     return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
-
-
-def _check_finite(values: torch.Tensor, rows: torch.Tensor | None = None) -> None:
-    """Raises `ValueError` naming the first latent with NaN or infinity; `rows` are their places where not 0, 1, …"""
-    # aminmax propagates NaN and allocates nothing, where isfinite would build several matrices of this size.
-    values = values.detach()
-    if not len(values) or all(math.isfinite(bound) for bound in torch.aminmax(values)):
-        return
-    low, high = torch.aminmax(values, dim=1)
-    first = int((~(low.isfinite() & high.isfinite())).nonzero()[0])
-    bad = first if rows is None else int(rows[first])
-    hint = "; float16 overflows above 65504, bfloat16 does not" if values.dtype == torch.float16 else ""
-    raise ValueError(f"values is not finite (NaN or infinity), first in latent {bad} (row index){hint}")
-
-
-def _describe(provenance: LatentProvenance) -> str:
-    known = [f"{name} {quoted(getattr(provenance, name))}" for name in FINGERPRINT_FIELDS if getattr(provenance, name)]
-    name = quoted(provenance.model_name) if provenance.model_name else "an unnamed model"
-    return f"{name} ({', '.join(known)})"
 
 
 __all__ = [

@@ -8,13 +8,16 @@ from torch import nn
 from transformers import AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.loss.loss_utils import ForCausalLMLoss
-from transformers.masking_utils import create_causal_mask
+from transformers.masking_utils import create_masks_for_generate
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple, logging
 
+from .checkpoint_c3 import CheckpointMixin
 from .compression_c3 import CompressionMixin
-from .configuration_c3 import OWN_FIELDS, POOLINGS, C3Config
-from .packing_c3 import count_within, is_packed, number_rows
-from .pooling_c3 import mean_pool
+from .configuration_c3 import OWN_FIELDS, C3Config
+from .context_modalities_c3 import context_modality
+from .decoder_rows_c3 import is_visible
+from .expansion_c3 import ExpansionMixin
+from .generation_c3 import PromptingMixin
 from .processing_c3 import C3Processor
 from .stored_weights_c3 import execution_device, stored_weights
 
@@ -76,7 +79,7 @@ class C3PreTrainedModel(PreTrainedModel):
     _supports_attention_backend = True
 
 
-class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
+class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin, C3PreTrainedModel, GenerationMixin):
     """
     Context encoder, projector and decoder in cascade (arXiv 2511.15244, section 3).
 
@@ -175,93 +178,29 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
 
     @property
     def takes_packed_windows(self):
-        """Whether `encode_context` takes several windows in a row: mean pooling and FlashAttention do not."""
-        return self.config.pooling == "queries" and "flash" not in self.encoder.config._attn_implementation
+        """Whether `encode_context` takes several windows in a row, see `ContextModality`."""
+        return self._modality.takes_packed_windows(self)
 
-    def encode_context(self, context_input_ids, context_attention_mask=None, context_position_ids=None, pooling=None):
+    @property
+    def _modality(self):
+        return context_modality(self.config.context_modality)
+
+    def encode_context(self, *args, **context):
         """
         Runs the context encoder and the projector.
 
         Args:
-            context_input_ids (`torch.LongTensor` of shape `(windows, length)`): text ids and query placeholders.
-            context_attention_mask (`torch.Tensor` of shape `(windows, length)`, *optional*): 0 at padding. Where it
-                holds numbers above 1, rows are packed: it gives the number, 1, 2, 3…, of each position's window, no
-                window sees another, and latents come in the order of the numbers (`packing_c3.py`).
-            context_position_ids (`torch.Tensor` of shape `(windows, length)`, *optional*): may be fractional;
-                by default what `config.latent_position_layout` says.
-            pooling (`str`, *optional*): by default `config.pooling`. A decoder has not learned to read latents that
-                were made in another way.
+            **context (`torch.Tensor`): the windows of a batch, all names beginning with `context_`, as
+                `C3Processor.context_inputs` makes them for `config.context_modality`; for text see
+                `TextContext.states`.
 
         Returns:
-            `torch.Tensor` of shape `(latents, D_dec)`: latents of all windows, in the placeholders' order.
+            `torch.Tensor` of shape `(latents, D_dec)`: latents of all windows, one window after the other.
 
         Raises:
-            ValueError: a pooling that there is not or that this model has no queries for, more queries than it has, a
-                window without text to take the mean of, or packed rows with mean pooling or FlashAttention.
+            TypeError, ValueError: what this kind of context, or this model, does not take.
         """
-        is_query = context_input_ids == self.config.query_token_id
-        if context_attention_mask is None:
-            # Without a mask transformers takes positions that do not rise by one for packed sequences.
-            context_attention_mask = torch.ones_like(context_input_ids)
-        pooling = self.config.pooling if pooling is None else pooling
-        if pooling not in POOLINGS or (pooling == "queries" and self.context_queries is None):
-            raise ValueError(f"This model has no pooling {pooling!r}; it was trained with {self.config.pooling!r}.")
-        packed = is_packed(context_attention_mask)
-        if packed and not (pooling == "queries" and self.takes_packed_windows):
-            raise ValueError(
-                "Packed windows need pooling by queries, and an encoder whose attention is not FlashAttention; give "
-                "each window a row."
-            )
-        windows = context_attention_mask.long() if packed else number_rows(context_attention_mask)
-        if context_position_ids is None:
-            context_position_ids = context_positions(is_query, windows, self.config.latent_position_layout)
-        encode = self._states_at_queries if pooling == "queries" else self._means_of_text
-        states = encode(context_input_ids, is_query, windows, packed, context_position_ids)
-        return self.projector(states)
-
-    def _states_at_queries(self, ids, is_query, windows, packed, position_ids):
-        """The encoder's states, `[latents, D_enc]`, at queries in the place of their placeholders."""
-        inputs_embeds = self.encoder.get_input_embeddings()(ids.masked_fill(is_query, 0))
-        if self.config.num_queries == 1:
-            # Looked up, not read from the weight, which ZeRO-3 and FSDP only gather when the module is called.
-            queries = self.context_queries(is_query.new_zeros(1, dtype=torch.long)).to(inputs_embeds)
-            inputs_embeds = torch.where(is_query.unsqueeze(-1), queries, inputs_embeds)
-        else:
-            index = count_within(is_query, windows)[0][is_query] - 1
-            if index.numel() and int(index.max()) >= self.config.num_queries:
-                raise ValueError(
-                    f"A window holds {int(index.max()) + 1} queries, but this model was trained with "
-                    f"{self.config.num_queries}; ask for num_latents={self.config.num_queries} or fewer."
-                )
-            queries = self.context_queries(index).to(inputs_embeds)
-            inputs_embeds = inputs_embeds.masked_scatter(is_query.unsqueeze(-1), queries)
-        attention_mask = self._mask_of_packed(inputs_embeds, windows) if packed else (windows > 0).long()
-        states = self._encoder_states(inputs_embeds, attention_mask, position_ids)
-        # The last layer may be on another device than the first.
-        states = states[is_query.to(states.device)]
-        return states[windows[is_query].argsort(stable=True).to(states.device)] if packed else states
-
-    def _means_of_text(self, ids, is_query, windows, packed, position_ids):
-        """The means, `[latents, D_enc]`, of the encoder's states over stretches of the text, which it reads alone."""
-        counts = is_query.sum(-1)
-        # Where windows have equally many latents, which is what is trained, no placeholder is left to be encoded.
-        columns = ~is_query.all(0)
-        ids, is_query, windows, position_ids = (each[:, columns] for each in (ids, is_query, windows, position_ids))
-        is_text = (windows > 0) & ~is_query
-        inputs_embeds = self.encoder.get_input_embeddings()(ids.masked_fill(is_query, 0))
-        states = self._encoder_states(inputs_embeds, is_text.long(), position_ids)
-        return mean_pool(states, is_text.to(states.device), counts.to(states.device))
-
-    def _encoder_states(self, inputs_embeds, attention_mask, position_ids):
-        return self.encoder(
-            inputs_embeds=inputs_embeds, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
-        ).last_hidden_state
-
-    def _mask_of_packed(self, inputs_embeds, windows):
-        """What lets every window see itself alone, in the form that the encoder's attention takes."""
-        # Positions that start again tell transformers where a window does.
-        place, _ = count_within(torch.ones_like(windows, dtype=torch.bool), windows)
-        return create_causal_mask(self.encoder.config, inputs_embeds, None, None, position_ids=place)
+        return self.projector(self._modality.states(self, *args, **context))
 
     def embed_prompt(self, input_ids, latents=None):
         """
@@ -302,6 +241,19 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             is_latent.unsqueeze(-1), latents.to(inputs_embeds.device, inputs_embeds.dtype)
         )
 
+    def _mask_of_chunks(self, inputs_embeds, attention_mask, chunk_ids):
+        """What hides text from what follows its chunk, in the form that the decoder's attention takes."""
+        config = self.config.decoder_config
+        if "flash" in (config._attn_implementation or ""):
+            raise ValueError("FlashAttention takes no chunk_ids, which hide text: use attn_implementation='sdpa'.")
+
+        def sees(batch, head, query, key):
+            return is_visible(chunk_ids[batch, query], chunk_ids[batch, key])
+
+        if attention_mask is None:
+            attention_mask = torch.ones_like(chunk_ids)
+        return create_masks_for_generate(config, inputs_embeds, attention_mask, None, and_mask_function=sees)
+
     def check_positions(self, position_ids):
         """Raises `ValueError` where latents lack the positions that, in the uniform layout, the processor makes."""
         if position_ids is None and self.config.latent_position_layout == "uniform":
@@ -317,9 +269,7 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
         position_ids: torch.Tensor | None = None,
         past_key_values: Cache | None = None,
         inputs_embeds: torch.FloatTensor | None = None,
-        context_input_ids: torch.LongTensor | None = None,
-        context_attention_mask: torch.Tensor | None = None,
-        context_position_ids: torch.Tensor | None = None,
+        chunk_ids: torch.LongTensor | None = None,
         latents: torch.FloatTensor | None = None,
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
@@ -333,16 +283,18 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
             attention_mask (`torch.Tensor` of shape `(batch, length)`, *optional*): 0 at padding.
             position_ids (`torch.Tensor` of shape `(batch, length)`, *optional*):
                 May be fractional. Required with the uniform layout when there are latents: [`C3Processor`] makes them.
-            context_input_ids, context_attention_mask, context_position_ids:
-                The windows to compress, see `encode_context`; their latents fill the placeholders in order.
+            chunk_ids (`torch.LongTensor` of shape `(batch, length)`, *optional*):
+                Which chunk of text each position is of, where text is hidden from what follows its chunk, see
+                `decoder_rows_c3.py`; for whole rows, without a cache.
             latents (`torch.FloatTensor` of shape `(latents, D_dec)` or `(batch, N, D_dec)`, *optional*):
                 Projected latents made earlier, instead of a context.
             labels (`torch.LongTensor` of shape `(batch, length)`, *optional*): -100 where nothing is learned.
             logits_to_keep (`int`, defaults to 0, all):
                 Computes logits for the last so many positions only; every label must lie there.
-            **kwargs: `num_items_in_batch`, by which `Trainer` has the loss divided; `output_hidden_states`,
-                `output_attentions` and other keywords that language models of transformers share
-                (`TransformersKwargs`), for the decoder; `return_dict`.
+            **kwargs: all that begins with `context_` are windows to compress, see `encode_context`, whose latents fill
+                the placeholders in order. Then `num_items_in_batch`, by which `Trainer` has the loss divided;
+                `output_hidden_states`, `output_attentions` and other keywords that language models of transformers
+                share (`TransformersKwargs`), for the decoder; `return_dict`.
 
         Raises:
             TypeError: another keyword.
@@ -351,18 +303,21 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
         for name in GENERATION_KEYWORDS:
             kwargs.pop(name, None)
         num_items_in_batch = kwargs.pop("num_items_in_batch", None)
+        names = self._modality.input_names
+        context = {name: kwargs.pop(name) for name in names if name in kwargs}
+        context = {name: value for name, value in context.items() if value is not None}
         if unknown := [name for name in kwargs if name not in DECODER_KEYWORDS]:
             # Swallowed, a misspelt one would be an input that is not there.
-            known = [*inspect.signature(self.forward).parameters][:-1]
+            known = [*[*inspect.signature(self.forward).parameters][:-1], *names]
             raise TypeError(f"C3Model.forward takes no {', '.join(unknown)}; it takes {', '.join(known)}.")
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("Give exactly one of input_ids and inputs_embeds.")
-        if context_input_ids is not None and latents is not None:
-            raise ValueError("Give context_input_ids or latents, not both.")
-        if inputs_embeds is not None and (context_input_ids is not None or latents is not None):
+        if context and latents is not None:
+            raise ValueError(f"Give {next(iter(context))} or latents, not both.")
+        if inputs_embeds is not None and (context or latents is not None):
             raise ValueError("Latents fill placeholders of input_ids; give input_ids, not inputs_embeds, with them.")
-        if context_input_ids is not None:
-            latents = self.encode_context(context_input_ids, context_attention_mask, context_position_ids)
+        if context:
+            latents = self.encode_context(**context)
         if inputs_embeds is None:
             inputs_embeds = self.embed_prompt(input_ids, latents)
         if latents is not None:
@@ -370,6 +325,10 @@ class C3Model(CompressionMixin, C3PreTrainedModel, GenerationMixin):
         if attention_mask is None and position_ids is not None and past_key_values is None:
             # Without a mask transformers takes positions that do not rise by one for packed sequences.
             attention_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
+        if chunk_ids is not None:
+            if past_key_values is not None:
+                raise ValueError("chunk_ids are for whole rows: leave past_key_values out.")
+            attention_mask = self._mask_of_chunks(inputs_embeds, attention_mask, chunk_ids)
 
         # Training never reads the cache, and gradient checkpointing cannot have one.
         if labels is not None and use_cache is None:
@@ -413,27 +372,6 @@ def _standard_deviation(weight):
     if is_divided:
         weight.partition()
     return deviation
-
-
-def context_positions(is_query, windows, layout):
-    """
-    Position ids of the encoder's input; those of every window start at 0.
-
-    Args:
-        is_query (`torch.BoolTensor` of shape `(rows, length)`): True at query placeholders.
-        windows (`torch.LongTensor` of shape `(rows, length)`): number of each position's window; 0 at padding.
-        layout (`str`): `"appended"` or `"uniform"`, see [`C3Config`].
-
-    Returns:
-        `torch.LongTensor` (appended) or `torch.FloatTensor` (uniform) of shape `(rows, length)`.
-    """
-    is_kept = windows > 0
-    if layout == "appended":
-        return (count_within(is_kept, windows)[0] - 1).clamp(min=0)
-    place_of_text, text_length = count_within(is_kept & ~is_query, windows)
-    place_of_query, num_latents = count_within(is_query, windows)
-    query_positions = (place_of_query - 0.5) * text_length / num_latents.clamp(min=1) - 0.5
-    return torch.where(is_query, query_positions, (place_of_text - 1).clamp(min=0).float())
 
 
 C3Model.register_for_auto_class("AutoModel")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from transformers import DynamicCache
 
-from .greedy_decoding_c3 import Rows, choose, decode_greedily
+from .greedy_decoding_c3 import Rows, choose, decode_lengths
 
 # A pass costs as much as so many positions more than it computes: measured with the default checkpoint in float32 on
 # two CPU cores; on accelerators passes over few positions leave most of the device idle.
@@ -25,24 +25,25 @@ DRAFT_MARGIN = 1.9
 LOGITS_AT_ONCE = 1024
 
 
-def is_worth_drafting(device, lengths, error_rate):
+def is_worth_drafting(device, spans):
     """
     Whether rows are likely to be decoded sooner in parallel than greedily.
 
     Args:
         device (`str`): the type of the device.
-        lengths (`list[int]`): tokens of each row.
-        error_rate (`float`): the share of wrong tokens in a draft, see `expected_error_rate`.
+        spans (`list[LatentSpan]`): latents and tokens of each row.
     """
-    rows, longest = len(lengths), max(lengths)
+    rows, longest = len(spans), max(span.num_tokens for span in spans)
+    error_rate = expected_error_rate(spans)
     widths = torch.arange(1, longest + 1)
     reading = (pass_cost(device, rows * widths) * longest / _certain_tokens(widths, error_rate)).min()
     drafted = pass_cost(device, rows * longest) + float(reading)
     return DRAFT_MARGIN * drafted <= pass_cost(device, rows) * longest
 
 
-def expected_error_rate(tokens_per_latent):
-    """The share of wrong tokens, `float`, to expect in a draft of windows of so many tokens per latent."""
+def expected_error_rate(spans):
+    """The share of wrong tokens, `float`, to expect in a draft of such windows, `list[LatentSpan]`."""
+    tokens_per_latent = sum(span.num_tokens for span in spans) / sum(span.num_latents for span in spans)
     return float(np.interp(tokens_per_latent, list(DRAFT_ERRORS), list(DRAFT_ERRORS.values())))
 
 
@@ -56,7 +57,7 @@ def pass_cost(device, positions):
     return positions + PASS_IN_POSITIONS.get(device, PASS_IN_POSITIONS_ELSEWHERE)
 
 
-def decode_in_parallel(model, prompt, lengths, suppressed, error_rate):
+def decode_in_parallel(model, prompt, spans, suppressed):
     """
     Drafts all tokens of all rows in one pass in which the decoder sees its mask embedding in the place of every token,
     as in training with decoder-input dropout, and so has only the latents to read. Then it reads the draft, each row's
@@ -67,16 +68,17 @@ def decode_in_parallel(model, prompt, lengths, suppressed, error_rate):
     so far, on the number of rows, and on what a pass costs by itself. With sliding-window attention all of it has to
     fit into the window; else the rows that are left are decoded greedily.
 
-    Arguments as in `decode_windows`; `error_rate` is the share of wrong tokens that is expected in a draft. The ids are
-    those of `decode_greedily` but for rounding: where two tokens are all but equally likely, passes over other numbers
-    of tokens may choose differently.
+    Arguments as in `decode_windows`. The ids are those of `decode_greedily` but for rounding: where two tokens are all
+    but equally likely, passes over other numbers of tokens may choose differently.
     """
+    lengths = [span.num_tokens for span in spans]
+    error_rate = expected_error_rate(spans)
     rows = Rows(prompt, lengths)
     cache = DynamicCache(config=model.config.decoder_config)
     # Sliding windows are counted in columns of the cache, and tokens that prove wrong take columns, too.
     room = min((layer.sliding_window for layer in cache.layers if layer.is_sliding), default=math.inf)
     if rows.mask.shape[1] + rows.longest > room:
-        return decode_greedily(model, prompt, lengths, suppressed)
+        return decode_lengths(model, prompt, lengths, suppressed)
     device = rows.mask.device.type
     _draft(model, rows, prompt, cache, suppressed)
     errors, checked = 1, 1 / error_rate
@@ -121,7 +123,7 @@ def _draft(model, rows, prompt, cache, suppressed):
 def _finish_greedily(model, rows, prompt, suppressed):
     """Decodes the rows that are left anew, one token a pass."""
     left = {name: each[rows.index] for name, each in prompt.items()}
-    found = decode_greedily(model, left, rows.lengths.tolist(), suppressed)
+    found = decode_lengths(model, left, rows.lengths.tolist(), suppressed)
     for row, ids in zip(rows.index.tolist(), found, strict=True):
         rows.finished[row] = ids
     return rows.finished

@@ -1,23 +1,117 @@
 """How a text is cut into windows, and how many latents each window gets."""
 
 import math
+import re
+from array import array
+from bisect import bisect_right
 from collections.abc import Sequence
-from itertools import accumulate
+from dataclasses import dataclass
+from itertools import accumulate, islice
+from typing import Any, NamedTuple
+
+PIECE = 1 << 16  # characters: some megabytes of memory, and far more than a cut costs
+MARGIN = 256  # characters on each side of a cut that have to come out the same
+WORD_BOUNDARY = re.compile(r"\b")
+MOST_TRIES = 64  # word boundaries that are tried for a cut
 
 
-class LazySequence(Sequence):
-    """A sequence of `length` items that are made, `make(index)`, when they are asked for, and not kept."""
+@dataclass(frozen=True)
+class TextWindow:
+    """One window of a text: what the encoder reads of it, and its ids, `list[int]`, of the decoder's tokenizer."""
 
-    def __init__(self, make, length):
-        self._make = make
-        self._length = length
+    context: Any
+    text_ids: list[int]
+
+
+class TextWindows(Sequence):
+    """
+    The windows of a text as numbers: a long text takes four bytes for each of its tokens, and a window is cut when it
+    is asked for.
+
+    Args:
+        ids (`array.array`): the decoder's ids of the whole text.
+        starts (`list[int]`): where each window begins; W + 1 numbers, the last one the number of ids.
+        contexts (`list`, *optional*): what the encoder reads of each window; by default the window's ids.
+    """
+
+    def __init__(self, ids, starts, contexts=None):
+        self.ids, self.starts, self.contexts = ids, starts, contexts
+
+    @property
+    def lengths(self):
+        """`list[int]`: tokens of each window."""
+        return [end - start for start, end in zip(self.starts, self.starts[1:], strict=False)]
 
     def __len__(self):
-        return self._length
+        return len(self.starts) - 1
 
     def __getitem__(self, index):
-        places = range(self._length)[index]
-        return [self._make(i) for i in places] if isinstance(index, slice) else self._make(places)
+        places = range(len(self))[index]
+        if isinstance(index, slice):
+            return [self[place] for place in places]
+        ids = self.ids[self.starts[places] : self.starts[places + 1]].tolist()
+        return TextWindow(ids if self.contexts is None else self.contexts[places], ids)
+
+
+class WindowPlan(NamedTuple):
+    """The windows of a text and N of each, `list[int]`."""
+
+    windows: TextWindows
+    num_latents: list[int]
+
+
+class WindowsOfTexts(Sequence):
+    """The windows of several texts, `list[WindowPlan]`, one after another; each is cut when it is asked for."""
+
+    def __init__(self, plans):
+        self.plans = plans
+        self.lengths = [length for plan in plans for length in plan.windows.lengths]
+        self.num_latents = [n for plan in plans for n in plan.num_latents]
+        self._firsts = [0, *accumulate(len(plan.windows) for plan in plans)]
+
+    def __len__(self):
+        return self._firsts[-1]
+
+    def __getitem__(self, index):
+        place = range(len(self))[index]
+        text = bisect_right(self._firsts, place) - 1
+        return self.plans[text].windows[place - self._firsts[text]]
+
+
+def windows_at(lengths, ids):
+    """[`TextWindows`] of so many tokens each (`list[int]`), which together are all of `ids`."""
+    return TextWindows(ids, [0, *accumulate(lengths)])
+
+
+def windows_at_characters(text, ids, offsets, window, context_of):
+    """
+    Windows between whole characters, for encoders that read a window's text and not its ids.
+
+    Args:
+        text (`str`): the text.
+        ids (`list[int]`), offsets (`list[tuple[int, int]]`): its tokens, and where in the text each begins and ends.
+        window (`int`): tokens of a window, at most.
+        context_of (`Callable[[str], Any]`): what the encoder reads of the text of a window.
+
+    Returns: [`TextWindows`].
+
+    Raises:
+        ValueError: a character that does not fit into a window.
+    """
+    starts, contexts, begins = [0], [], 0
+    while starts[-1] < len(ids):
+        start = starts[-1]
+        end = min(start + window, len(ids))
+        # Several tokens may share one character, and a token may stand for none.
+        while start < end < len(ids) and offsets[end][0] < max(offsets[end - 1][1], begins + 1):
+            end -= 1
+        if end == start:
+            raise ValueError(f"The character at {begins} takes more tokens than window={window}; use a larger one.")
+        ends = offsets[end][0] if end < len(ids) else len(text)
+        contexts.append(context_of(text[begins:ends]))
+        starts.append(end)
+        begins = ends
+    return TextWindows(array("i", ids), starts, contexts)
 
 
 def even_windows(length, num_latents, window):
@@ -82,3 +176,38 @@ def share_latents(lengths, num_latents):
             counts[max(range(len(counts)), key=lambda j: (counts[j], j))] -= 1
             counts[i] = 1
     return counts
+
+
+def encode_in_pieces(encode, text, piece=PIECE):
+    """
+    Ids of a text as `encode` gives them for the whole of it: for 5 MB at once a tokenizer of the `tokenizers` library
+    takes 700 MB of memory, and more time.
+
+    A text is only cut where the tokenizer itself shows that a cut changes nothing: where the ids of the characters
+    around it are those before it and those after it. Where it does not, as where every text gets a mark at its start,
+    the rest of the text stays whole.
+
+    Args:
+        encode (`Callable[[str], list[int]]`): a tokenizer that adds no special tokens.
+        text (`str`): of any length.
+        piece (`int`): least number of characters of a piece.
+
+    Returns: `array.array` of ints, four bytes each.
+    """
+    ids, start = array("i"), 0
+    while start < len(text):
+        end = _next_cut(encode, text, start + piece)
+        ids.extend(encode(text[start:end]))
+        start = end
+    return ids
+
+
+def _next_cut(encode, text, earliest):
+    """The first harmless cut among the word boundaries from a place on, or the end of the text."""
+    # Past the end of the text there is none.
+    for boundary in islice(WORD_BOUNDARY.finditer(text, earliest), MOST_TRIES):
+        cut = boundary.start()
+        before, after = text[max(cut - MARGIN, 0) : cut], text[cut : cut + MARGIN]
+        if encode(before + after) == encode(before) + encode(after):
+            return cut
+    return len(text)

@@ -15,9 +15,10 @@ from datasets import Dataset, DatasetDict
 from transformers import TextIteratorStreamer
 
 from c3 import C3Latents, C3Model, C3Processor, CompressionWarning
-from c3.compression_c3 import _rounded
+from c3.checkpoint_c3 import _rounded
+from c3.decoder_rows_c3 import LatentSpan
 from c3.fingerprints_c3 import fingerprint_tensors
-from c3.latents_c3 import LatentMismatchError
+from c3.latents_provenance_c3 import LatentMismatchError
 from tiny_models import TEXTS
 
 LONG = " ".join(TEXTS) * 3
@@ -387,7 +388,7 @@ def test_expand_equals_generation_without_cache_window_by_window(model):
     text = ""
     for window in range(latents.num_windows):
         count, length = int(latents.latent_lengths[window]), int(latents.text_lengths[window])
-        batch = model.processor.prompt_inputs([[(count, length)]])
+        batch = model.processor.decoder_inputs([model.processor.row([LatentSpan(count, length)])])
         ids = []
         for _ in range(length):
             following = torch.tensor([ids], dtype=torch.long)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from c3 import C3Latents, C3Processor, parallel_decoding_c3
+from c3.decoder_rows_c3 import LatentSpan
 from c3.parallel_decoding_c3 import PASS_IN_POSITIONS, _tokens_to_read, expected_error_rate, is_worth_drafting
 from c3.training.data.tokenizer import train_tokenizer
 from tiny_models import TEXTS
@@ -149,11 +150,12 @@ def test_greedy_by_default_where_drafts_have_many_errors(make_model, monkeypatch
         )
         assert windows_of(model, latents, None, 8) == windows_of(model, latents, method, 8)
         assert bool(drafted) == (method == "parallel")
-    lengths, rates = [64] * 8, [expected_error_rate(ratio) for ratio in (1, 4, 5, 6, 7, 8, 100)]
+    counts = (64, 16, 13, 11, 9, 8, 1)
+    rates = [expected_error_rate([LatentSpan(n, 64)] * 8) for n in counts]
     assert rates == sorted(rates) and rates[:2] == [0.01] * 2 and rates[-2:] == [0.9] * 2
-    worth = [is_worth_drafting("cpu", lengths, rate) for rate in rates]
+    worth = [is_worth_drafting("cpu", [LatentSpan(n, 64)] * 8) for n in counts]
     assert worth == sorted(worth, reverse=True) and worth[0] and not worth[-1]
-    worth = [is_worth_drafting("cpu", lengths * rows, rates[0]) for rows in (1, 4, 16, 64)]
+    worth = [is_worth_drafting("cpu", [LatentSpan(64, 64)] * 8 * rows) for rows in (1, 4, 16, 64)]
     assert worth == sorted(worth, reverse=True) and worth[0] and not worth[-1]
 
 
@@ -203,7 +205,7 @@ def test_latents_that_the_model_cannot_have_made(layout, most_latents, make_mode
         few = torch.tensor([3])
         claims["window 0 has 4 latents for 3 text tokens"] = C3Latents(torch.zeros(4, 32), few + 1, few, few // 3)
     # Before anything is decoded, or put into memory for it.
-    monkeypatch.setattr(model, "_prompt_embeds", None)
+    monkeypatch.setattr(model, "embed_prompt", None)
     for message, forged in claims.items():
         for read in (
             lambda forged: model.expand(forged, allow_mismatch=True),
@@ -215,21 +217,18 @@ def test_latents_that_the_model_cannot_have_made(layout, most_latents, make_mode
                 read(forged)
 
 
-def test_a_window_of_two_tokenizers_has_to_fit_into_the_decoder(make_model, tokenizer):
+def test_windows_of_two_tokenizers_count_the_decoders_tokens(make_model, tokenizer):
     model = make_model("uniform")
     # The encoder's tokenizer knows the word as one token, the decoder's does not.
-    other = train_tokenizer(["supercalifragilistic" * 40] * 9, vocab_size=320)
-    model.processor = C3Processor.from_config(model.config, tokenizer, other)
-    latents = model.compress("supercalifragilistic" * 20)
-    assert latents.text_lengths.max() > model.config.window
+    word = "supercalifragilistic"
+    model.processor = C3Processor.from_config(model.config, tokenizer, train_tokenizer([word * 40] * 9, vocab_size=320))
+    latents = model.compress(word * 20, ratio=4)
+    assert latents.text_tokens == len(tokenizer(word * 20)["input_ids"]) and latents.text_lengths.max() == 32
+    assert latents.num_latents == latents.text_tokens // 4
     assert isinstance(model.expand(latents), str)
-    positions = model.config.decoder_config.max_position_embeddings
-    forged = replace(latents, text_lengths=latents.text_lengths.index_fill(0, torch.tensor([0]), positions + 1))
-    with pytest.raises(ValueError, match=f"window 0 has {positions + 1} text tokens, but .* have 1 to {positions}"):
+    forged = replace(latents, text_lengths=latents.text_lengths.index_fill(0, torch.tensor([0]), 33))
+    with pytest.raises(ValueError, match="window 0 has 33 text tokens, but .* have 1 to 32"):
         model.expand(forged)
-    model.config.decoder_config.max_position_embeddings = 100
-    with pytest.raises(ValueError, match="Give a smaller window: window 0 has .* text tokens, but .* have 1 to 100"):
-        model.compress("supercalifragilistic" * 20)
 
 
 def test_no_texts_give_no_texts(make_model):

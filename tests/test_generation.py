@@ -35,6 +35,10 @@ def with_chat_template(monkeypatch):
     return add
 
 
+def prompt_inputs(model, latents, prompt):
+    return model.processor.decoder_inputs([model.processor.row(spans, prompt) for spans in latents.spans])
+
+
 def first_letters(text):
     return re.search("[!-~]", text)[0]
 
@@ -127,7 +131,7 @@ def test_keywords(call, model):
         return getattr(model, call)(source, "Go on: ", **{"do_sample": False} | kwargs)
 
     answer = ask(max_new_tokens=24)
-    prompt = model.processor.prompt_inputs([[(model.compress("one window").num_latents, 4)]], ["Go on: "])
+    prompt = prompt_inputs(model, model.compress("one window"), "Go on: ")
     length = prompt["input_ids"].shape[1]
     assert ask(max_length=length + 24) == answer
     assert ask(generation_config=GenerationConfig(max_new_tokens=24, do_sample=False)) == answer
@@ -170,7 +174,7 @@ def test_the_models_own_settings_hold(uniform, monkeypatch):
 def test_keywords_that_cannot_be(kwargs, error, message, uniform, monkeypatch):
     latents = uniform.compress("a text")
     if "max_length" not in kwargs:  # known before the text is compressed, or the latents are checked
-        monkeypatch.setattr(type(uniform), "_encode_windows", None)
+        monkeypatch.setattr(type(uniform), "encode_window", None)
     for ask in (lambda: uniform.generate(latents, "x", **kwargs), lambda: uniform.chat("a text", "x", **kwargs)):
         with pytest.raises(error, match=message):
             ask()
@@ -197,7 +201,7 @@ def test_chat_messages(model, with_chat_template):
     assert asked == model.generate(latents, [messages, tuple(messages)], max_new_tokens=4)
     one = model.generate(latents[1], messages, max_new_tokens=4, do_sample=False)
     assert one.strip() == model.chat("a text", messages, max_new_tokens=4)
-    assert processor.prompt_inputs([[(1, 4)]], [messages])["input_ids"][0].tolist()[-len(expected) :] == expected
+    assert prompt_inputs(model, latents[0], messages)["input_ids"][0].tolist()[-len(expected) :] == expected
 
 
 @pytest.mark.parametrize(

@@ -90,12 +90,39 @@ def test_windows_are_views(latents):
     assert [len(window) for window in windows] == [2, 1, 3, 2, 1, 4]
     assert torch.equal(torch.cat(windows), latents.values)
     assert windows[1].data_ptr() == latents.values[2].data_ptr()
-    of_second = latents.windows_of(1)
+    of_second = latents[1].windows()
     assert [len(window) for window in of_second] == [1, 3, 2]
     assert of_second[0].data_ptr() == latents.values[2].data_ptr()
-    assert [len(window) for window in latents.windows_of(-1)] == [1, 4]
+    assert [len(window) for window in latents[-1].windows()] == [1, 4]
     with pytest.raises(IndexError, match="text 3 is out of range: there are 3 texts"):
-        latents.windows_of(3)
+        latents[3]
+
+
+def test_spans_are_the_windows_of_each_text(latents):
+    spans = [(span.num_latents, span.num_tokens) for text in latents.spans for span in text]
+    assert spans == list(zip(latents.latent_lengths.tolist(), latents.text_lengths.tolist(), strict=True))
+    assert list(map(len, latents.spans)) == latents.window_counts.tolist()
+
+
+def test_one_text_by_itself_is_remembered(latents, path):
+    """Picked by its number, however it is moved, saved and loaded; what is picked by a list is a list."""
+    for index, single in ((1, True), (-1, True), (numpy.int64(0), True), ([1], False), (slice(0, 1), False)):
+        picked = latents[index]
+        assert picked.single == single and len(picked) == 1
+        picked.save(path)
+        assert C3Latents.load(path).single == C3Latents.from_bytes(picked.to_bytes()).single == single
+        assert picked.half().single == single
+    assert not latents.single and [each.single for each in latents] == [True] * 3
+    assert not C3Latents.cat([latents[0]]).single and not (latents[0] + latents[1]).single
+    with pytest.raises(ValueError, match="single is for one text, but window_counts describes 3"):
+        replace(latents, single=True, check_finite=True)
+
+
+def test_older_files_of_one_text_count_as_a_single_one(latents, path, monkeypatch):
+    for index, single in ((1, True), (slice(0, 2), False)):
+        monkeypatch.setattr(latents_c3, "to_metadata", lambda provenance, single: vars(provenance))
+        latents[index].save(path)
+        assert C3Latents.load(path).single == single
 
 
 def test_repr():
@@ -355,21 +382,21 @@ def test_gradients_flow_through():
 # Provenance
 
 
-def test_check_compatible(latents):
-    known = PROVENANCE.config_fingerprint, PROVENANCE.weights_fingerprint
-    latents.check_compatible(*known, "any/name")
-    latents.check_compatible(*known, "any/name", PROVENANCE.tokenizer_fingerprint)
-    latents.check_compatible("", "", "unknown")
-    C3Latents(**make_parts()).check_compatible("aa", "bb", "org/b", "cc")
+def test_the_same_model(latents):
+    known = replace(PROVENANCE, model_name="any/name")
+    latents.provenance.check_same_model(known)
+    latents.provenance.check_same_model(replace(known, tokenizer_fingerprint=""))
+    latents.provenance.check_same_model(LatentProvenance(model_name="unknown"))
+    other = LatentProvenance("org/b", config_fingerprint="aa", weights_fingerprint="bb", tokenizer_fingerprint="cc")
+    C3Latents(**make_parts()).provenance.check_same_model(other)
 
 
-@pytest.mark.parametrize("position, name", [(0, "config"), (1, "weights"), (2, "tokenizer")])
-def test_check_compatible_names_both(latents, position, name):
-    prints = [PROVENANCE.config_fingerprint, PROVENANCE.weights_fingerprint, PROVENANCE.tokenizer_fingerprint]
-    made = prints[position]
-    prints[position] = "badbadbadbadbad0"
+@pytest.mark.parametrize("name", ["config", "weights", "tokenizer"])
+def test_another_model_is_named_beside_the_maker(latents, name):
+    made = getattr(PROVENANCE, f"{name}_fingerprint")
+    other = replace(PROVENANCE, model_name="org/other", **{f"{name}_fingerprint": "badbadbadbadbad0"})
     with pytest.raises(LatentMismatchError) as caught:
-        latents.check_compatible(prints[0], prints[1], "org/other", tokenizer_fingerprint=prints[2])
+        latents.provenance.check_same_model(other)
     message = str(caught.value)
     assert "made by 'org/c3' (" in message and "the model is 'org/other' (" in message
     assert made in message and "badbadbadbadbad0" in message
@@ -400,7 +427,7 @@ def test_file_is_plain_safetensors(latents, path):
         metadata = file.metadata()
     header = json.loads(metadata["c3"])
     checksum = header.pop("crc32")
-    assert header == {"format_version": 2, "provenance": vars(PROVENANCE)} and len(checksum) == 8
+    assert header == {"format_version": 2, "provenance": vars(PROVENANCE) | {"single": "false"}} and len(checksum) == 8
     # The same bytes as safetensors writes.
     tensors = {name: getattr(latents, name) for name in FIELDS}
     save_file(tensors, path.with_name("theirs"), metadata=metadata)

@@ -5,6 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from c3 import C3Model
+from c3.decoder_rows_c3 import LatentSpan
 from c3.training.data.tokenizer import train_tokenizer
 from tiny_models import TEXTS, tiny_backbone
 
@@ -45,10 +46,11 @@ def test_appended_layout_is_the_papers_arithmetic(make_model):
 def test_uniform_positions_by_hand(make_model):
     """Two windows of 4 and 2 tokens with 2 and 1 latents: (i + 0.5) * L / N - 0.5, offset by the tokens before."""
     processor = make_model("uniform").processor
-    batch = processor.prompt_inputs([[(2, 4), (1, 2)]], prompts=["ab"])
+    batch = processor.decoder_inputs([processor.row([LatentSpan(2, 4), LatentSpan(1, 2)], "ab")])
     num_prompt = batch["input_ids"].shape[1] - 3
     assert batch["position_ids"][0].tolist() == [0.5, 2.5, 4.5, *range(6, 6 + num_prompt)]
-    replay = processor.prompt_inputs([[(2, 4)]], targets=[[5, 6, 7, 8]])["position_ids"][0].tolist()
+    replay = processor.decoder_inputs([processor.row([LatentSpan(2, 4)], target=[5, 6, 7, 8])])
+    replay = replay["position_ids"][0].tolist()
     assert replay[:2] == [0.5, 2.5] and replay[-5:] == [-1.0, 0.0, 1.0, 2.0, 3.0]
 
 

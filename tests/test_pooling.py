@@ -5,14 +5,13 @@ import torch
 from test_hub import TEXT, run_elsewhere
 from transformers import AutoConfig
 
-from c3 import C3Model
-from c3.compression_c3 import FINGERPRINTED_FIELDS
+from c3 import C3Latents, C3Model, LatentMismatchError
+from c3.checkpoint_c3 import FINGERPRINTED_FIELDS
+from c3.context_text_c3 import mean_pool
 from c3.eval.baselines import METHODS
 from c3.eval.harness import Example, Options
 from c3.eval.page_data import Page, count_page
 from c3.fingerprints_c3 import fingerprint_config
-from c3.latents_c3 import C3Latents, LatentMismatchError
-from c3.pooling_c3 import mean_pool
 from c3.training.checks import RecipeError
 from c3.training.run.stages import train
 from tiny_models import TEXTS, history

@@ -7,7 +7,8 @@ from transformers.dynamic_module_utils import get_class_from_dynamic_module
 from transformers.utils import TensorType
 
 from c3 import C3Config, C3Processor
-from c3.processing_c3 import check_text
+from c3.decoder_rows_c3 import LatentSpan
+from c3.texts_c3 import check_text
 from c3.training.data.tokenizer import END_OF_TEXT, train_tokenizer
 from tiny_models import TEXTS, tiny_backbone
 
@@ -54,35 +55,35 @@ def test_windows_are_cut_exactly(text, window, make_processor):
     ids = [i for each in windows for i in each.text_ids]
     assert ids == processor.encode(text)
     assert processor.decode(ids) == processor.decode(torch.tensor(ids)) == text
-    assert all(each.context_ids == each.text_ids for each in windows)
+    assert all(each.context == each.text_ids for each in windows)
     *full, last = [len(each.text_ids) for each in windows]
+    assert windows.lengths == [*full, last]
     assert set(full) <= {window or 16} and 1 <= last <= (window or 16)
 
 
 @pytest.mark.parametrize("text", [*TEXTS, *ODD_TEXTS.values()])
 @pytest.mark.parametrize("window", [4, 5, None])
 def test_windows_of_two_tokenizers(text, window, make_processor, other_tokenizer):
-    """The encoder's windows, joined, are its ids of the text; the decoder's texts, joined, are the text."""
+    """The decoder's windows, joined, are its ids of the text; the encoder's texts, joined, are the text."""
     processor = make_processor(two=True)
     windows = processor.split(text, window)
-    context_ids = other_tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
-    assert [i for each in windows for i in each.context_ids] == context_ids
-    assert all(1 <= len(each.context_ids) <= (window or 16) for each in windows)
-    pieces = [processor.decode(each.text_ids) for each in windows]
+    assert [i for each in windows for i in each.text_ids] == processor.encode(text)
+    assert all(1 <= len(each.text_ids) <= (window or 16) for each in windows)
+    pieces = [other_tokenizer.decode(each.context) for each in windows]
     assert "".join(pieces) == text
-    # The encoder's ids of a window stand for the same characters.
-    assert [other_tokenizer.decode(each.context_ids) for each in windows] == pieces
-    assert all(each.text_ids for each in windows)
+    # The decoder's ids of a window stand for the same characters.
+    assert [processor.decode(each.text_ids) for each in windows] == pieces
+    assert all(each.context for each in windows)
 
 
 def test_no_cut_falls_inside_a_character(make_processor, other_tokenizer):
     """Each 👍 is four byte tokens, so a window of six tokens holds one of them and one of ten holds two."""
     processor = make_processor(two=True)
-    assert len(other_tokenizer("👍👍👍")["input_ids"]) == 12
+    assert len(processor.encode("👍👍👍")) == 12
     for window, pieces in ((4, ["👍"] * 3), (6, ["👍"] * 3), (10, ["👍👍", "👍"])):
         windows = processor.split("👍👍👍", window)
-        assert [processor.decode(each.text_ids) for each in windows] == pieces
-        assert [len(each.context_ids) for each in windows] == [4 * len(piece) for piece in pieces]
+        assert [other_tokenizer.decode(each.context) for each in windows] == pieces
+        assert windows.lengths == [4 * len(piece) for piece in pieces]
     with pytest.raises(ValueError, match="The character at 1 takes more tokens than window=3; use a larger one"):
         processor.split("a👍👍", 3)
 
@@ -90,7 +91,7 @@ def test_no_cut_falls_inside_a_character(make_processor, other_tokenizer):
 def test_special_tokens_in_a_text_are_text(make_processor, tokenizer):
     for two in (False, True):
         for window in make_processor(two=two).split(f"a{END_OF_TEXT}b"):
-            assert tokenizer.eos_token_id not in window.text_ids + window.context_ids
+            assert tokenizer.eos_token_id not in window.text_ids + window.context
 
 
 @pytest.mark.parametrize(
@@ -125,11 +126,15 @@ def test_context_inputs_by_hand(make_processor):
     assert batch["context_attention_mask"].tolist() == [[1, 1, 1, 1, 1], [0, 0, 0, 1, 1]]
 
 
-def test_prompt_inputs_by_hand_appended(make_processor):
+def test_decoder_inputs_by_hand_appended(make_processor):
     """Numbered one after the other, from the first latent on; padding on the left."""
     processor = make_processor(reconstruction_prompt="ab")
     prompt = processor.encode("ab")
-    batch = processor.prompt_inputs([[(2, 9), (1, 3)], [(1, 4)]], targets=[[5, 6], [7, 8]])
+    rows = [
+        processor.row([LatentSpan(2, 9), LatentSpan(1, 3)], target=[5, 6]),
+        processor.row([LatentSpan(1, 4)], target=[7, 8]),
+    ]
+    batch = processor.decoder_inputs(rows)
     n = processor.latent_token_id
     width = 3 + len(prompt) + 2
     assert batch["input_ids"].tolist() == [[n, n, n, *prompt, 5, 6], [0, 0, n, *prompt, 7, 8]]
@@ -139,7 +144,7 @@ def test_prompt_inputs_by_hand_appended(make_processor):
     assert batch["labels"].tolist() == [[-100] * (width - 2) + [5, 6], [-100] * (width - 2) + [7, 8]]
 
 
-def test_prompt_inputs_by_hand_uniform(make_processor):
+def test_decoder_inputs_by_hand_uniform(make_processor):
     """
     Windows of 8 and 4 tokens with 2 and 1 latents: (i + 0.5) * L / N - 0.5, the second one 8 further on. When the text
     is asked for, its tokens stand at 0, 1, … again and the prompt before them; any other prompt follows the text.
@@ -147,10 +152,12 @@ def test_prompt_inputs_by_hand_uniform(make_processor):
     processor = make_processor("uniform", reconstruction_prompt="ab", num_latents=2, window=8)
     latents = [1.5, 5.5, 9.5]
     prompt = len(processor.encode("ab"))
-    batch = processor.prompt_inputs([[(2, 8), (1, 4)]], targets=[[5, 6, 7]])
+    spans = [LatentSpan(2, 8), LatentSpan(1, 4)]
+    batch = processor.decoder_inputs([processor.row(spans, target=[5, 6, 7])])
     assert batch["position_ids"].tolist() == [[*latents, *range(-prompt, 0), 0, 1, 2]]
     assert batch["position_ids"].dtype == torch.float
-    asked = processor.prompt_inputs([[(2, 8), (1, 4)], [(1, 4)]], prompts=["ab", "ab"], targets=[[5], [6]])
+    rows = [processor.row(spans, "ab", target=[5]), processor.row([LatentSpan(1, 4)], "ab", target=[6])]
+    asked = processor.decoder_inputs(rows)
     assert asked["position_ids"].tolist() == [
         [*latents, *range(12, 12 + prompt + 1)],
         [0, 0, 1.5, *range(4, 4 + prompt + 1)],
@@ -167,7 +174,7 @@ def test_templates_hold_special_tokens_and_prompts_do_not(layout, make_processor
     )
     a, b, c = (processor.encode(letter) for letter in "abc")
     n, q = processor.latent_token_id, processor.query_token_id
-    batch = processor.prompt_inputs([[(1, 4)], [(1, 4)]], prompts=["a", END_OF_TEXT])
+    batch = processor.decoder_inputs([processor.row([LatentSpan(1, 4)], each) for each in ("a", END_OF_TEXT)])
     asked = processor.encode(END_OF_TEXT)
     assert len(asked) > 1 and eos not in asked
     rows = [ids[kept].tolist() for ids, kept in zip(batch["input_ids"], batch["attention_mask"].bool(), strict=True)]
@@ -179,16 +186,6 @@ def test_templates_hold_special_tokens_and_prompts_do_not(layout, make_processor
     assert batch["position_ids"][1, :4].tolist() == start
 
 
-def test_one_prompt_for_each_row(make_processor):
-    processor = make_processor()
-    spans = [[(1, 4)], [(1, 4)]]
-    for prompts in ("ab", ["a"], ["a", "b", "c"]):
-        with pytest.raises(ValueError, match="prompts: give a list of one for each of the 2 rows"):
-            processor.prompt_inputs(spans, prompts)
-    with pytest.raises(ValueError, match="targets: give a list of one for each of the 2 rows"):
-        processor.prompt_inputs(spans, targets=[[1]])
-
-
 @pytest.mark.parametrize("two", [False, True])
 @pytest.mark.parametrize("layout", ["appended", "uniform"])
 def test_call(layout, two, make_processor):
@@ -196,12 +193,12 @@ def test_call(layout, two, make_processor):
     processor = make_processor(layout, two=two)
     batch = processor(TEXTS)
     windows = [processor.split(text) for text in TEXTS]
-    counts = [n for text in TEXTS for _, n in processor.plan(text)]
+    counts = [n for text in TEXTS for n in processor.plan(text).num_latents]
     if layout == "appended":
         assert set(counts) == {4}
     else:
-        totals = [-(-4 * sum(len(each.context_ids) for each in row) // 16) for row in windows]
-        assert [sum(n for _, n in processor.plan(text)) for text in TEXTS] == totals
+        totals = [-(-4 * sum(row.lengths) // 16) for row in windows]
+        assert [sum(processor.plan(text).num_latents) for text in TEXTS] == totals
     assert (batch["context_input_ids"] == processor.query_token_id).sum(1).tolist() == counts
     assert int((batch["input_ids"] == processor.latent_token_id).sum()) == sum(counts)
     for row, text in enumerate(TEXTS):

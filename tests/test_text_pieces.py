@@ -6,7 +6,7 @@ import pytest
 from transformers import AutoTokenizer
 
 from benchmarks.models import PACKAGE
-from c3.text_pieces_c3 import MARGIN, MOST_TRIES, encode_in_pieces
+from c3.windows_c3 import MARGIN, MOST_TRIES, encode_in_pieces
 from tiny_models import TEXTS
 
 ALPHABET = "aé短  \n\t.,'’123—👍-_<|end|>\r"

@@ -1,9 +1,19 @@
 """Windows: every token once, every latent the same number of tokens, no window too long."""
 
+from array import array
+
 import numpy as np
 import pytest
 
-from c3.windows_c3 import LazySequence, even_windows, share_latents
+from c3.windows_c3 import (
+    TextWindow,
+    TextWindows,
+    WindowPlan,
+    WindowsOfTexts,
+    even_windows,
+    share_latents,
+    windows_at,
+)
 
 
 def test_even_windows_by_hand():
@@ -36,11 +46,18 @@ def test_share_latents(lengths, wanted, expected):
     assert share_latents(lengths, wanted) == expected
 
 
-def test_lazy_sequence_is_a_sequence():
-    made = []
-    lazy = LazySequence(lambda i: made.append(i) or i * i, 5)
-    assert len(lazy) == 5 and not made
-    assert (lazy[3], lazy[-1], lazy[1:4], list(lazy)) == (9, 16, [1, 4, 9], [0, 1, 4, 9, 16])
-    assert made == [3, 4, 1, 2, 3, 0, 1, 2, 3, 4]
+def test_windows_are_a_sequence_that_is_cut_when_asked():
+    windows = windows_at([2, 3, 1], array("i", range(6)))
+    assert len(windows) == 3 and windows.lengths == [2, 3, 1]
+    assert windows[1] == windows[-2] == TextWindow([2, 3, 4], [2, 3, 4])
+    assert [each.text_ids for each in windows[1:]] == [[2, 3, 4], [5]] == [each.context for each in windows][1:]
     with pytest.raises(IndexError):
-        lazy[5]
+        windows[3]
+
+
+def test_windows_of_texts_are_those_of_each():
+    plans = [WindowPlan(windows_at([2, 3], array("i", range(5))), [1, 2])]
+    plans.append(WindowPlan(TextWindows(array("i", [7, 8]), [0, 2], ["context"]), [1]))
+    together = WindowsOfTexts(plans)
+    assert list(together) == [*plans[0].windows, TextWindow("context", [7, 8])]
+    assert (together.lengths, together.num_latents) == ([2, 3, 2], [1, 2, 1])

@@ -1,0 +1,15 @@
+"""The kinds of context that there are."""
+
+from .context_text_c3 import TextContext
+
+CONTEXT_MODALITIES = {"text": TextContext()}
+
+
+def context_modality(name):
+    """The [`ContextModality`] called `name`, as `config.context_modality` says; `ValueError` if there is none."""
+    if name not in CONTEXT_MODALITIES:
+        raise ValueError(f"context_modality must be one of {', '.join(CONTEXT_MODALITIES)}, not {name!r}.")
+    return CONTEXT_MODALITIES[name]
+
+
+__all__ = ["CONTEXT_MODALITIES", "context_modality"]

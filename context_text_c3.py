@@ -1,0 +1,189 @@
+"""Contexts of text: the encoder reads the ids of a window, and its states at queries, or means, become latents."""
+
+import torch
+from transformers.masking_utils import create_causal_mask
+
+from .configuration_c3 import POOLINGS
+from .context_c3 import ContextModality
+from .decoder_rows_c3 import pad_left
+from .packing_c3 import count_within, is_packed, number_rows, pack_rows
+
+
+class TextContext(ContextModality):
+    """
+    A window's text as ids of the encoder's tokenizer. `config.pooling` says how the encoder's states become latents: at
+    learned queries behind the text (C3, arXiv 2511.15244, section 3), or as means of stretches of it (LCLM, arXiv
+    2606.09659).
+    """
+
+    def reads_ids(self, processor):
+        return processor.context_tokenizer is None
+
+    def from_text(self, processor, text):
+        return processor.encode_context(text)
+
+    def inputs(self, processor, contexts, num_latents, pack=False):
+        """
+        Ids with query placeholders, padded on the left: `context_input_ids` and `context_attention_mask`, both
+        `(rows, length)`. See [`ContextModality`]; `pack`ed rows hold several windows, see `states`.
+        """
+        before, between, after = processor.context_template_ids()
+        rows = [
+            before + list(ids) + between + [processor.query_token_id] * n + after
+            for ids, n in zip(contexts, num_latents, strict=True)
+        ]
+        masks = [[1] * len(row) for row in rows]
+        if pack:
+            packed = pack_rows([len(row) for row in rows])
+            if len(packed) < len(rows):
+                masks = [[window + 1 for window in row for _ in rows[window]] for row in packed]
+                rows = [[i for window in row for i in rows[window]] for row in packed]
+        return {"context_input_ids": pad_left(rows), "context_attention_mask": pad_left(masks)}
+
+    def takes_packed_windows(self, model):
+        return model.config.pooling == "queries" and "flash" not in model.encoder.config._attn_implementation
+
+    def states(self, model, context_input_ids, context_attention_mask=None, context_position_ids=None, pooling=None):
+        """
+        The encoder's states, `(latents, D_enc)`, in the placeholders' order.
+
+        Args:
+            context_input_ids (`torch.LongTensor` of shape `(windows, length)`): text ids and query placeholders.
+            context_attention_mask (`torch.Tensor` of shape `(windows, length)`, *optional*): 0 at padding. Where it
+                holds numbers above 1, rows are packed: it gives the number, 1, 2, 3…, of each position's window, no
+                window sees another, and latents come in the order of the numbers (`packing_c3.py`).
+            context_position_ids (`torch.Tensor` of shape `(windows, length)`, *optional*): may be fractional;
+                by default what `config.latent_position_layout` says.
+            pooling (`str`, *optional*): by default `config.pooling`. A decoder has not learned to read latents that
+                were made in another way.
+
+        Raises:
+            ValueError: a pooling that there is not or that this model has no queries for, more queries than it has, a
+                window without text to take the mean of, or packed rows with mean pooling or FlashAttention.
+        """
+        config = model.config
+        is_query = context_input_ids == config.query_token_id
+        if context_attention_mask is None:
+            # Without a mask transformers takes positions that do not rise by one for packed sequences.
+            context_attention_mask = torch.ones_like(context_input_ids)
+        pooling = config.pooling if pooling is None else pooling
+        if pooling not in POOLINGS or (pooling == "queries" and model.context_queries is None):
+            raise ValueError(f"This model has no pooling {pooling!r}; it was trained with {config.pooling!r}.")
+        packed = is_packed(context_attention_mask)
+        if packed and not (pooling == "queries" and self.takes_packed_windows(model)):
+            raise ValueError(
+                "Packed windows need pooling by queries, and an encoder whose attention is not FlashAttention; give "
+                "each window a row."
+            )
+        windows = context_attention_mask.long() if packed else number_rows(context_attention_mask)
+        if context_position_ids is None:
+            context_position_ids = context_positions(is_query, windows, config.latent_position_layout)
+        encode = _states_at_queries if pooling == "queries" else _means_of_text
+        return encode(model, context_input_ids, is_query, windows, packed, context_position_ids)
+
+
+def _states_at_queries(model, ids, is_query, windows, packed, position_ids):
+    """The encoder's states, `[latents, D_enc]`, at queries in the place of their placeholders."""
+    encoder, num_queries = model.encoder, model.config.num_queries
+    inputs_embeds = encoder.get_input_embeddings()(ids.masked_fill(is_query, 0))
+    if num_queries == 1:
+        # Looked up, not read from the weight, which ZeRO-3 and FSDP only gather when the module is called.
+        queries = model.context_queries(is_query.new_zeros(1, dtype=torch.long)).to(inputs_embeds)
+        inputs_embeds = torch.where(is_query.unsqueeze(-1), queries, inputs_embeds)
+    else:
+        index = count_within(is_query, windows)[0][is_query] - 1
+        if index.numel() and int(index.max()) >= num_queries:
+            raise ValueError(
+                f"A window holds {int(index.max()) + 1} queries, but this model was trained with "
+                f"{num_queries}; ask for num_latents={num_queries} or fewer."
+            )
+        queries = model.context_queries(index).to(inputs_embeds)
+        inputs_embeds = inputs_embeds.masked_scatter(is_query.unsqueeze(-1), queries)
+    attention_mask = _mask_of_packed(encoder, inputs_embeds, windows) if packed else (windows > 0).long()
+    states = _last_states(encoder, inputs_embeds, attention_mask, position_ids)
+    # The last layer may be on another device than the first.
+    states = states[is_query.to(states.device)]
+    return states[windows[is_query].argsort(stable=True).to(states.device)] if packed else states
+
+
+def _means_of_text(model, ids, is_query, windows, packed, position_ids):
+    """The means, `[latents, D_enc]`, of the encoder's states over stretches of the text, which it reads alone."""
+    counts = is_query.sum(-1)
+    # Where windows have equally many latents, which is what is trained, no placeholder is left to be encoded.
+    columns = ~is_query.all(0)
+    ids, is_query, windows, position_ids = (each[:, columns] for each in (ids, is_query, windows, position_ids))
+    is_text = (windows > 0) & ~is_query
+    inputs_embeds = model.encoder.get_input_embeddings()(ids.masked_fill(is_query, 0))
+    states = _last_states(model.encoder, inputs_embeds, is_text.long(), position_ids)
+    return mean_pool(states, is_text.to(states.device), counts.to(states.device))
+
+
+def _last_states(encoder, inputs_embeds, attention_mask, position_ids):
+    return encoder(
+        inputs_embeds=inputs_embeds, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
+    ).last_hidden_state
+
+
+def _mask_of_packed(encoder, inputs_embeds, windows):
+    """What lets every window see itself alone, in the form that the encoder's attention takes."""
+    # Positions that start again tell transformers where a window does.
+    place, _ = count_within(torch.ones_like(windows, dtype=torch.bool), windows)
+    return create_causal_mask(encoder.config, inputs_embeds, None, None, position_ids=place)
+
+
+def mean_pool(hidden_states, is_text, counts):
+    """
+    Mean pooling, as in Latent Context Language Models (LCLM, arXiv 2606.09659): latent i of N is the mean of the states
+    of the i-th of N consecutive stretches of a window's text, whose lengths differ by at most one token. Where there
+    are fewer tokens than latents, neighbouring latents share a token.
+
+    Args:
+        hidden_states (`torch.Tensor` of shape `(windows, length, D_enc)`): the encoder's final states.
+        is_text (`torch.BoolTensor` of shape `(windows, length)`): False at padding and placeholders.
+        counts (`torch.LongTensor` of shape `(windows,)`): N of each window.
+
+    Returns:
+        `torch.Tensor` of shape `(latents, D_enc)`: of all windows, one after the other.
+
+    Raises:
+        ValueError: a window that is to have latents holds no text.
+    """
+    lengths = is_text.sum(-1)
+    if bool(((lengths == 0) & (counts > 0)).any()):
+        raise ValueError("A window holds no text to take the mean of; give every window text, or no latents.")
+    index = torch.arange(int(counts.max()), device=counts.device)
+    per_window = counts.clamp(min=1).unsqueeze(-1)
+    # Whole numbers: stretch i ends where the next one starts, whatever the device.
+    first = index * lengths.unsqueeze(-1) // per_window
+    last = torch.maximum(first + 1, (index + 1) * lengths.unsqueeze(-1) // per_window)
+    place = (is_text.cumsum(-1) - 1).unsqueeze(1)
+    is_inside = (place >= first.unsqueeze(-1)) & (place < last.unsqueeze(-1)) & is_text.unsqueeze(1)
+    # What stands at padding is anything, perhaps no number.
+    hidden_states = hidden_states.masked_fill(~is_text.unsqueeze(-1), 0)
+    sums = is_inside.to(hidden_states.dtype) @ hidden_states
+    means = sums / (last - first).unsqueeze(-1).to(sums.dtype)
+    return means[index < counts.unsqueeze(-1)].to(hidden_states.dtype)
+
+
+def context_positions(is_query, windows, layout):
+    """
+    Position ids of the encoder's input; those of every window start at 0.
+
+    Args:
+        is_query (`torch.BoolTensor` of shape `(rows, length)`): True at query placeholders.
+        windows (`torch.LongTensor` of shape `(rows, length)`): number of each position's window; 0 at padding.
+        layout (`str`): `"appended"` or `"uniform"`, see [`C3Config`].
+
+    Returns:
+        `torch.LongTensor` (appended) or `torch.FloatTensor` (uniform) of shape `(rows, length)`.
+    """
+    is_kept = windows > 0
+    if layout == "appended":
+        return (count_within(is_kept, windows)[0] - 1).clamp(min=0)
+    place_of_text, text_length = count_within(is_kept & ~is_query, windows)
+    place_of_query, num_latents = count_within(is_query, windows)
+    query_positions = (place_of_query - 0.5) * text_length / num_latents.clamp(min=1) - 0.5
+    return torch.where(is_query, query_positions, (place_of_text - 1).clamp(min=0).float())
+
+
+__all__ = ["TextContext", "context_positions", "mean_pool"]

@@ -1,0 +1,179 @@
+"""
+One layout for the decoder's rows: segments, such as a text and the latents of another, to ids, positions, labels and
+who may see what.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+IGNORED_LABEL = -100
+
+
+@dataclass(frozen=True)
+class LatentSpan:
+    """
+    The place of a window's latents.
+
+    Args:
+        num_latents (`int`): how many.
+        num_tokens (`int`): text tokens that they stand for, counted with the decoder's tokenizer.
+        chunk (`int`): number of the chunk of text that they hold, where that stands in the row as well; see
+            [`TextSegment`].
+    """
+
+    num_latents: int
+    num_tokens: int
+    chunk: int = 0
+
+
+@dataclass(frozen=True)
+class TextSegment:
+    """
+    Tokens that the decoder reads, and perhaps learns to say.
+
+    Args:
+        ids (`Sequence[int]`): the tokens.
+        labels (`Sequence[int]`, *optional*): one for each token, -100 where nothing is learned; by default nothing is.
+        hidden (`Sequence[bool]`, *optional*): tokens in whose place the decoder sees its mask embedding.
+        replays (`bool`): whether this is the text of the latents, given back. It ends its row.
+        chunk (`int`): 0 for what all that follows may see. Text of another chunk is seen from within its chunk only,
+            by its text and its latents; latents are seen by all that follows, as in VIST2 (arXiv 2601.10378).
+    """
+
+    ids: Sequence[int]
+    labels: Sequence[int] | None = None
+    hidden: Sequence[bool] | None = None
+    replays: bool = False
+    chunk: int = 0
+
+
+def decoder_rows(rows, layout, latent_token_id, mask_token_id):
+    """
+    The decoder's input for rows of segments, padded on the left.
+
+        rows = [[LatentSpan(4, 64), TextSegment(prompt), TextSegment(text, labels=text, replays=True)]]
+        batch = decoder_rows(rows, "uniform", latent_token_id, mask_token_id)
+
+    Args:
+        rows (`list[list[TextSegment or LatentSpan]]`): the segments of each row, in order.
+        layout (`str`): one of `POSITIONS`, see [`C3Config`].
+        latent_token_id, mask_token_id (`int`): placeholders of a latent and of a hidden token.
+
+    Returns:
+        `dict` of `input_ids`, `attention_mask` and `position_ids`, all `(rows, length)`; with `labels` where there are
+        some, and with `chunk_ids` where something is hidden from a later chunk: of text the number of its chunk, of
+        latents the same below zero, 0 for what all see, see `is_visible`.
+    """
+    ids = [_ids(row, latent_token_id, mask_token_id) for row in rows]
+    fractional = layout == "uniform"
+    batch = {
+        "input_ids": pad_left(ids),
+        "attention_mask": pad_left([[1] * len(row) for row in ids]),
+        "position_ids": pad_left(list(map(POSITIONS[layout], rows)), torch.float if fractional else torch.long),
+    }
+    if any(_labels_of(segment) is not None for row in rows for segment in row):
+        batch["labels"] = pad_left([_labels(row) for row in rows], fill=IGNORED_LABEL)
+    if any(map(_hides, rows)):
+        batch["chunk_ids"] = pad_left([_chunks(row) for row in rows])
+    return batch
+
+
+def is_visible(query_chunks, key_chunks):
+    """Whether positions may see others before them, by the `chunk_ids` of both (tensors that broadcast)."""
+    return (key_chunks <= 0) | (key_chunks == query_chunks.abs())
+
+
+def consecutive_positions(row):
+    """0, 1, 2, … (`list[int]`): the paper's, see `latent_position_layout` in [`C3Config`]."""
+    return list(range(sum(map(_length, row))))
+
+
+def positions_among_text(row):
+    """
+    Latent i of N at (i + 0.5) * L / N - 0.5 among the L positions of the text that it stands for (`list[float]`). The
+    first latents' text begins at 0. What is asked follows the texts of all latents; but where the text itself is given
+    back it takes its own positions once more, and what stands before it those below 0.
+    """
+    replays = row and getattr(row[-1], "replays", False)
+    before, texts = 0, 0
+    for segment in row[: len(row) - replays]:
+        if isinstance(segment, LatentSpan):
+            texts += segment.num_tokens
+        elif replays or not texts:
+            before += len(segment.ids)
+    place, latents_place, positions = (-before if texts else 0), 0, []
+    for segment in row[: len(row) - replays]:
+        if isinstance(segment, LatentSpan):
+            start = latents_place if replays else place
+            per_latent = segment.num_tokens / segment.num_latents
+            positions += [start + (i + 0.5) * per_latent - 0.5 for i in range(segment.num_latents)]
+            latents_place += segment.num_tokens
+            place += 0 if replays else segment.num_tokens
+        else:
+            positions += [float(each) for each in range(place, place + len(segment.ids))]
+            place += len(segment.ids)
+    return positions + [float(each) for each in range(len(row[-1].ids) if replays else 0)]
+
+
+POSITIONS = {"appended": consecutive_positions, "uniform": positions_among_text}
+
+
+def pad_left(rows, dtype=torch.long, fill=0):
+    """Rows of numbers as a tensor `(rows, longest)`, filled up on the left."""
+    longest = max(map(len, rows))
+    padded = torch.full((len(rows), longest), fill, dtype=dtype)
+    for i, row in enumerate(rows):
+        padded[i, longest - len(row) :] = torch.tensor(row, dtype=dtype)
+    return padded
+
+
+def _length(segment):
+    return segment.num_latents if isinstance(segment, LatentSpan) else len(segment.ids)
+
+
+def _ids(row, latent_token_id, mask_token_id):
+    ids = []
+    for segment in row:
+        if isinstance(segment, LatentSpan):
+            ids += [latent_token_id] * segment.num_latents
+        elif segment.hidden is None:
+            ids += segment.ids
+        else:
+            ids += [mask_token_id if hides else i for i, hides in zip(segment.ids, segment.hidden, strict=True)]
+    return ids
+
+
+def _labels_of(segment):
+    return getattr(segment, "labels", None)
+
+
+def _labels(row):
+    labels = []
+    for segment in row:
+        ours = _labels_of(segment)
+        labels += [IGNORED_LABEL] * _length(segment) if ours is None else ours
+    return labels
+
+
+def _chunks(row):
+    return [
+        -segment.chunk if isinstance(segment, LatentSpan) else segment.chunk
+        for segment in row
+        for _ in range(_length(segment))
+    ]
+
+
+def _hides(row):
+    """Whether some text is of a chunk that something of another chunk follows."""
+    hidden = set()
+    for segment in row:
+        if hidden - {segment.chunk}:
+            return True
+        if isinstance(segment, TextSegment) and segment.chunk and len(segment.ids):
+            hidden.add(segment.chunk)
+    return False
+
+
+__all__ = ["LatentSpan", "TextSegment", "decoder_rows", "is_visible", "pad_left"]

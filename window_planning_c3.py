@@ -1,0 +1,121 @@
+"""The processor's windows: where a text is cut, and how many latents each window gets."""
+
+import math
+
+from .context_modalities_c3 import context_modality
+from .texts_c3 import check_text
+from .windows_c3 import (
+    TextWindow,
+    WindowPlan,
+    encode_in_pieces,
+    even_windows,
+    share_latents,
+    windows_at,
+    windows_at_characters,
+)
+
+NO_TOKENS = "The tokenizer makes no tokens of the text {!r}."
+
+
+class WindowPlanningMixin:
+    """
+    Texts to windows; mixed into [`C3Processor`], of which it needs `encode`, the tokenizers and the settings.
+    """
+
+    @property
+    def modality(self):
+        """The [`ContextModality`] that `context_modality` names."""
+        return context_modality(self.context_modality)
+
+    def split(self, text, window=None):
+        """
+        Cuts a text into windows of at most `window` tokens, by default the processor's `default_window`.
+
+        The windows' ids, joined, are the decoder's ids of the whole text. With one tokenizer a cut may fall between the
+        bytes of a character; where the encoder reads something else than these ids it never does.
+
+        Returns: [`TextWindows`], which are cut when they are asked for.
+
+        Raises:
+            TypeError: not a string.
+            ValueError: empty text, text that is not valid Unicode (a lone surrogate), or a character that does not fit
+                into a window.
+        """
+        window = self.default_window if window is None else window
+        if self.modality.reads_ids(self):
+            ids = self._ids_of_long(text)
+            whole, rest = divmod(len(ids), window)
+            return windows_at([window] * whole + [rest] * bool(rest), ids)
+        check_text(text)
+        ids, offsets = self.encode_with_offsets(text)
+        if not ids:
+            raise ValueError(NO_TOKENS.format(text[:40]))
+        return windows_at_characters(text, ids, offsets, window, lambda piece: self.modality.from_text(self, piece))
+
+    def window_of(self, ids):
+        """
+        The [`TextWindow`] of a piece of a text's ids (`list[int]`), for training. Where the encoder reads something
+        else than these ids, characters that the cuts went through are left out.
+        """
+        if self.modality.reads_ids(self):
+            return TextWindow(ids, ids)
+        text = self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+        text = text.strip("\ufffd") or text
+        return TextWindow(self.modality.from_text(self, text), self.encode(text))
+
+    def _ids_of_long(self, text):
+        """The decoder's ids of a text, `array.array`."""
+        check_text(text)
+        ids = encode_in_pieces(self.encode, text)
+        if not ids:
+            raise ValueError(NO_TOKENS.format(text[:40]))
+        return ids
+
+    def plan(self, text, *, num_latents=None, ratio=None, window=None):
+        """
+        The windows of a text and N of each, see `C3Model.compress`.
+
+        Args:
+            num_latents (`int`, *optional*): latents of a full window, by default the processor's for a default window
+                and with the uniform layout as many in proportion for another one.
+            ratio (`float`, *optional*): tokens per latent instead, over the whole text.
+            window (`int`, *optional*): tokens of a window, by default the processor's `default_window`.
+
+        Returns: [`WindowPlan`].
+
+        Raises:
+            TypeError, ValueError: as `split`, and a ratio that needs more latents than the appended layout has.
+        """
+        window = self.default_window if window is None else window
+        uniform = self.latent_position_layout == "uniform"
+        if uniform and self.modality.reads_ids(self):  # else a cut cannot fall just anywhere
+            ids = self._ids_of_long(text)
+            total = self._total_latents(len(ids), num_latents, ratio, window)
+            lengths, counts = zip(*even_windows(len(ids), total, window), strict=True)
+            return WindowPlan(windows_at(lengths, ids), list(counts))
+        windows = self.split(text, window)
+        lengths = windows.lengths
+        if uniform or ratio is not None:
+            counts = share_latents(lengths, self._total_latents(sum(lengths), num_latents, ratio, window))
+        else:
+            counts = [min(self.num_latents, window) if num_latents is None else num_latents] * len(windows)
+        most = self.num_latents
+        if not uniform and max(counts) > most:
+            raise ValueError(
+                f"ratio={ratio} needs {max(counts)} latents in a window, above the {most} that this model was trained "
+                f"with; ask for a ratio of {math.ceil(max(lengths) / most)} or more, or a smaller window."
+            )
+        return WindowPlan(windows, counts)
+
+    def _total_latents(self, tokens, num_latents, ratio, window):
+        """Latents of a text of so many tokens, see `plan`; no more than the lowest ratio of the range gives."""
+        if ratio is not None:
+            total = int(tokens / ratio)
+        elif num_latents is not None:
+            total = math.ceil(tokens * num_latents / window)
+        else:
+            total = math.ceil(tokens * self.num_latents / self.default_window)
+        return total if self.ratio_range is None else min(total, int(tokens / self.ratio_range[0]))
+
+
+__all__ = ["WindowPlanningMixin"]
