@@ -15,6 +15,9 @@ from c3.training.run.stages import train
 
 UNUSABLE = '{"context": "text", "messages": [{"role": "assistant", "content": "x"}]}\n'
 STAGES = "stages=[{name: first, training: {max_steps: 1}}, {name: second, %s}]"
+# Of the encoder, which then has no matrices for Muon.
+WITHOUT_LAYERS = "model.encoder_config.num_hidden_layers=0"
+NOTHING_FOR_MUON = r"Muon with AdamW needs trainable matrices inside `layers` \(found 0\)"
 
 
 @pytest.fixture(params=[train, dry_run])
@@ -26,15 +29,15 @@ def run(request, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("override", "message"),
+    ("overrides", "message"),
     [
-        ("evaluation={ratios: [2], windows: 2, window: 5000}", "no document of validation_data has 5000 tokens"),
-        ("optimizer.block_size=7", "optimizer.block_size: 7 does not divide the longer side of a matrix of"),
+        (["evaluation={ratios: [2], windows: 2, window: 5000}"], "no document of validation_data has 5000 tokens"),
+        ([WITHOUT_LAYERS, "trainable=[encoder]"], NOTHING_FOR_MUON),
     ],
 )
-def test_evaluation_and_optimizer(override, message, run, load_training):
+def test_evaluation_and_optimizer(overrides, message, run, load_training):
     with pytest.raises(RecipeError, match=message):
-        run(load_training("early_checks", override))
+        run(load_training("early_checks", *overrides))
 
 
 def test_a_checkpoint_of_another_recipe_or_of_other_processes(run, load_training):
@@ -84,14 +87,14 @@ def test_a_hub_that_does_not_answer(overrides, named, run, load_training, monkey
     [
         ("tokens_per_batch: 100000", r"The train data hold \d+ tokens, but a batch takes 100000"),
         ("objectives: {instruction: 1}", "no row can be trained on"),
-        ("optimizer: {block_size: 7}", "optimizer.block_size: 7 does not divide"),
+        ("trainable: [encoder]", NOTHING_FOR_MUON),
     ],
 )
 def test_later_stages(changes, message, run, load_training, tmp_path):
     """Nothing is trained where one of them cannot be."""
     (tmp_path / "conversations.jsonl").write_text(UNUSABLE)
     data = f"instruction_data={tmp_path / 'conversations.jsonl'}"
-    recipe = load_training(f"later-{run.__name__}", STAGES % changes, data, "optimizer={name: muon}")
+    recipe = load_training(f"later-{run.__name__}", STAGES % changes, data, WITHOUT_LAYERS)
     with pytest.raises(RecipeError, match=message):
         run(recipe)
     assert not list(Path(recipe.output_dir).rglob("checkpoint-*"))

@@ -187,7 +187,7 @@ BAD = [
     ({"attn_implementation": True}, "attn_implementation must be one of eager, sdpa, .*, not True"),
     ({"optimizer.betas": [0.9]}, "optimizer.betas must be two numbers from 0 to below 1, .* not .0.9."),
     ({"optimizer.betas": 3}, "optimizer.betas must be two numbers from 0 to below 1, .* not 3"),
-    ({"optimizer.block_period": 5}, "optimizer.block_period: without optimizer.block_size there are no blocks"),
+    ({"optimizer.ns_steps": 0}, "optimizer.ns_steps must be an integer of 1 or more, not 0"),
     ({"optimizer.betas": [0.9, 1.0]}, "optimizer.betas must be two numbers from 0 to below 1"),
     ({"optimizer.momentum": [0.9]}, "optimizer.momentum must be a number between 0 and 1"),
     ({"torch_compile": "yes please"}, "torch_compile must be true or false"),
@@ -440,7 +440,7 @@ def test_settings_that_would_break_a_promise(load):
 def test_packages_that_are_not_installed(changes, package, message, load, monkeypatch):
     installed = set()
     for module in ("liger", "attention"):
-        monkeypatch.setattr(f"c3.training.{module}.find_spec", lambda name: name in installed or None)
+        monkeypatch.setattr(f"c3.training.devices.{module}.find_spec", lambda name: name in installed or None)
     with pytest.raises(RecipeError, match=message):
         load(changes)
     installed.add(package)

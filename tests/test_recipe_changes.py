@@ -43,9 +43,16 @@ def test_checkpoints_from_before_a_key_are_gone_on_from(load_training):
     assert "keep" not in notes["train_data"][0]
     for key in ("crlf_documents", "dropout_halved_above"):
         del notes[key]
+    notes["optimizer"] |= {"block_size": None}  # an option that is no more, not given then
     said = []
     check_recipe_changes("runs/checkpoint-4", {"recipe": notes}, recipe, said.append)
     assert said == []
+    changed = load_training("changes", "crlf_documents=0.5")
+    with pytest.raises(RecipeError, match="crlf_documents: 0.0 then, 0.5 now"):
+        check_recipe_changes("runs/checkpoint-4", {"recipe": notes}, changed, said.append)
+    notes["optimizer"]["block_size"] = 64
+    with pytest.raises(RecipeError, match="optimizer"):
+        check_recipe_changes("runs/checkpoint-4", {"recipe": notes}, recipe, said.append)
 
 
 def test_what_makes_no_difference(check):

@@ -58,8 +58,8 @@ def test_muon_with_its_settings(name):
         ({"deepspeed": config("zero3")} | NO_CLIPPING, "muon", "reduce_scatter: false, as in .*zero3_muon.json"),
         (
             {"deepspeed": config("zero2")} | NO_CLIPPING,
-            {"name": "muon", "block_size": 64},
-            "optimizer.block_size: under ZeRO muon is DeepSpeed's",
+            {"name": "muon", "ns_steps": 4},
+            "optimizer.ns_steps: under ZeRO muon is DeepSpeed's",
         ),
         ({"fsdp": True}, "muon", "muon needs whole matrices, which FSDP cuts up"),
         ({"fsdp": True, "deepspeed": config("zero2")}, "adamw", "exclude each other"),

@@ -254,11 +254,10 @@ def test_windows_whose_cuts_go_through_characters_are_evaluated_on(load_training
             "validation_data: .* no column 'words'; it has 'text'",
         ),
         ("tokens_per_batch=1000000", "The train data hold .* tokens, but a batch takes 1000000"),
-        ("optimizer.block_size=7", "optimizer.block_size: 7 does not divide the longer side of a matrix of"),
         ("train_data={path: org/none, streaming: true}", "train_data: org/none cannot be loaded: "),
         ("tokenizer=org/none", "tokenizer: org/none cannot be loaded: "),
     ],
-    ids=["column", "validation", "little text", "blocks", "no dataset", "no tokenizer"],
+    ids=["column", "validation", "little text", "no dataset", "no tokenizer"],
 )
 def test_what_shows_only_once_it_is_loaded(override, message, training_folder, load_training, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)

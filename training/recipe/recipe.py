@@ -368,11 +368,8 @@ class Recipe:
             raise RecipeError(
                 f"optimizer.betas must be two numbers from 0 to below 1, for example [0.9, 0.95], not {betas!r}."
             )
-        for key in ("ns_steps", "block_size", "block_period"):
-            if self.optimizer.get(key) is not None:
-                check_integer(f"optimizer.{key}", self.optimizer[key])
-        if self.optimizer.get("block_period") and not self.optimizer.get("block_size"):
-            raise RecipeError("optimizer.block_period: without optimizer.block_size there are no blocks.")
+        if "ns_steps" in self.optimizer:
+            check_integer("optimizer.ns_steps", self.optimizer["ns_steps"])
 
     def _check_training(self):
         if self.early_stopping_patience is not None and self.training.get("eval_strategy", "no") in ("no", False):
