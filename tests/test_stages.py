@@ -265,7 +265,7 @@ def test_tensorboard(load_training):
 
 DISK_FULL = """
 import resource, runpy, sys
-from c3.training import run, trainer
+from c3.training.run import stages as run, trainer
 
 save, finish = trainer.Trainer._save_checkpoint, run.finish
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from safetensors.torch import load_file
 from c3 import C3Model, train_hf
 from c3.support import allocator as allocator_c3
 from c3.training.checks import RecipeError
+from c3.training.command import train_command
 from c3.training.data.curriculum import BatchPool, Curriculum, CurriculumSampler, Phase
 from c3.training.data.validation import validation_windows
 from c3.training.recipe.recipe_file import load_recipe
@@ -228,11 +230,30 @@ def test_bad_recipes_end_with_one_line(override, message, training_folder, capsy
     assert error.startswith(f"train_hf.py: {message}") and error.count("\n") == 1
 
 
+def test_the_command_as_another_one_calls_it(training_folder, capsys):
+    """Under its name, and it raises what that prints."""
+    recipe = str(training_folder / "recipe.yaml")
+    train_command([recipe, "--dry-run", "--devices", "2"], "c3 train")
+    assert "on each of 2 devices" in capsys.readouterr().out
+    for given, message in (
+        ([recipe, "train_data=missing.txt"], "No such data file"),
+        (["none.yaml"], "No such recipe"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            train_command(given, "c3 train")
+    with pytest.raises(SystemExit):
+        train_command(["--help"], "c3 train")
+    said = capsys.readouterr()
+    assert said.out.startswith("usage: c3 train ") and "c3 train configs/c3_laptop.yaml" in said.out and not said.err
+
+
 @pytest.mark.parametrize("given", [[], ["--dry-run"]])
 def test_only_the_recipe_is_required(given, capsys):
     with pytest.raises(SystemExit):
         train_hf.main(given)
-    assert capsys.readouterr().err.endswith("error: the following arguments are required: recipe\n")
+    assert capsys.readouterr().err.endswith(
+        "error: the following arguments are required: recipe (see train_hf.py --help)\n"
+    )
 
 
 def test_windows_whose_cuts_go_through_characters_are_evaluated_on(load_training, make_model, tmp_path):
@@ -293,10 +314,18 @@ def test_emulated_16_bit_products_are_warned_of(instructions, override, warned, 
     assert ("This CPU emulates matrix products of" in capsys.readouterr().err) == warned
 
 
-@pytest.mark.parametrize("missing", ["accelerate", "c3.training.run.stages"])
-def test_what_is_not_installed(missing, monkeypatch):
+@pytest.mark.parametrize("missing", ["accelerate", "xxhash"])
+def test_what_is_not_installed(missing, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, missing, None)
-    with pytest.raises(SystemExit, match=rf"{missing}.*: pip install -e \.\[train\]"):
+    with pytest.raises(SystemExit) as stop:
+        train_hf.main(["recipe.yaml"])
+    assert stop.value.code == 2
+    assert re.match(rf"train_hf.py: .*{missing}.*: pip install -e \.\[train\]\n", capsys.readouterr().err)
+
+
+def test_c3_itself_is_not_installed(monkeypatch):
+    monkeypatch.setitem(sys.modules, "c3.training.command", None)
+    with pytest.raises(SystemExit, match=r"train_hf.py: .*c3.training.command.*: pip install -e \.\[train\]"):
         runpy.run_path(str(ROOT / "train_hf.py"))
 
 
