@@ -15,7 +15,8 @@ from c3.training.checks import RecipeError
 from c3.training.data.curriculum import Phase
 from c3.training.data.documents import DataSource
 from c3.training.optim.orthogonalise import product_dtype
-from c3.training.recipe.recipe import BACKBONES, Recipe
+from c3.training.recipe.origin_keys import BACKBONES
+from c3.training.recipe.recipe import Recipe
 from c3.training.recipe.recipe_file import load_recipe
 from c3.training.recipe.training_keys import ALLOWED, ELSEWHERE
 

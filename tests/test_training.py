@@ -337,7 +337,7 @@ def test_muon_under_fsdp_that_no_recipe_asked_for(load_training):
 
 
 def test_liger_kernel_on_a_cpu(load_training, monkeypatch):
-    monkeypatch.setattr("c3.training.recipe.recipe.check_liger_kernel", lambda: None)
+    monkeypatch.setattr("c3.training.recipe.plain_keys.check_liger_kernel", lambda: None)
     recipe = load_training("liger", "liger_kernel=true")
     with pytest.raises(RecipeError, match="liger_kernel: its kernels need a GPU, and this run is on the CPU"):
         train(recipe)

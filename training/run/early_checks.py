@@ -18,8 +18,8 @@ from c3.training.devices.sharding import deepspeed_config
 from c3.training.optim.optimizers import make_optimizer, muon_groups
 from c3.training.optim.parts import set_trainable
 from c3.training.publish.plain_model import without_zero3
-from c3.training.recipe.recipe import in_stage
 from c3.training.recipe.recipe_changes import check_recipe_changes
+from c3.training.recipe.stage_keys import in_stage
 from c3.whole_files_c3 import ensure_writable
 
 from .checkpoints import COMPLETE, last_whole_checkpoint, layout_of
