@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from accelerate.data_loader import SkipBatchSampler
 
-from c3.training.data.curriculum import BatchPool, Curriculum, CurriculumSampler, Phase, check_curriculum, group_blocks
+from c3.training.data.curriculum import Curriculum, Phase, check_curriculum
+from c3.training.data.pools import BatchPool, group_blocks
+from c3.training.data.sampler import CurriculumSampler
 
 PHASES = [Phase(0.25, [4], [2, 2]), Phase(0.5, [4, 8], [2, 4]), Phase(1.0, [4, 8, 16], [4, 16])]
 # 20 whole blocks, three short ones: documents shorter than a block, or their ends.
@@ -59,7 +61,7 @@ def test_draws_are_those_that_were_always_made(objectives, weights, seed):
     conversations = BatchPool(np.arange(9), np.full(9, 32), 64, seed)
     num_batches = 60
     curriculum = Curriculum(PHASES, num_batches, seed, objectives)
-    sampler = CurriculumSampler(curriculum, pools, weights, conversations)
+    sampler = CurriculumSampler(curriculum, pools, weights, {"instruction": conversations})
     drawn = list(draws_by_choice(curriculum))
     shares = np.array(weights or [1.0])
     rng = np.random.default_rng([seed, 5])

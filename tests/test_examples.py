@@ -8,9 +8,10 @@ import torch
 
 from c3 import C3Processor
 from c3.training.data.collator import C3Collator
-from c3.training.data.curriculum import BatchPool, Draw, WindowSpec, group_conversations
 from c3.training.data.examples import WindowDataset, random_token_ids
 from c3.training.data.instructions import InstructionExamples
+from c3.training.data.pools import BatchPool, group_conversations
+from c3.training.data.specs import Draw, WindowSpec
 from c3.training.data.tokenizer import train_tokenizer
 from tiny_models import TEXTS, window_example
 
@@ -32,7 +33,8 @@ def test_a_window_is_a_slice_of_the_stream(processor):
 
 
 def test_a_continuation_follows_its_window(processor):
-    item = WindowDataset([IDS], processor, dropout_windows=1.0)[WindowSpec(7, 5, 2, seed=3, continuation=3)]
+    spec = WindowSpec(7, 5, 2, seed=3, continuation=3, objective="continuation")
+    item = WindowDataset([IDS], processor, dropout_windows=1.0)[spec]
     assert item["windows"] == [([7, 8, 9, 10, 11], 2, 5)] and item["prompt"] == ""
     assert item["target"] == item["labels"] == [12, 13, 14]
     assert not item["hidden"].any()

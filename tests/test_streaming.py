@@ -10,8 +10,9 @@ import pytest
 from c3.training.data import streaming
 from c3.training.data.collator import C3Collator
 from c3.training.data.corpus import _interleaved
-from c3.training.data.curriculum import BatchPool, Curriculum, Phase, group_conversations
+from c3.training.data.curriculum import Curriculum, Phase
 from c3.training.data.instructions import InstructionExamples
+from c3.training.data.pools import BatchPool, group_conversations
 from c3.training.data.streaming import StreamedBatches
 from tiny_models import TEXTS
 
@@ -162,7 +163,7 @@ def test_conversations_between_streamed_texts(stop, processor, small_chunks):
     def batches(objectives, **options):
         curriculum = Curriculum([Phase(1.0, [8, 16], [2, 4])], 60, seed=3, objectives=objectives)
         pool = BatchPool(np.arange(6), instructions.lengths, 300, seed=3, group=group_conversations)
-        options |= {"instructions": instructions, "instruction_pool": pool}
+        options |= {"rows": {"instruction": instructions}, "row_pools": {"instruction": pool}}
         return StreamedBatches(stream, curriculum, processor, block_size=16, tokens_per_batch=64, **options)
 
     both = {"reconstruction": 2, "instruction": 1}

@@ -19,7 +19,9 @@ from c3 import C3Model, train_hf
 from c3.support import allocator as allocator_c3
 from c3.training.checks import RecipeError
 from c3.training.command import train_command
-from c3.training.data.curriculum import BatchPool, Curriculum, CurriculumSampler, Phase
+from c3.training.data.curriculum import Curriculum, Phase
+from c3.training.data.pools import BatchPool
+from c3.training.data.sampler import CurriculumSampler
 from c3.training.data.validation import validation_windows
 from c3.training.recipe.recipe_file import load_recipe
 from c3.training.run.build import build

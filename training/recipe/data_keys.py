@@ -1,10 +1,9 @@
 """Keys of a recipe that say what is trained on: sources, objectives, curriculum."""
 
 from c3.training.checks import RecipeError, check_integer, check_number, checked, reject_unknown
-from c3.training.data.curriculum import TEXT_OBJECTIVES, Phase, check_curriculum
+from c3.training.data.curriculum import Phase, check_curriculum
+from c3.training.data.objectives import OBJECTIVES
 from c3.training.data.sources import GeneratedSource, check_sources
-
-OBJECTIVES = (*TEXT_OBJECTIVES, "instruction")
 
 
 def check_data(recipe):
@@ -33,13 +32,11 @@ def _check_objectives(recipe):
     reject_unknown("objectives", recipe.objectives, OBJECTIVES)
     for name, weight in recipe.objectives.items():
         check_number(f"objectives.{name}", weight, 0, float("inf"))
-    wanted = {name for name, weight in recipe.objectives.items() if weight}
+    wanted = recipe.text_objectives + recipe.row_objectives
     if not wanted:
         raise RecipeError("objectives: give at least one a weight above 0.")
-    if wanted & set(TEXT_OBJECTIVES) and not recipe.train_data:
-        raise RecipeError("train_data: name at least one file or dataset.")
-    if "instruction" in wanted and not recipe.instruction_data:
-        raise RecipeError("objectives.instruction needs instruction_data, rows of context and messages.")
+    for name in wanted:
+        OBJECTIVES[name].check(name, recipe)
     if (recipe.model or recipe.init_from_pair or {}).get("reconstruction_only") and not recipe.reconstruction_only:
         raise RecipeError("reconstruction_only: the objectives train for more; leave it out.")
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from c3.training.checks import RecipeError
-from c3.training.data.curriculum import TEXT_OBJECTIVES
+from c3.training.data.objectives import OBJECTIVES
 from c3.training.devices.distributed import TIED_UNDER_FSDP
 from c3.training.devices.sharding import check_sharding
 from c3.training.optim.lora import LoraSettings
@@ -28,8 +28,8 @@ class Recipe:
     Args:
         output_dir (`str`): checkpoints, logs, figures and at the end the model; `~` is the home folder.
         train_data, validation_data (`list[DataSource]`): texts; a path, or `{path, column, split, config, weight,
-            streaming, keep}`, or a list of them, see `training/data/documents.py`; of train data also `{generate, characters,
-            seed, weight}`, see `training/data/sources.py`.
+            streaming, keep}`, or a list of them, see `training/data/documents.py`; of train data also `{generate,
+            characters, seed, weight}`, see `training/data/sources.py`.
         crlf_documents (`float`): share of the train documents whose lines are made to end with `\\r\\n`, the same
             documents in every run.
         instruction_data (`list[DataSource]`): rows of `context` and `messages`, see `training/data/instructions.py`.
@@ -42,7 +42,7 @@ class Recipe:
             the train data.
         dtype (`str`): of the weights while training: float32, bfloat16 or float16. (`training.bf16` computes in
             bfloat16 over float32 weights; `auto` does so where the device has instructions for it.)
-        objectives (`dict[str, float]`): weights of reconstruction, continuation and instruction; each batch has one. A
+        objectives (`dict[str, float]`): weights of `OBJECTIVES` (`training/data/objectives.py`); each batch has one. A
             model that was trained on reconstruction alone, in all of its stages, says so in its config
             (`reconstruction_only`), and refuses other prompts.
         continuation_length (`int`): tokens that are continued after a compressed prefix, at most.
@@ -52,8 +52,8 @@ class Recipe:
         trainable (`list[str]`): parts that are trained: encoder, queries, projector, decoder.
         learning_rates (`dict[str, float]`): of single parts, instead of `optimizer.lr`.
         lora ([`LoraSettings`], *optional*): adapters instead of whole backbones, see `training/optim/lora.py`.
-        stages (`list[dict]`): stages that follow one another, each with a `name` and its own values of `stage_keys.STAGE_KEYS`;
-            `optimizer` and `training` are merged with the recipe's.
+        stages (`list[dict]`): stages that follow one another, each with a `name` and its own values of `STAGE_KEYS`
+            (`stage_keys.py`); `optimizer` and `training` are merged with the recipe's.
         curriculum (`list[Phase]`): window lengths and ratios over the run, see `training/data/curriculum.py`.
         tokens_per_batch (`int`): text tokens in a micro-batch.
         dropout_windows (`float`): share of the windows with decoder-input dropout; needs `model.use_mask_embedding`.
@@ -140,12 +140,17 @@ class Recipe:
     @property
     def reconstruction_only(self):
         """Whether what is trained here is to give texts back and nothing else, which `C3Config` has a field for."""
-        return {name for name, weight in self.objectives.items() if weight} == {"reconstruction"}
+        return all(OBJECTIVES[name].reconstruction_only for name in self.text_objectives + self.row_objectives)
 
     @property
     def text_objectives(self):
-        """Those of its objectives that are trained on `train_data`, `list[str]`."""
-        return [name for name in TEXT_OBJECTIVES if self.objectives.get(name)]
+        """Those of its objectives that are trained on documents, `list[str]`."""
+        return [name for name, each in OBJECTIVES.items() if each.on_documents and self.objectives.get(name)]
+
+    @property
+    def row_objectives(self):
+        """Those of its objectives that are trained on rows of their own, `list[str]`."""
+        return [name for name, each in OBJECTIVES.items() if not each.on_documents and self.objectives.get(name)]
 
     @property
     def conversation_limits(self):

@@ -181,7 +181,7 @@ def _example(recipe, model):
     corpus = Corpus(recipe, model.processor, lambda message: None, max_documents=DOCUMENTS)
     if corpus.is_whole:
         corpus.check_texts(recipe)
-        corpus.check_conversations()
+        corpus.check_rows()
     collated = corpus.example(model.config.mask_token_id)
     processor = model.processor
     context_tokenizer = processor.context_tokenizer or processor.tokenizer
