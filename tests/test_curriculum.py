@@ -74,7 +74,7 @@ def test_draws_are_those_that_were_always_made(objectives, weights, seed):
         if draw.objective == "instruction":
             assert sampler.batch(index) == [(draw, example) for example in conversations.batch(place).tolist()]
         else:
-            assert sampler.batch(index) == curriculum.windows(draw, pools[sources[index]].batch(place))
+            assert sampler.batch(index) == curriculum.cut(draw, pools[sources[index]].batch(place))
 
 
 def test_batches_that_nobody_looks_into_are_not_made(monkeypatch):
@@ -212,7 +212,7 @@ def test_objectives_are_mixed_by_weight():
 
 def test_a_document_of_one_token_is_given_back_instead_of_continued():
     curriculum = Curriculum([Phase(1.0, [4], [2, 2])], num_batches=1, objectives={"continuation": 1.0})
-    (spec,) = curriculum.windows(curriculum.draw(0), np.array([[0, 5, 1, 6]]))
+    (spec,) = curriculum.cut(curriculum.draw(0), np.array([[0, 5, 1, 6]]))
     assert (spec.start, spec.length, spec.num_latents, spec.continuation) == (5, 1, 1, 0)
 
 

@@ -64,7 +64,7 @@ def test_batches_are_those_that_were_always_made(objective, blocks, make_model):
     curriculum = Curriculum(phases, 40, seed=5, objectives={objective: 1.0}, continuation_length=6)
     for index in range(40):
         draw = curriculum.draw(index)
-        specs = curriculum.windows(draw, blocks)
+        specs = curriculum.cut(draw, blocks)
         expected = windows_once(curriculum, draw, blocks)
         assert expected == [(e.start, e.length, e.num_latents, e.seed, e.source, e.continuation) for e in specs]
         for spec, values in zip(specs, expected, strict=True):

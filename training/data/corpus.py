@@ -138,7 +138,7 @@ class Corpus:
         if draw.objective in self.rows:
             return collator([examples[RowSpec(draw, 0)]])
         blocks = [np.insert(stream.blocks, 0, index, axis=1) for index, stream in enumerate(self.streams)]
-        return collator([examples[curriculum.windows(draw, np.concatenate(blocks)[:1])[0]]])
+        return collator([examples[curriculum.cut(draw, np.concatenate(blocks)[:1])[0]]])
 
     def _pools(self, seed):
         """Pools of blocks, and their weights or None."""

@@ -120,7 +120,7 @@ class Curriculum:
             ratio = int(rng.integers(phase.ratios[0], phase.ratios[1] + 1))
         return Draw(index, window, ratio, self.objective(index), num_latents)
 
-    def windows(self, draw, blocks):
+    def cut(self, draw, blocks):
         """
         Cuts blocks into windows, as the objective does it.
 

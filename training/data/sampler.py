@@ -51,7 +51,7 @@ class CurriculumSampler(Sampler):
         pool, place = self._pool[index], self._place[index]
         if draw.objective in self.row_pools:
             return [RowSpec(draw, row) for row in self.row_pools[draw.objective].batch(place).tolist()]
-        return self.curriculum.windows(draw, self.pools[pool].batch(place))
+        return self.curriculum.cut(draw, self.pools[pool].batch(place))
 
     def _find_places(self, index):
         """Finds out where all batches up to `index` take from."""

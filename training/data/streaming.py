@@ -101,20 +101,20 @@ class StreamedBatches(IterableDataset):
             rng = np.random.default_rng([self.curriculum.seed, 6, number])
             documents = [documents[place] for place in rng.permutation(len(documents))]
             blocks = np.insert(blocks_of([len(ids) for ids in documents], self.block_size), 0, 0, axis=1)
-            windows = WindowDataset([np.concatenate(documents)], self.processor, **self.options)
+            examples = WindowDataset([np.concatenate(documents)], self.processor, **self.options)
             for chosen in group_blocks(blocks[:, 2], self.tokens_per_batch, rng):
                 while name := self._row_objective(index):
                     if self._is_wanted(index, start["batch"]):
                         draw = self.curriculum.draw(index)
                         chosen_rows = self.row_pools[name].batch(taken[name]).tolist()
-                        yield [windows[RowSpec(draw, row)] for row in chosen_rows]
+                        yield [examples[RowSpec(draw, row)] for row in chosen_rows]
                     taken[name] += 1
                     index += 1
                 if index >= self.curriculum.num_batches:
                     return
                 if self._is_wanted(index, start["batch"]):
                     draw = self.curriculum.draw(index)
-                    yield [windows[spec] for spec in self.curriculum.windows(draw, blocks[chosen])]
+                    yield [examples[spec] for spec in self.curriculum.cut(draw, blocks[chosen])]
                 index += 1
 
     def _row_objective(self, index):

@@ -5,21 +5,21 @@ import inspect
 from c3.training.checks import RecipeError, check_integer, check_number, checked, reject_unknown
 from c3.training.optim.lora import LoraSettings
 from c3.training.optim.optimizers import OPTIMIZERS
-from c3.training.optim.parts import PARTS
+from c3.training.optim.parts import MODEL_PARTS
 
 
 def check_parts(recipe):
     """Raises `RecipeError` for parts, rates of parts or adapters that cannot be trained."""
-    reject_unknown("trainable", recipe.trainable, PARTS)
+    reject_unknown("trainable", recipe.trainable, MODEL_PARTS)
     if not recipe.trainable:
-        raise RecipeError(f"trainable: name at least one of {', '.join(PARTS)}.")
+        raise RecipeError(f"trainable: name at least one of {', '.join(MODEL_PARTS)}.")
     if recipe.lora is not None:
-        if recipe.trainable != list(PARTS):
+        if recipe.trainable != list(MODEL_PARTS):
             raise RecipeError("lora says itself what is trained: leave out trainable.")
         recipe.lora = checked(LoraSettings, "lora", recipe.lora)
     if recipe.hub is not None:
         recipe.hub.check_adapter(recipe.lora, recipe.init_from)
-    reject_unknown("learning_rates", recipe.learning_rates, PARTS)
+    reject_unknown("learning_rates", recipe.learning_rates, MODEL_PARTS)
     for part, rate in recipe.learning_rates.items():
         if part not in recipe.trainable:
             raise RecipeError(f"learning_rates.{part}: this part is not trained; add it to trainable or drop it.")

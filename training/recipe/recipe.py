@@ -8,7 +8,7 @@ from c3.training.data.objectives import OBJECTIVES
 from c3.training.devices.distributed import TIED_UNDER_FSDP
 from c3.training.devices.sharding import check_sharding
 from c3.training.optim.lora import LoraSettings
-from c3.training.optim.parts import PARTS
+from c3.training.optim.parts import MODEL_PARTS
 from c3.training.publish.hub_settings import HubSettings
 
 from .data_keys import check_data
@@ -90,7 +90,7 @@ class Recipe:
     continuation_length: int = 64
     max_target_length: int = 1024
     max_context_length: int | None = None
-    trainable: list = field(default_factory=lambda: list(PARTS))
+    trainable: list = field(default_factory=lambda: list(MODEL_PARTS))
     learning_rates: dict = field(default_factory=dict)
     lora: LoraSettings | None = None
     stages: list = field(default_factory=list)
