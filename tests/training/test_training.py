@@ -1,4 +1,4 @@
-"""Real training runs of seconds, killed and resumed ones among them. Run: pytest tests/test_training.py"""
+"""Real training runs of seconds, killed and resumed ones among them. Run: pytest tests/training/test_training.py"""
 
 import math
 import os
@@ -32,7 +32,7 @@ from c3.training.run.stages import make_trainer, train
 from c3.training.run.trainer import C3Trainer
 from tiny_models import TEXTS, TRAINING_STEPS, history
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from tiny_models import TEXTS, history, tiny_backbone, write_training_folder
 
 pytestmark = pytest.mark.distributed
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WORKER = Path(__file__).with_name("distributed_worker.py")
 TRAIN = ROOT / "train_hf.py"
 CONFIGS = ROOT / "configs" / "deepspeed"

@@ -1,4 +1,4 @@
-"""A run that is started again with another recipe. Run: pytest tests/test_recipe_changes.py"""
+"""A run that is started again with another recipe. Run: pytest tests/training/test_recipe_changes.py"""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Training examples and their batches: windows, continuations, conversations. Run: pytest tests/test_examples.py"""
+"""Training examples and their batches. Run: pytest tests/training/test_examples.py"""
 
 import re
 

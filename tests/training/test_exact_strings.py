@@ -1,4 +1,4 @@
-"""Synthetic exact strings: what is in them, and that a seed gives them. Run: pytest tests/test_exact_strings.py"""
+"""Synthetic exact strings: what is in them. Run: pytest tests/training/test_exact_strings.py"""
 
 import base64
 import csv

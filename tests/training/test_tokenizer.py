@@ -1,4 +1,4 @@
-"""The byte-level BPE tokenizer. Run: pytest tests/test_tokenizer.py"""
+"""The byte-level BPE tokenizer. Run: pytest tests/training/test_tokenizer.py"""
 
 import pytest
 from transformers import AutoTokenizer

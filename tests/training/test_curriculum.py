@@ -1,4 +1,4 @@
-"""Window lengths, ratios and objectives of the batches of a run. Run: pytest tests/test_curriculum.py"""
+"""Window lengths, ratios and objectives of the batches of a run. Run: pytest tests/training/test_curriculum.py"""
 
 import math
 import pickle

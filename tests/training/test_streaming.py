@@ -1,4 +1,4 @@
-"""Training from data that are read on the way. Run: pytest tests/test_streaming.py"""
+"""Training from data that are read on the way. Run: pytest tests/training/test_streaming.py"""
 
 import json
 from itertools import islice

@@ -1,4 +1,4 @@
-"""What a recipe may say about DeepSpeed and FSDP, and the lock on its folder. Run: pytest tests/test_sharding.py"""
+"""What a recipe may say about DeepSpeed and FSDP; the lock of a folder. Run: pytest tests/training/test_sharding.py"""
 
 import importlib.util
 import json
@@ -12,7 +12,7 @@ from c3.training.devices.distributed import LaunchError, launcher_world_size
 from c3.training.devices.sharding import check_sharding, deepspeed_config, require_deepspeed
 from c3.training.run.run_lock import run_lock
 
-CONFIGS = Path(__file__).parents[1] / "configs" / "deepspeed"
+CONFIGS = Path(__file__).parents[2] / "configs" / "deepspeed"
 NO_CLIPPING = {"max_grad_norm": 0}
 
 

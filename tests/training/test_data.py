@@ -1,4 +1,4 @@
-"""Sources and token streams. Run: pytest tests/test_data.py"""
+"""Sources and token streams. Run: pytest tests/training/test_data.py"""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""What a trained model's card says, and what it keeps to itself. Run: pytest tests/test_model_card.py"""
+"""What a trained model's card says, and what it keeps to itself. Run: pytest tests/training/test_model_card.py"""
 
 from dataclasses import dataclass
 

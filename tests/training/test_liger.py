@@ -1,4 +1,4 @@
-"""Which of liger-kernel's layers a model gets, by a stand-in for the package. Run: pytest tests/test_liger.py"""
+"""Which of liger-kernel's layers a model gets. Run: pytest tests/training/test_liger.py"""
 
 import sys
 from types import MethodType, ModuleType

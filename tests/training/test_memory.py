@@ -1,4 +1,4 @@
-"""The memory estimate against counts by hand. Run: pytest tests/test_memory.py"""
+"""The memory estimate against counts by hand. Run: pytest tests/training/test_memory.py"""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Attention by batched matrix products against transformers' own. Run: pytest tests/test_attention.py"""
+"""Attention by batched matrix products against transformers' own. Run: pytest tests/training/test_attention.py"""
 
 from types import SimpleNamespace
 

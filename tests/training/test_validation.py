@@ -1,4 +1,4 @@
-"""The texts on which precision is measured, of files and of streams. Run: pytest tests/test_validation.py"""
+"""The texts on which precision is measured, of files and of streams. Run: pytest tests/training/test_validation.py"""
 
 import json
 

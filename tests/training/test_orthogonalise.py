@@ -1,4 +1,4 @@
-"""Iterated polynomials against singular value decompositions. Run: pytest tests/test_orthogonalise.py"""
+"""Iterated polynomials against singular value decompositions. Run: pytest tests/training/test_orthogonalise.py"""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Train data of a recipe as batches: workers, and how sources are mixed. Run: pytest tests/test_corpus.py"""
+"""Train data of a recipe as batches: workers, and how sources are mixed. Run: pytest tests/training/test_corpus.py"""
 
 import json
 import shutil

@@ -1,133 +1,22 @@
-"""Pushing to a stand-in for the Hub with the real client, and loading from there. Run: pytest tests/test_publish.py"""
+"""Pushing to a stand-in for the Hub and loading from there. Run: pytest tests/training/test_publish.py"""
 
-import json
 import logging
-import os
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import huggingface_hub
 import pytest
-import torch
-from huggingface_hub import ModelCard, constants
-from transformers.utils import hub as transformers_hub
+from huggingface_hub import constants
 
 from c3 import C3Model, C3Processor
-from c3.training.checks import RecipeError, checked
+from c3.training.checks import checked
 from c3.training.data.tokenizer import train_tokenizer
-from c3.training.optim.parts import count_parameters
 from c3.training.publish import push as publish_module
 from c3.training.publish.hub_settings import HubSettings
 from c3.training.publish.model_card import TrainedModel, write_model_card
 from c3.training.publish.push import PublishError, check_can_publish, publish
-from c3.training.run.stages import train
+from hub_processes import expected, load_elsewhere, push_by_hand
 from hub_stand_in import HubStandIn
 from tiny_models import TEXTS
-
-PACKAGE = Path(publish_module.__file__).parents[2]
-# Loads each `repository[@revision]` of its arguments as remote code, the first of them by the example of its card.
-LOAD = """
-import json, re, sys
-from huggingface_hub import hf_hub_download
-from transformers import AutoModel, AutoProcessor
-
-text, push_as, *sources = sys.argv[1:]
-found = {}
-for source in sources:
-    name, _, revision = source.partition("@")
-    options = {"trust_remote_code": True, "revision": revision or "main"}
-    model = AutoModel.from_pretrained(name, **options)
-    processor = AutoProcessor.from_pretrained(name, **options)
-    if source == sources[0] and push_as:
-        # Before the processor was needed for anything.
-        model.push_to_hub(push_as)
-    assert "c3" not in sys.modules
-    for part in (model, processor):
-        assert type(part).__module__.startswith("transformers_modules"), type(part)
-    latents = model.compress(text)
-    second = processor.context_tokenizer
-    found[source] = {
-        "latents": latents.values.tolist(),
-        "text": model.expand(latents),
-        "ids": processor.encode(text),
-        "context_ids": None if second is None else second(text)["input_ids"],
-    }
-card = open(hf_hub_download(sources[0], "README.md"), encoding="utf-8").read()
-examples = re.findall(r"```python\\n(.*?)```", card, re.DOTALL)
-for example in examples:
-    exec(example)
-found["examples"] = len(examples)
-json.dump(found, open("found.json", "w"))
-"""
-
-
-@pytest.fixture(scope="module")
-def hub():
-    with HubStandIn(tokens={"good": {"org", "somebody"}, "reader": set()}) as hub:
-        yield hub
-        assert not hub.unknown
-
-
-@pytest.fixture
-def client(hub, monkeypatch, tmp_path):
-    """The client in this process talks to the stand-in alone, with a token that may write and a cache of its own."""
-    monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-    # What transformers made of the old endpoint; it makes another.
-    monkeypatch.setattr(transformers_hub, "_hf_api", None, raising=False)
-    template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    for name in ("HF_HUB_CACHE", "HF_TOKEN_PATH", "AGENT_HARNESSES_PATH"):
-        monkeypatch.setattr(constants, name, str(tmp_path / "home" / name), raising=False)
-    monkeypatch.setenv("HF_TOKEN", "good")
-    return hub
-
-
-def environment(hub, home, token="good"):
-    """Variables of another process that talks to the stand-in."""
-    variables = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "HF_HUB_OFFLINE")}
-    return variables | {
-        "HF_ENDPOINT": hub.endpoint,
-        "HF_HOME": str(home),
-        "HF_HUB_DISABLE_XET": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "HF_TOKEN": token,
-    }
-
-
-def load(hub, folder, *sources, push_as=""):
-    """What a fresh process without c3 makes of models on the stand-in, by source."""
-    folder.mkdir()
-    arguments = [sys.executable, "-c", LOAD, TEXTS[0], push_as, *sources]
-    variables = environment(hub, folder / "home")
-    result = subprocess.run(arguments, env=variables, cwd=folder, capture_output=True, text=True, timeout=300)
-    assert result.returncode == 0, result.stderr
-    return json.loads((folder / "found.json").read_text())
-
-
-def push_by_hand(hub, folder, *arguments, token="good"):
-    """`python -m c3.training.publish.push`, where `c3` is this checkout."""
-    (folder / "path").mkdir(exist_ok=True)
-    if not (folder / "path" / "c3").exists():
-        (folder / "path" / "c3").symlink_to(PACKAGE)
-    variables = environment(hub, folder / "home", token) | {"PYTHONPATH": str(folder / "path")}
-    command = [sys.executable, "-m", "c3.training.publish.push", *map(str, arguments)]
-    return subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, timeout=120)
-
-
-def expected(model):
-    """What `load` should find of a model."""
-    latents = model.compress(TEXTS[0])
-    second = model.processor.context_tokenizer
-    return {
-        "latents": latents.values.tolist(),
-        "text": model.expand(latents),
-        "ids": model.processor.encode(TEXTS[0]),
-        "context_ids": None if second is None else second(TEXTS[0])["input_ids"],
-    }
 
 
 @pytest.fixture
@@ -175,7 +64,7 @@ def test_pushed_folders_load_in_a_fresh_process(client, finished, tmp_path):
         assert not {".env", "checkpoint-2/model.safetensors", "__pycache__/modeling_c3.pyc"} & set(files)
         assert all(blob.content == (folder / name).read_bytes() for name, blob in files.items() if name[0] != ".")
 
-    found = load(client, tmp_path / "elsewhere", "org/name", "org/name@try/two")
+    found = load_elsewhere(client, tmp_path / "elsewhere", "org/name", "org/name@try/two")
     assert found["examples"] == 1
     assert found["org/name"] == expected(C3Model.from_pretrained(first))
     assert found["org/name@try/two"] == expected(C3Model.from_pretrained(second))
@@ -197,10 +86,10 @@ def test_one_push_takes_the_processor_along(client, two_tokenizers, tmp_path):
     assert "context_tokenizer/tokenizer.json" in client.repositories["org/direct"].files()
     wanted = expected(two_tokenizers)
     assert wanted["context_ids"] not in (None, wanted["ids"])
-    found = load(client, tmp_path / "first", "org/direct", push_as="org/again")
+    found = load_elsewhere(client, tmp_path / "first", "org/direct", push_as="org/again")
     assert found["org/direct"] == wanted
     assert set(client.repositories["org/again"].files()) == set(client.repositories["org/direct"].files())
-    assert load(client, tmp_path / "second", "org/again")["org/again"] == wanted
+    assert load_elsewhere(client, tmp_path / "second", "org/again")["org/again"] == wanted
 
 
 @pytest.mark.parametrize("part", ["model", "processor"])
@@ -387,84 +276,3 @@ def test_settings_of_a_recipe():
     assert checked(HubSettings, "hub", values) == HubSettings(
         "org/name", False, "v1.0/rc-2", "Upload the trained model"
     )
-
-
-def test_a_run_pushes_its_model(client, load_training, tmp_path, capsys):
-    """From the recipe's key to the model that is loaded from there; and a missing login stops it before it trains."""
-    hub = "hub={repo_id: org/trained, license: apache-2.0, languages: [en, zh]}"
-    recipe = load_training("pushed", "training.max_steps=2", "training.eval_steps=2", hub)
-    final = train(recipe)
-    assert f"Pushed: {client.endpoint}/org/trained/commit/" in capsys.readouterr().err
-    card = (final / "README.md").read_text()
-    assert "free-running precision at 2x" in card and str(final.parent) not in card
-    metadata = ModelCard.load(final / "README.md").data
-    assert metadata.license == "apache-2.0" and metadata.language == ["en", "zh"]
-    found = load(client, tmp_path / "elsewhere", "org/trained")
-    assert found["org/trained"] == expected(C3Model.from_pretrained(final)) and found["examples"] == 1
-
-
-LORA = ["lora={r: 4, parts: [decoder]}", "optimizer={name: adamw, lr: 0.01}", "training.max_steps=2"]
-NO_EVALUATION = ["training.eval_strategy=no", "evaluation={}", "validation_data=[]"]
-
-
-def test_a_run_pushes_its_adapter(client, load_training, make_model, tmp_path):
-    """To a branch, from which the card's example loads it on its base, in a process that has neither."""
-    make_model().push_to_hub("org/base")
-    hub = "hub={repo_id: org/adapter, revision: v1}"
-    recipe = load_training("adapter", *LORA, *NO_EVALUATION, hub, "init_from=org/base", "model={}", "tokenizer=null")
-    final = train(recipe)
-    files = client.repositories["org/adapter"].files("v1")
-    assert "adapter_model.safetensors" in files and "model.safetensors" not in files
-    assert json.loads(files["adapter_config.json"].content)["base_model_name_or_path"] == "org/base"
-    # The main branch as well, where the process finds the card, which names the other one.
-    publish(final, HubSettings("org/adapter"))
-    assert 'adapter_kwargs={"revision": "v1"}' in (final / "README.md").read_text()
-    found = load(client, tmp_path / "elsewhere", "org/adapter")
-    assert found["org/adapter"] == expected(C3Model.from_pretrained(final)) and found["examples"] == 1
-    assert found["org/adapter"]["latents"] != expected(C3Model.from_pretrained("org/base"))["latents"]
-
-
-def test_a_run_pushes_its_merged_adapter(client, load_training, tmp_path, capsys):
-    """Of a model that is on this machine alone; when the end of the run comes a second time, too."""
-    recipe = load_training("merged", *LORA, *NO_EVALUATION, "hub={repo_id: org/merged, merged: true}")
-    final = train(recipe)
-    merged = final.with_name("merged")
-    (merged / "left").touch()
-    train(recipe)
-    assert not (merged / "left").exists() and not merged.with_name("merged.tmp").exists()
-    model = C3Model.from_pretrained(merged)
-    assert f"| decoder | {count_parameters(model)['decoder'][0]:,} |" in (merged / "README.md").read_text()
-    assert str(final) in (final / "README.md").read_text()
-    found = load(client, tmp_path / "elsewhere", "org/merged")
-    assert found["org/merged"] == expected(model) and found["examples"] == 1
-    adapted = C3Model.from_pretrained(final).compress(TEXTS[0]).values
-    assert adapted.tolist() != expected(C3Model.from_pretrained(final.with_name("base")))["latents"]
-    assert torch.allclose(model.compress(TEXTS[0]).values, adapted, atol=1e-4)
-
-    # The adapter by hand: nobody else could load it.
-    with pytest.raises(PublishError) as stop:
-        publish(final, HubSettings("org/merged"))
-    assert f"{final} is an adapter on {final.with_name('base')}, which is not on the Hub" in str(stop.value)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
-        ([LORA[0]], "hub: nobody else could load an adapter on a new model, which is on this machine alone: set hub.m"),
-        ([LORA[0], "init_from=%s"], "hub: nobody else could load an adapter on .*, which is on this machine alone"),
-        (["hub.merged=true"], "hub.merged is for runs with lora"),
-    ],
-)
-def test_what_nobody_else_could_load_is_found_before_training(overrides, message, load_training, checkpoint):
-    options = [each.replace("%s", str(checkpoint)) for each in overrides]
-    options += ["model={}", "tokenizer=null"] if len(options) == 2 else []
-    with pytest.raises(RecipeError, match=message):
-        load_training("nobody", LORA[1], "hub={repo_id: org/adapter}", *options)
-
-
-def test_a_run_that_could_not_push_does_not_start(client, load_training, monkeypatch):
-    monkeypatch.setenv("HF_TOKEN", "reader")
-    recipe = load_training("not pushed", "hub={repo_id: org/trained}")
-    with pytest.raises(PublishError, match="hub: cannot push to org/trained"):
-        train(recipe)
-    assert [each.name for each in Path(recipe.output_dir).iterdir()] == [".lock"]

@@ -1,4 +1,4 @@
-"""MuonWithAdamW against torch's two optimizers on their own. Run: pytest tests/test_optimizers.py"""
+"""MuonWithAdamW against torch's two optimizers on their own. Run: pytest tests/training/test_optimizers.py"""
 
 import copy
 import io

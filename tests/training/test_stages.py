@@ -1,4 +1,4 @@
-"""Stages, objectives and parts in real runs of seconds. Run: pytest tests/test_stages.py"""
+"""Stages, objectives and parts in real runs of seconds. Run: pytest tests/training/test_stages.py"""
 
 import errno
 import json
@@ -24,7 +24,7 @@ from c3.training.run.full_disk import TrainingError
 from c3.training.run.stages import train
 from tiny_models import history
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STAGES = [
     {
         "name": "align",

@@ -1,4 +1,4 @@
-"""Settings that must not change what is learned. Run: pytest tests/test_equal_training.py"""
+"""Settings that must not change what is learned. Run: pytest tests/training/test_equal_training.py"""
 
 import functools
 import shutil
