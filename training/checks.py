@@ -11,6 +11,10 @@ class RecipeError(ValueError):
     """A recipe that cannot be run; the message names the key and says what is allowed."""
 
 
+class RunError(RuntimeError):
+    """A run that cannot go on although its recipe is right; the message is one line that says why and what to do."""
+
+
 @contextmanager
 def loading(where):
     """

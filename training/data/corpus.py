@@ -6,11 +6,14 @@ from torch.utils.data import DataLoader
 from c3.training.checks import loading
 
 from .collator import C3Collator
-from .curriculum import BatchPool, Curriculum, CurriculumSampler, check_tokens, group_conversations
+from .curriculum import Curriculum
 from .documents import TokenStream, load_columns
 from .examples import WindowDataset
-from .instructions import InstructionExamples
+from .objectives import OBJECTIVES
+from .pools import BatchPool, check_tokens
+from .sampler import CurriculumSampler
 from .sources import train_texts
+from .specs import RowSpec
 from .streaming import StreamedBatches
 
 
@@ -33,15 +36,15 @@ class Corpus:
 
     def __init__(self, recipe, processor, say, max_documents=None):
         self.recipe, self.processor, self.say = recipe, processor, say
-        self.streams, self.instructions, self.streamed = [], None, None
+        self.streams, self.rows, self.streamed = [], {}, None
         self.is_whole = max_documents is None or not (recipe.streams and recipe.text_objectives)
         texts = []
-        # All files are opened, and conversations are read, before the texts are tokenized, which takes longest.
+        # All files are opened, and rows are read, before the texts are tokenized, which takes longest.
         if recipe.text_objectives and not recipe.streams:
             texts = [train_texts(recipe, source, say, max_documents) for source in recipe.train_data]
             self.is_whole = max_documents is None or all(len(each) < max_documents for each in texts)
-        if recipe.objectives.get("instruction"):
-            self._read_conversations(max_documents)
+        for name in recipe.row_objectives:
+            self._read_rows(name, max_documents)
         if recipe.streams and recipe.text_objectives:
             self.streamed = _interleaved(recipe, say)
             if max_documents is not None:
@@ -56,16 +59,17 @@ class Corpus:
             )
             self.streams.append(stream)
 
-    def _read_conversations(self, max_documents):
-        for source in self.recipe.instruction_data:
-            with loading(f"instruction_data: {source.path}"):
-                rows = load_columns(source, ["context", "messages"], self.say)
+    def _read_rows(self, name, max_documents):
+        objective = OBJECTIVES[name]
+        for source in getattr(self.recipe, objective.reads):
+            with loading(f"{objective.reads}: {source.path}"):
+                rows = load_columns(source, list(objective.columns), self.say)
                 if max_documents is not None:
                     self.is_whole &= len(rows) < max_documents
                     rows = rows.take(min(max_documents, len(rows)))
-                found = InstructionExamples(rows, self.processor, *self.recipe.conversation_limits, name=source.path)
-            self.say(f"{source.path}: {len(found)} conversations; {found.unusable}; {found.too_long}.")
-            self.instructions = found if self.instructions is None else self.instructions.extend(found)
+                found = objective.examples(rows, self.processor, self.recipe, source.path)
+            self.say(f"{source.path}: {found}.")
+            self.rows[name] = self.rows[name].extend(found) if name in self.rows else found
 
     def check_texts(self, recipe):
         """Raises `RecipeError` where texts that are read whole hold less than a batch of a [`Recipe`] takes."""
@@ -73,9 +77,9 @@ class Corpus:
         for name, tokens in self._grouped(held, sum):
             check_tokens(name, tokens, recipe.tokens_per_batch)
 
-    def check_conversations(self):
-        """Raises `RecipeError` where the conversations hold less than a batch takes."""
-        self._instruction_pool(0)
+    def check_rows(self):
+        """Raises `RecipeError` where the rows of an objective hold less than a batch takes."""
+        self._row_pools(0)
 
     def data_loader(self, num_batches, seed, collator, process_index=0, num_processes=1, resume_from=None):
         """
@@ -107,16 +111,14 @@ class Corpus:
                 num_processes=num_processes,
                 say=self.say,
                 resume_from=resume_from,
-                instructions=self.instructions,
-                instruction_pool=self._instruction_pool(seed),
+                rows=self.rows,
+                row_pools=self._row_pools(seed),
                 **options,
             )
             # Empty batches are there to be skipped.
             return DataLoader(batches, batch_size=None, collate_fn=lambda batch: collator(batch) if batch else {}), True
-        examples = WindowDataset(
-            [stream.ids for stream in self.streams], self.processor, instructions=self.instructions, **options
-        )
-        sampler = CurriculumSampler(curriculum, *self._pools(seed), self._instruction_pool(seed))
+        examples = WindowDataset([stream.ids for stream in self.streams], self.processor, rows=self.rows, **options)
+        sampler = CurriculumSampler(curriculum, *self._pools(seed), self._row_pools(seed))
         # What is random in an example comes from its own seed, so workers make the same batches in the same order.
         workers = recipe.training.get("dataloader_num_workers", 0)
         return DataLoader(examples, batch_sampler=sampler, collate_fn=collator, num_workers=workers), False
@@ -129,16 +131,14 @@ class Corpus:
         collator = C3Collator(self.processor, mask_token_id)
         if self.streamed is not None:
             options = {"block_size": recipe.longest_window, "tokens_per_batch": recipe.longest_window}
-            options |= {"instructions": self.instructions, "instruction_pool": self._instruction_pool(0)}
+            options |= {"rows": self.rows, "row_pools": self._row_pools(0)}
             return collator(next(iter(StreamedBatches(self.streamed, curriculum, self.processor, **options)))[:1])
-        examples = WindowDataset(
-            [stream.ids for stream in self.streams], self.processor, instructions=self.instructions
-        )
+        examples = WindowDataset([stream.ids for stream in self.streams], self.processor, rows=self.rows)
         draw = curriculum.draw(0)
-        if draw.objective == "instruction":
-            return collator([examples[draw, 0]])
+        if draw.objective in self.rows:
+            return collator([examples[RowSpec(draw, 0)]])
         blocks = [np.insert(stream.blocks, 0, index, axis=1) for index, stream in enumerate(self.streams)]
-        return collator([examples[curriculum.windows(draw, np.concatenate(blocks)[:1])[0]]])
+        return collator([examples[curriculum.cut(draw, np.concatenate(blocks)[:1])[0]]])
 
     def _pools(self, seed):
         """Pools of blocks, and their weights or None."""
@@ -158,13 +158,14 @@ class Corpus:
             return [("The train data", joined(values))]
         return list(zip([source.path for source in sources], values, strict=False))
 
-    def _instruction_pool(self, seed):
-        """The pool of conversations, or None."""
-        if self.instructions is None:
-            return None
-        lengths = self.instructions.lengths
-        options = {"name": "The instruction data", "group": group_conversations}
-        return BatchPool(np.arange(len(lengths)), lengths, self.recipe.tokens_per_batch, seed, **options)
+    def _row_pools(self, seed):
+        """`dict[str, BatchPool]`: the pool of each objective with rows of its own."""
+        pools = {}
+        for name, examples in self.rows.items():
+            options = {"name": f"The {name} data", "group": OBJECTIVES[name].group}
+            rows = np.arange(len(examples.lengths))
+            pools[name] = BatchPool(rows, examples.lengths, self.recipe.tokens_per_batch, seed, **options)
+        return pools
 
 
 def _interleaved(recipe, say=None):

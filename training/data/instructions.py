@@ -79,6 +79,9 @@ class InstructionExamples:
             labels += ids
         return context, prompts[0], target, labels
 
+    def __str__(self):
+        return f"{len(self)} conversations; {self.unusable}; {self.too_long}"
+
     def __len__(self):
         return len(self.examples)
 

@@ -1,7 +1,7 @@
 """Batches from sources that are read while training, instead of being loaded and tokenized first."""
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from dataclasses import asdict
 
 import numpy as np
@@ -9,9 +9,10 @@ from torch.utils.data import IterableDataset
 
 from c3.training.checks import RecipeError
 
-from .curriculum import group_blocks
 from .documents import POWERS_OF_TEN, UnusableDocuments, blocks_of
 from .examples import WindowDataset
+from .pools import group_blocks
+from .specs import RowSpec
 
 # Text that is shuffled and cut into batches at once: about a million tokens, so that documents find others of their
 # length to be batched with, however short they are.
@@ -39,8 +40,8 @@ class StreamedBatches(IterableDataset):
             hundredth and so on.
         resume_from (`dict`, *optional*): what `state` gave; the batches before it come as empty lists, because
             `Trainer` takes and drops as many.
-        instructions (`InstructionExamples`, *optional*), instruction_pool (`BatchPool`, *optional*): for batches of
-            instruction tuning, which do not stream.
+        rows (`dict[str, InstructionExamples]`, *optional*), row_pools (`dict[str, BatchPool]`, *optional*): of
+            objectives with rows of their own, by name, which do not stream.
 
     Attributes:
         unusable ([`UnusableDocuments`]): seen so far.
@@ -60,16 +61,16 @@ class StreamedBatches(IterableDataset):
         num_processes=1,
         say=None,
         resume_from=None,
-        instructions=None,
-        instruction_pool=None,
+        rows=None,
+        row_pools=None,
     ):
         # A buffer of one: the order of shards is shuffled here and documents below, where it can be taken up again.
         self.texts = texts.shuffle(seed=curriculum.seed, buffer_size=1)
         self.curriculum, self.processor = curriculum, processor
         self.block_size, self.tokens_per_batch = block_size, tokens_per_batch
         self.options = {"dropout_windows": dropout_windows, "dropout_halved_above": dropout_halved_above}
-        self.options |= {"random_windows": random_windows, "instructions": instructions}
-        self.instruction_pool = instruction_pool
+        self.options |= {"random_windows": random_windows, "rows": rows}
+        self.row_pools = row_pools or {}
         self.process_index, self.num_processes = process_index, num_processes
         self.start = BEGINNING | (resume_from or {})
         self.unusable, self.say = UnusableDocuments(), say
@@ -94,31 +95,34 @@ class StreamedBatches(IterableDataset):
         for _ in range(self.process_index, start["batch"], self.num_processes):
             yield []
         index = start["first_batch"]
-        instructed = sum(map(self._is_instruction, range(index)))
+        taken = Counter(map(self._row_objective, range(index)))
         for number, documents in enumerate(self._chunks(start), start=start["chunk"]):
             self._starts[-1] |= {"chunk": number, "first_batch": index}
             rng = np.random.default_rng([self.curriculum.seed, 6, number])
             documents = [documents[place] for place in rng.permutation(len(documents))]
             blocks = np.insert(blocks_of([len(ids) for ids in documents], self.block_size), 0, 0, axis=1)
-            windows = WindowDataset([np.concatenate(documents)], self.processor, **self.options)
+            examples = WindowDataset([np.concatenate(documents)], self.processor, **self.options)
             for chosen in group_blocks(blocks[:, 2], self.tokens_per_batch, rng):
-                while self._is_instruction(index):
+                while name := self._row_objective(index):
                     if self._is_wanted(index, start["batch"]):
                         draw = self.curriculum.draw(index)
-                        yield [windows[draw, example] for example in self.instruction_pool.batch(instructed).tolist()]
-                    index, instructed = index + 1, instructed + 1
+                        chosen_rows = self.row_pools[name].batch(taken[name]).tolist()
+                        yield [examples[RowSpec(draw, row)] for row in chosen_rows]
+                    taken[name] += 1
+                    index += 1
                 if index >= self.curriculum.num_batches:
                     return
                 if self._is_wanted(index, start["batch"]):
                     draw = self.curriculum.draw(index)
-                    yield [windows[spec] for spec in self.curriculum.windows(draw, blocks[chosen])]
+                    yield [examples[spec] for spec in self.curriculum.cut(draw, blocks[chosen])]
                 index += 1
 
-    def _is_instruction(self, index):
-        """Whether batch `index` of the run is of conversations."""
-        if self.instruction_pool is None or index >= self.curriculum.num_batches:
-            return False
-        return self.curriculum.objective(index) == "instruction"
+    def _row_objective(self, index):
+        """Name of the objective of batch `index` of the run, `str`, where it has rows of its own; otherwise None."""
+        if not self.row_pools or index >= self.curriculum.num_batches:
+            return None
+        name = self.curriculum.objective(index)
+        return name if name in self.row_pools else None
 
     def _is_wanted(self, index, first):
         """Whether this process makes batch `index`, and has not made it before it was resumed with batch `first`."""

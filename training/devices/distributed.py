@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from transformers import TrainerCallback
 
+from c3.training.checks import RunError
+
 # In this order, because a launcher such as torchrun may itself be started by another one such as srun.
 WORLD_SIZE_VARIABLES = (
     "WORLD_SIZE",
@@ -24,7 +26,7 @@ TIED_UNDER_FSDP = (
 )
 
 
-class LaunchError(RuntimeError):
+class LaunchError(RunError):
     """The processes of a run do not work together; the message says how to start them."""
 
 

@@ -36,10 +36,6 @@ def deepspeed_config(training):
     return config
 
 
-# What our own Muon can do and DeepSpeed's cannot.
-OWN_MUON = ("ns_steps", "block_size", "block_period")
-
-
 def check_sharding(training, optimizer):
     """
     Raises `FileNotFoundError` or `ValueError`, with the key's name, for settings that could not be trained with.
@@ -96,11 +92,8 @@ def check_deepspeed(config, optimizer, max_grad_norm):
         )
     if optimizer["name"] != "muon" or not stage:
         return
-    for key in OWN_MUON:
-        if key in optimizer:
-            raise ValueError(
-                f"optimizer.{key}: under ZeRO muon is DeepSpeed's, which has no such setting: leave it out."
-            )
+    if "ns_steps" in optimizer:
+        raise ValueError("optimizer.ns_steps: under ZeRO muon is DeepSpeed's, which has no such setting: leave it out.")
     if max_grad_norm:
         raise ValueError(
             "optimizer.name: under ZeRO muon needs training.max_grad_norm: 0, because DeepSpeed would clip the "

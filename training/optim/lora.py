@@ -25,7 +25,7 @@ from torch import nn
 
 from c3.whole_files_c3 import whole_folder
 
-PARTS = ("encoder", "decoder")
+ADAPTED_PARTS = ("encoder", "decoder")
 ALL_LINEAR = "all-linear"
 TRAINED_IN_FULL = ("context_queries", "projector", "mask_embedding")
 NO_PEFT = "LoRA needs peft, which is not installed: pip install -e .[train]"
@@ -53,7 +53,7 @@ class LoraSettings:
     r: int = 16
     alpha: float = 32
     dropout: float = 0.0
-    parts: list = field(default_factory=lambda: list(PARTS))
+    parts: list = field(default_factory=lambda: list(ADAPTED_PARTS))
     target_modules: list | str = ALL_LINEAR
     use_rslora: bool = False
     use_dora: bool = False
@@ -66,9 +66,9 @@ class LoraSettings:
         if not _is_number(self.dropout) or not 0 <= self.dropout < 1:
             raise ValueError(f"lora.dropout must be a number from 0 to below 1, not {self.dropout!r}.")
         parts = [self.parts] if isinstance(self.parts, str) else self.parts
-        if not _are_names(parts) or not set(parts) <= set(PARTS):
-            raise ValueError(f"lora.parts must list {' or '.join(PARTS)} or both, not {self.parts!r}.")
-        self.parts = [part for part in PARTS if part in parts]
+        if not _are_names(parts) or not set(parts) <= set(ADAPTED_PARTS):
+            raise ValueError(f"lora.parts must list {' or '.join(ADAPTED_PARTS)} or both, not {self.parts!r}.")
+        self.parts = [part for part in ADAPTED_PARTS if part in parts]
         if self.target_modules != ALL_LINEAR and not _are_names(self.target_modules):
             raise ValueError(
                 f"lora.target_modules must be {ALL_LINEAR} or a list of names such as [q_proj, v_proj], "

@@ -28,12 +28,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
         betas (`tuple[float, float]`): AdamW's.
         weight_decay (`float`): for the hidden matrices only.
         ns_steps (`int`): Newton-Schulz iterations of an update.
-        block_size (`int`, *optional*): orthogonalise blocks of so many rows or columns, see [`BatchedMuon`].
-        block_period (`int`, *optional*): but whole matrices every so many steps.
 
     Raises:
-        ValueError: a matrix that `block_size` does not divide, or the model has no trainable matrices inside `layers`,
-            or nothing else that is trainable.
+        ValueError: the model has no trainable matrices inside `layers`, or nothing else that is trainable.
     """
 
     def __init__(
@@ -46,19 +43,10 @@ class MuonWithAdamW(torch.optim.Optimizer):
         betas=(0.9, 0.95),
         weight_decay=0.0,
         ns_steps=5,
-        block_size=None,
-        block_period=None,
     ):
         hidden, rest, _ = muon_groups(model, lr, muon_lr, learning_rates, weight_decay)
         self.optimizers = [
-            BatchedMuon(
-                hidden,
-                lr=muon_lr,
-                momentum=momentum,
-                ns_steps=ns_steps,
-                block_size=block_size,
-                block_period=block_period,
-            ),
+            BatchedMuon(hidden, lr=muon_lr, momentum=momentum, ns_steps=ns_steps),
             torch.optim.AdamW(rest, lr=lr, betas=tuple(betas)),
         ]
         # The rate among the defaults is for schedules that read it there, such as the polynomial one.

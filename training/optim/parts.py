@@ -1,12 +1,12 @@
 """The parts of a C3 model that a stage may train, each at a learning rate of its own."""
 
-PARTS = ("encoder", "queries", "projector", "decoder")
+MODEL_PARTS = ("encoder", "queries", "projector", "decoder")
 
 
 def part_of(name, parameter, model):
     """
-    Which of `PARTS` a parameter belongs to: the mask embedding, and an embedding table that both backbones share, are
-    the decoder's.
+    Which of `MODEL_PARTS` a parameter belongs to: the mask embedding, and an embedding table that both backbones share,
+    are the decoder's.
 
     Args:
         name (`str`): as in `model.named_parameters()`; prefixes of wrappers such as PEFT's are looked through.
@@ -33,7 +33,7 @@ def set_trainable(model, parts):
 
 def count_parameters(model):
     """`dict[str, tuple[int, int]]`: all and trainable parameters of each part."""
-    counts = dict.fromkeys(PARTS, (0, 0))
+    counts = dict.fromkeys(MODEL_PARTS, (0, 0))
     for name, parameter in model.named_parameters():
         part = part_of(name, parameter, model)
         # Under ZeRO-3 a parameter is empty until it is gathered, and keeps its size elsewhere.

@@ -3,7 +3,7 @@
 import torch
 
 
-def zero_muon(hidden, rest, momentum=0.95, betas=(0.9, 0.95), eps=1e-8):
+def zero_muon(hidden, rest, momentum=0.95, betas=(0.9, 0.95)):
     """
     ZeRO cuts weights and gradients into flat shares, of which `torch.optim.Muon` can make nothing. DeepSpeed's Muon
     orthogonalises whole gradients where ZeRO gathers them, and equals `MuonWithAdamW` as long as gradients are not
@@ -13,7 +13,7 @@ def zero_muon(hidden, rest, momentum=0.95, betas=(0.9, 0.95), eps=1e-8):
         hidden (`list[dict]`): groups of matrices for Muon, `params`, `lr` and `weight_decay`.
         rest (`list[dict]`): groups of all other parameters for AdamW, likewise.
         momentum (`float`): Muon's, in Nesterov's form.
-        betas (`tuple[float, float]`), eps (`float`): AdamW's.
+        betas (`tuple[float, float]`): AdamW's.
 
     Returns:
         `torch.optim.Optimizer` for `deepspeed.initialize`.
@@ -30,7 +30,7 @@ def zero_muon(hidden, rest, momentum=0.95, betas=(0.9, 0.95), eps=1e-8):
         for index, group in enumerate(hidden)
     ]
     groups += [
-        {**group, "use_muon": False, "betas": tuple(betas), "eps": eps, "name": f"adamw-{index}"}
+        {**group, "use_muon": False, "betas": tuple(betas), "eps": 1e-8, "name": f"adamw-{index}"}
         for index, group in enumerate(rest)
     ]
     fused = any(parameter.is_cuda for group in rest for parameter in group["params"])

@@ -9,11 +9,14 @@ same. Latents that base and adapter made are another model's to the merged one: 
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from c3.modeling_c3 import C3Model
 from c3.processing_c3 import C3Processor
 from c3.quoting_c3 import in_one_line, printable, quoted
+from c3.support.arguments import Parser
+from c3.support.errors import USER_ERROR, UserError
 from c3.support.termination import cleaned_up_when_terminated
 from c3.training.optim.lora import NO_PEFT
 from c3.whole_files_c3 import whole_folder
@@ -93,8 +96,14 @@ def merge_anew(adapter, folder, **options):
 
 
 @cleaned_up_when_terminated()
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def merge_command(argv=None, prog="python -m c3.training.publish.merge_lora"):
+    """
+    Merges as the arguments (`list[str]`, *optional*) say; `prog` is what the command is called.
+
+    Raises:
+        UserError: what `merge_lora` raises.
+    """
+    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("adapter", metavar="ADAPTER_FOLDER", help="a folder with adapter_config.json, or a Hub id")
     parser.add_argument("folder", metavar="OUTPUT_FOLDER", help="where the merged checkpoint goes")
     parser.add_argument("--base", metavar="PATH_OR_ID", help="the C3 model that the adapter goes on")
@@ -102,8 +111,17 @@ def main(argv=None):
     try:
         merge_lora(arguments.adapter, arguments.folder, arguments.base)
     except (ImportError, OSError, ValueError) as error:
-        parser.exit(2, f"merge_lora: {in_one_line(error)}\n")
+        raise UserError(in_one_line(error)) from error
     print(printable(f"Merged: {arguments.folder}"))
+
+
+def main(argv=None):
+    """As `merge_command`, but errors are a line on standard error and an exit status."""
+    try:
+        merge_command(argv)
+    except UserError as error:
+        print(f"merge_lora: {in_one_line(error)}", file=sys.stderr)
+        sys.exit(USER_ERROR)
 
 
 if __name__ == "__main__":

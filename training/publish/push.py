@@ -16,8 +16,11 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
 from c3.quoting_c3 import in_one_line, printable
+from c3.support.arguments import Parser
+from c3.support.errors import USER_ERROR, UserError
 from c3.support.termination import cleaned_up_when_terminated
 from c3.support.without_secrets import hub_ids
+from c3.training.checks import RunError
 
 from .hub_settings import HubSettings
 
@@ -28,7 +31,7 @@ IGNORED = [".*", "*/.*", "*.tmp", "__pycache__/*", "*/__pycache__/*", "checkpoin
 WEIGHTS = ["model.safetensors", "model-*-of-*.safetensors", "model.safetensors.index.json"]
 
 
-class PublishError(RuntimeError):
+class PublishError(RunError):
     """A model that cannot be pushed; the message is one line that says why and what to do."""
 
 
@@ -162,13 +165,15 @@ def _reason(error, endpoint):
 
 
 @cleaned_up_when_terminated()
-def main(argv=None):
-    """The command line; exits with 1 and one line on standard error where the push fails."""
-    parser = argparse.ArgumentParser(
-        prog="python -m c3.training.publish.push",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def push_command(argv=None, prog="python -m c3.training.publish.push"):
+    """
+    Pushes as the arguments (`list[str]`, *optional*) say; `prog` is what the command is called.
+
+    Raises:
+        UserError: an argument that is not allowed.
+        PublishError: the push would fail, or failed.
+    """
+    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", help="of a finished model")
     parser.add_argument("repo_id", help="owner/name")
     parser.add_argument("--private", action="store_true", default=None, help="if the repository is new")
@@ -178,14 +183,20 @@ def main(argv=None):
     try:
         settings = HubSettings(arguments.repo_id, arguments.private, arguments.revision, arguments.message)
     except ValueError as error:
-        parser.exit(2, f"publish: {in_one_line(error)}\n")
+        raise UserError(in_one_line(error)) from error
+    _check_folder(Path(arguments.folder))
+    check_can_publish(settings)
+    print(publish(arguments.folder, settings))
+
+
+def main(argv=None):
+    """As `push_command`, but errors are a line on standard error and an exit status."""
     try:
-        _check_folder(Path(arguments.folder))
-        check_can_publish(settings)
-        print(publish(arguments.folder, settings))
-    except PublishError as error:
-        parser.exit(1, f"publish: {in_one_line(error)}\n")
+        push_command(argv)
+    except (UserError, PublishError) as error:
+        print(f"publish: {in_one_line(error)}", file=sys.stderr)
+        sys.exit(USER_ERROR if isinstance(error, UserError) else 1)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -77,9 +77,14 @@ def check_recipe_changes(checkpoint, then, recipe, say, finished=False):
     Raises:
         RecipeError: a key has another value, and with it the losses so far would have been others.
     """
-    before, now = then.get("recipe", {}), recipe_notes(recipe)
-    # What only one of them knows is from another version: a key of the recipe had its default's effect then.
-    changed = [key for key in now if before and before.get(key, _default(recipe, key, now)) != now[key]]
+    noted, now = then.get("recipe"), recipe_notes(recipe)
+    if not noted:
+        return
+    # A key of the recipe that is not noted is younger than the checkpoint, and had its default's effect then.
+    before = {key: _default(recipe, key, now) for key in now} | noted
+    # Older ones note what an optimizer was not given, too.
+    before["optimizer"] = {key: value for key, value in before["optimizer"].items() if value is not None}
+    changed = [key for key in now if before[key] != now[key]]
     for key in [each for each in changed if each in ROUNDING]:
         say(f"{_change(key, before, now)}: from here on the losses may differ by rounding.")
         changed.remove(key)

@@ -13,72 +13,102 @@ from transformers.trainer_utils import IntervalStrategy, SaveStrategy
 from c3.support.cpu_instructions import bfloat16_pays
 from c3.training.checks import RecipeError, check_integer, check_number, reject_unknown
 
-# Settings of TrainingArguments that a recipe has under another name; there they would do nothing.
+# Keywords of TrainingArguments that a recipe may give. Any other would have no effect here, or one that breaks what a
+# run promises: that it goes on with the same losses when it is started again, and ends at once when it is told to.
+ALLOWED = (
+    # Steps and updates.
+    "max_steps",
+    "gradient_accumulation_steps",
+    "max_grad_norm",
+    "average_tokens_across_devices",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+    "warmup_steps",
+    "neftune_noise_alpha",
+    "seed",
+    "full_determinism",
+    # Precision, memory and devices.
+    "bf16",
+    "fp16",
+    "tf32",
+    "activation_checkpointing",
+    "activation_checkpointing_kwargs",
+    "gradient_checkpointing",
+    "gradient_checkpointing_kwargs",
+    "torch_empty_cache_steps",
+    "skip_memory_metrics",
+    "use_cpu",
+    "dataloader_num_workers",
+    # Several processes.
+    "accelerator_config",
+    "deepspeed",
+    "fsdp",
+    "fsdp_config",
+    "ddp_backend",
+    "ddp_timeout",
+    "ddp_find_unused_parameters",
+    "ddp_bucket_cap_mb",
+    "ddp_broadcast_buffers",
+    "ddp_static_graph",
+    # Evaluation and checkpoints.
+    "eval_strategy",
+    "eval_steps",
+    "eval_delay",
+    "eval_on_start",
+    "metric_for_best_model",
+    "load_best_model_at_end",
+    "save_strategy",
+    "save_steps",
+    "save_total_limit",
+    "save_on_each_node",
+    # Logs and trackers.
+    "logging_strategy",
+    "logging_steps",
+    "logging_first_step",
+    "log_level",
+    "log_level_replica",
+    "log_on_each_node",
+    "disable_tqdm",
+    "debug",
+    "report_to",
+    "run_name",
+    "project",
+    "trackio_space_id",
+    "trackio_bucket_id",
+    "trackio_static_space_id",
+)
+# Those of which a recipe says the same elsewhere.
 ELSEWHERE = {
     "output_dir": "output_dir",
     "per_device_train_batch_size": "tokens_per_batch",
+    "auto_find_batch_size": "tokens_per_batch",
+    "per_device_eval_batch_size": "evaluation",
+    "do_eval": "training.eval_strategy",
     "num_train_epochs": "training.max_steps",
+    "data_seed": "training.seed",
     "optim": "optimizer.name",
+    "optim_args": "the keys of optimizer",
+    "optim_target_modules": "trainable, or lora.target_modules,",
     "learning_rate": "optimizer.lr",
     "weight_decay": "optimizer.weight_decay",
     "adam_beta1": "optimizer.betas",
     "adam_beta2": "optimizer.betas",
+    "adam_epsilon": "optimizer.eps",
     "torch_compile": "torch_compile",
+    "torch_compile_backend": "torch_compile",
+    "torch_compile_mode": "torch_compile",
     "use_liger_kernel": "liger_kernel",
+    "liger_kernel_config": "liger_kernel",
+    "resume_from_checkpoint": "init_from",
     "push_to_hub": "hub",
     "hub_model_id": "hub.repo_id",
     "hub_private_repo": "hub.private",
     "hub_revision": "hub.revision",
     "hub_strategy": "hub",
+    "hub_always_push": "hub",
+    "hub_token": "the environment variable HF_TOKEN",
 }
-EVALUATES_BY_DECODING = "evaluation decodes texts as the key evaluation says, not in Trainer's batches: leave it out"
-MAKES_BATCHES = "batches are made by the recipe's curriculum, in the training process: leave it out"
-RESUMES_EXACTLY = "a run that is started again could not go on with the same losses: leave it out"
-NOT_DOING = "it has no effect: leave it out"
-# Settings that would have no effect, or one that breaks what a run promises, and what to do instead.
-REFUSED = {
-    "adam_epsilon": "it has no effect: set optimizer.eps (with optimizer.name: adamw)",
-    "optim_args": "it has no effect: set the keys of optimizer",
-    "optim_target_modules": "it has no effect: set trainable, or lora.target_modules",
-    "label_smoothing_factor": "C3 computes its loss itself, without smoothing: leave it out",
-    "torch_compile_backend": "it would compile the model a second time: set torch_compile: true alone",
-    "torch_compile_mode": "it would compile the model a second time: set torch_compile: true alone",
-    "liger_kernel_config": "it has no effect: set liger_kernel: true alone",
-    "auto_find_batch_size": "it does not know of tokens_per_batch: lower that one",
-    "train_sampling_strategy": MAKES_BATCHES,
-    "length_column_name": MAKES_BATCHES,
-    "data_seed": "it has no effect: set training.seed",
-    "save_only_model": RESUMES_EXACTLY + ", or set training.save_strategy: no for no checkpoints at all",
-    "ignore_data_skip": RESUMES_EXACTLY,
-    "restore_callback_states_from_checkpoint": "what has to be restored is, always: leave it out",
-    "resume_from_checkpoint": "a run goes on from the last checkpoint in output_dir; set init_from for another",
-    "include_num_input_tokens_seen": "tokens are counted always, see metrics.jsonl: leave it out",
-    "hub_token": "it has no effect: log in with `hf auth login`, or set HF_TOKEN",
-    "hub_always_push": "it has no effect: set hub",
-    "do_train": NOT_DOING,
-    "do_predict": NOT_DOING,
-    "do_eval": "it has no effect: set training.eval_strategy",
-    **{
-        key: EVALUATES_BY_DECODING
-        for key in (
-            "per_device_eval_batch_size",
-            "prediction_loss_only",
-            "eval_accumulation_steps",
-            "eval_do_concat_batches",
-            "eval_use_gather_object",
-            "batch_eval_metrics",
-            "include_for_metrics",
-            "label_names",
-            "bf16_full_eval",
-            "fp16_full_eval",
-        )
-    },
-    **{
-        each.name: MAKES_BATCHES
-        for each in fields(TrainingArguments)
-        if each.name.startswith("dataloader_") and each.name != "dataloader_num_workers"
-    },
-}
+WHERE_TO_LOOK = "training/recipe/training_keys.py lists what is"
 CHOICES = {
     "lr_scheduler_type": SchedulerType,
     "logging_strategy": IntervalStrategy,
@@ -106,13 +136,14 @@ def check_training(training):
     Raises:
         RecipeError: a key or a value that is not allowed; the message names the key.
     """
+    known = {each.name for each in fields(TrainingArguments) if each.init}
     for key in training:
         if key in ELSEWHERE:
-            raise RecipeError(f"training.{key} would have no effect: set {ELSEWHERE[key]}.")
-        if key in REFUSED:
-            raise RecipeError(f"training.{key}: {REFUSED[key]}.")
-    known = [each.name for each in fields(TrainingArguments) if each.init and each.name != "remove_unused_columns"]
-    reject_unknown("training", training, known)
+            raise RecipeError(f"training.{key} has no effect in a recipe: set {ELSEWHERE[key]} instead.")
+        if key in known and key not in ALLOWED:
+            raise RecipeError(f"training.{key} is not supported by a recipe; {WHERE_TO_LOOK}.")
+    # Other versions of transformers know fewer.
+    reject_unknown("training", training, [key for key in ALLOWED if key in known])
     # YAML takes a bare `no` for false.
     training = {key: "no" if key.endswith("_strategy") and value is False else value for key, value in training.items()}
     check_integer("training.max_steps", training.get("max_steps"))

@@ -16,7 +16,7 @@ from c3.training.data.validation import validation_windows
 from c3.training.devices.memory import MemoryEstimate, estimate_activations, estimate_states
 from c3.training.devices.sharding import deepspeed_config
 from c3.training.optim.lora import add_lora
-from c3.training.optim.parts import PARTS, count_parameters, set_trainable
+from c3.training.optim.parts import MODEL_PARTS, count_parameters, set_trainable
 from c3.training.publish.push import check_can_publish
 
 from .build import backbone_configs, make_tokenizer, start_config
@@ -107,7 +107,7 @@ def _without_weights(recipe):
 
 def _parameters(model):
     counts = count_parameters(model)
-    rows = [(part, *counts[part]) for part in PARTS]
+    rows = [(part, *counts[part]) for part in MODEL_PARTS]
     rows.append(("total", sum(every for _, every, _ in rows), sum(trainable for _, _, trainable in rows)))
     lines = [f"{name:10} {every:>14,} {trainable:>14,}" for name, every, trainable in rows]
     return "\n".join([f"{'parameters':10} {'all':>14} {'trainable':>14}", *lines])
@@ -181,7 +181,7 @@ def _example(recipe, model):
     corpus = Corpus(recipe, model.processor, lambda message: None, max_documents=DOCUMENTS)
     if corpus.is_whole:
         corpus.check_texts(recipe)
-        corpus.check_conversations()
+        corpus.check_rows()
     collated = corpus.example(model.config.mask_token_id)
     processor = model.processor
     context_tokenizer = processor.context_tokenizer or processor.tokenizer

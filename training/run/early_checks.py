@@ -18,8 +18,8 @@ from c3.training.devices.sharding import deepspeed_config
 from c3.training.optim.optimizers import make_optimizer, muon_groups
 from c3.training.optim.parts import set_trainable
 from c3.training.publish.plain_model import without_zero3
-from c3.training.recipe.recipe import in_stage
 from c3.training.recipe.recipe_changes import check_recipe_changes
+from c3.training.recipe.stage_keys import in_stage
 from c3.whole_files_c3 import ensure_writable
 
 from .checkpoints import COMPLETE, last_whole_checkpoint, layout_of
@@ -143,22 +143,22 @@ def check_following_stages(stages, model, corpus):
         return
     with torch.device("meta"), without_zero3():
         model = C3Model(model.config)
-    texts, known = corpus if corpus.recipe.text_objectives else None, {_conversations(corpus.recipe)}
+    texts, known = corpus if corpus.recipe.text_objectives else None, _row_limits(corpus.recipe)
     for stage in stages:
         with in_stage(Path(stage.output_dir).name):
             set_trainable(model, stage.trainable)
             check_optimizer(stage, model)
             if stage.text_objectives:
-                texts = texts or _read(stage, "reconstruction", corpus.processor)
+                texts = texts or _read(stage, stage.text_objectives[0], corpus.processor)
                 texts.check_texts(stage)
-            if stage.objectives.get("instruction") and _conversations(stage) not in known:
-                _read(stage, "instruction", corpus.processor).check_conversations()
-                known.add(_conversations(stage))
+            for limits in _row_limits(stage) - known:
+                _read(stage, limits[0], corpus.processor).check_rows()
+                known.add(limits)
 
 
-def _conversations(recipe):
-    """What decides whether the conversations are enough for a stage, and for which other ones they are as well."""
-    return bool(recipe.objectives.get("instruction")), *recipe.conversation_limits, recipe.tokens_per_batch
+def _row_limits(recipe):
+    """What decides whether the rows of objectives are enough for a stage, and for which others they are: a `set`."""
+    return {(name, *recipe.conversation_limits, recipe.tokens_per_batch) for name in recipe.row_objectives}
 
 
 def _read(stage, objective, processor):

@@ -4,12 +4,12 @@ import errno
 import shutil
 from contextlib import contextmanager
 
-from c3.training.checks import RecipeError
+from c3.training.checks import RecipeError, RunError
 
 from .checkpoints import COMPLETE, last_whole_checkpoint
 
 
-class TrainingError(RuntimeError):
+class TrainingError(RunError):
     """A run that cannot go on; the message says why, and from where it can be taken up again."""
 
 

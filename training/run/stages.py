@@ -162,7 +162,7 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer, following=())
     say(describe_parts(model))
     check_optimizer(recipe, model)
     with args.main_process_first(**first, desc="data"):
-        windows = validation_windows(recipe, processor) if recipe.evaluation else None
+        held_out = validation_windows(recipe, processor) if recipe.evaluation else None
         corpus = Corpus(recipe, processor, say)
         check_following_stages(following, model, corpus)
     if recipe.torch_compile:
@@ -171,7 +171,7 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer, following=())
     return trainer_class(
         recipe,
         corpus,
-        eval_dataset=windows,
+        eval_dataset=held_out,
         model=model,
         args=args,
         processing_class=processor,

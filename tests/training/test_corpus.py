@@ -1,0 +1,162 @@
+"""Train data of a recipe as batches: workers, and how sources are mixed. Run: pytest tests/training/test_corpus.py"""
+
+import json
+import shutil
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+import torch
+
+from c3.training.checks import RecipeError
+from c3.training.data.collator import C3Collator
+from c3.training.data.corpus import Corpus, _interleaved
+from c3.training.data.documents import DataSource, position_of
+from c3.training.data.exact_strings import exact_strings
+from c3.training.data.sources import GeneratedSource, train_texts
+from c3.training.run.build import make_tokenizer
+from c3.training.run.stages import train
+from tiny_models import TEXTS, history
+
+
+@pytest.fixture
+def conversations(tmp_path):
+    """A file of conversations over texts of different lengths, one of them very long."""
+    rows = [
+        {
+            "context": f"{number} {TEXTS[0]}" * times,
+            "messages": [{"role": "user", "content": "Which age?"}, {"role": "assistant", "content": f"{number}."}],
+        }
+        for number, times in enumerate([1, 2, 1, 40, 2, 1, 1])
+    ]
+    path = tmp_path / "chat.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def make_corpus(load_training, training_folder, make_model, conversations):
+    """`make_corpus(*overrides)`: two weighted sources and conversations; what it said is in its `said`."""
+    sources = [{"path": str(training_folder / f"{name}.jsonl"), "weight": 1} for name in ("train", "validation")]
+    objectives = "objectives={reconstruction: 2, continuation: 1, instruction: 1}"
+
+    def make(*overrides):
+        options = [f"train_data={json.dumps(sources)}", f"instruction_data={conversations}", objectives, *overrides]
+        recipe, said = load_training("corpus", *options), []
+        corpus = Corpus(recipe, make_model("uniform").processor, said.append)
+        corpus.said = said
+        return corpus
+
+    return make
+
+
+def batches(corpus):
+    loader, _ = corpus.data_loader(24, seed=3, collator=C3Collator(corpus.processor, mask_token_id=1))
+    return [
+        {name: each.tolist() if torch.is_tensor(each) else each for name, each in batch.items()} for batch in loader
+    ]
+
+
+def test_workers_make_the_same_batches_in_the_same_order(make_corpus):
+    alone = batches(make_corpus("training.dataloader_num_workers=0"))
+    corpus = make_corpus("training.dataloader_num_workers=2")
+    assert corpus.data_loader(24, 3, None)[0].num_workers == 2
+    assert len(alone) == 24 and alone[0] != alone[1]
+    assert batches(corpus) == alone
+
+
+def test_a_run_with_workers_goes_on_where_it_was_stopped(load_training):
+    """With the losses of one without workers."""
+    options = ["training.max_steps=4", "training.eval_strategy=no", "evaluation={}", "validation_data=[]"]
+    alone = load_training("no workers", *options)
+    train(alone)
+    recipe = load_training("workers", *options, "training.dataloader_num_workers=2")
+    output = Path(recipe.output_dir)
+    train(recipe)
+    assert history(output) == history(Path(alone.output_dir)) and len(history(output)) == 4
+    shutil.rmtree(output / "checkpoint-4")
+    train(recipe)
+    assert history(output) == history(Path(alone.output_dir))
+
+
+def test_long_contexts_are_left_out_and_named(make_corpus):
+    """A context may hold as many tokens as a batch, unless the recipe says otherwise."""
+    (found,) = (line for line in make_corpus("tokens_per_batch=256").said if "conversations" in line)
+    assert "chat.jsonl: 6 conversations; 0 left out: no context, or no alternating messages; " in found
+    assert "1 left out: a conversation above 1024 tokens, or a context above 256 (" in found
+    assert found.endswith("chat.jsonl, row 3).")
+    (found,) = (line for line in make_corpus("max_context_length=100000").said if "conversations" in line)
+    assert "chat.jsonl: 7 conversations; " in found
+
+
+def test_streams_are_read_by_the_training_process(load_training, training_folder, make_model, tmp_path):
+    source = json.dumps({"path": str(training_folder / "train.jsonl"), "streaming": True})
+    make_model().processor.tokenizer.save_pretrained(tmp_path)
+    options = f"train_data={source}", f"tokenizer={tmp_path}", "training.dataloader_num_workers=2"
+    with pytest.raises(RecipeError, match="training.dataloader_num_workers: streamed data are read by the training pr"):
+        load_training("stream", *options)
+
+
+def test_weights_of_streams_are_shares_of_the_documents(load_training, tmp_path):
+    """However long they are; without weights one of each in turn, shorter sources again and again."""
+
+    recipe = load_training("mixed", "training.seed=0", f"tokenizer={tmp_path}")
+
+    def mixed(*weights):
+        sources = []
+        for name, text, count, weight in zip("ab", ("long " * 50, "short"), (400, 30), weights, strict=True):
+            path = tmp_path / f"{name}.jsonl"
+            path.write_text("\n".join([json.dumps({"text": text})] * count))
+            sources.append(DataSource(str(path), weight=weight, streaming=True))
+        return [row["text"] == "short" for row in islice(_interleaved(replace(recipe, train_data=sources)), 400)]
+
+    assert sum(mixed(1, 3)) / 400 == pytest.approx(0.75, abs=0.06)
+    assert mixed(None, None) == [False, True] * 200
+
+
+# Texts that are made, and line ends
+
+
+GENERATED = "{generate: exact_strings, characters: 20000, seed: 1}"
+
+
+def test_generated_texts_beside_a_file(load_training, training_folder, make_model):
+    """Alone, beside a file, with weights: with the log and the tokenizer of a source that is read."""
+    path = training_folder / "train.jsonl"
+    recipe = load_training("generated", f"train_data=[{path}, {GENERATED}]")
+    assert recipe.train_data == [DataSource(str(path)), GeneratedSource("exact_strings", 20000, 1)]
+    documents = list(exact_strings(20000, seed=1))
+    assert list(train_texts(recipe, recipe.train_data[1])["text"]) == documents
+    said, processor = [], make_model("uniform").processor
+    corpus = Corpus(recipe, processor, said.append)
+    assert said[1].startswith(f"exact_strings, generated: {len(documents)} documents, 0 without text")
+    ids = [index for text in documents for index in processor.encode_context(text)]
+    assert corpus.streams[1].ids.tolist() == ids
+    assert len(make_tokenizer(recipe)) == 300
+    generated = GENERATED.replace("}", ", weight: 3}")
+    weighted = load_training("weighted", f"train_data=[{{path: {path}, weight: 1}}, {generated}]")
+    sampler = Corpus(weighted, processor, said.append).data_loader(200, 0, None)[0].batch_sampler
+    sources = [batch[0].source for batch in sampler]
+    assert sum(sources) / 200 == pytest.approx(0.75, abs=0.08)
+    endless = replace(recipe, train_data=[GeneratedSource("exact_strings", 10**12)])
+    looked = Corpus(endless, processor, print, max_documents=2)
+    assert looked.streams[0].num_documents == 2
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_share_of_the_documents_gets_other_line_ends(streaming, load_training, tmp_path):
+    """The same ones in every run, whether they stream or not and whatever is kept; lines that end so stay so."""
+    texts = [f"line {number}\nand\r\nanother\n" for number in range(1000)]
+    path = tmp_path / "lines.jsonl"
+    path.write_text("\n".join(json.dumps({"text": text}) for text in [*texts, None]), encoding="utf-8")
+    source = json.dumps({"path": str(path), "streaming": streaming, "keep": 0.5})
+    options = ["crlf_documents=0.1", f"train_data={source}", f"tokenizer={tmp_path}"]
+    recipe = load_training("lines", *options)
+    found = [row["text"] for row in train_texts(recipe, recipe.train_data[0])]
+    kept = [text for text in [*texts, None] if position_of(text, "keep") < 0.5]
+    changed = {text for text in kept if position_of(text, "crlf") < 0.1}
+    assert len(changed) == pytest.approx(50, abs=20)
+    assert found == [f"line {text.split()[1]}\r\nand\r\nanother\r\n" if text in changed else text for text in kept]
+    plain = load_training("lines", *options[1:])
+    assert [row["text"] for row in train_texts(plain, plain.train_data[0])] == kept

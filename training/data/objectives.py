@@ -1,0 +1,200 @@
+"""What a model is trained to do with latents: an objective is a class here and a line in `OBJECTIVES`."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from c3.training.checks import RecipeError
+
+from .instructions import InstructionExamples
+from .pools import group_conversations
+from .specs import WindowSpec
+
+# Random tokens carry their full entropy, about five times that of text, so that high ratios could not hold them.
+RANDOM_WINDOW_RATIO = 8
+
+
+class Objective:
+    """
+    One objective of a recipe. All examples of a batch have the same one.
+
+    An example is a `dict` of a text to compress, `windows` (`list[tuple[list[int], int, int]]`: the encoder's ids, N,
+    and how many tokens the decoder makes of it), a `prompt` (None: give the text back), the `target` ids, their
+    `labels`, and which of the target's tokens are `hidden` (`np.ndarray`).
+
+    Attributes:
+        on_documents (`bool`): whether it is trained on windows of the train data, or on rows of its own.
+        reads (`str`): the key of a recipe that names its data.
+        reconstruction_only (`bool`): whether what is learned is to give texts back and nothing else.
+    """
+
+    on_documents: bool
+    reads: str
+    reconstruction_only = False
+
+    def check(self, name, recipe):
+        """Raises `RecipeError` where a [`Recipe`] lacks what this objective, called `name` there, is trained on."""
+        raise NotImplementedError
+
+    def example(self, spec, dataset):
+        """
+        One example, `dict`.
+
+        Args:
+            spec ([`WindowSpec`] or [`RowSpec`]): which.
+            dataset ([`WindowDataset`]): the texts and rows.
+        """
+        raise NotImplementedError
+
+
+class TextObjective(Objective):
+    """An objective on documents: has to define `example`, and `cut` where windows lie otherwise."""
+
+    on_documents, reads = True, "train_data"
+
+    def check(self, name, recipe):
+        if not recipe.train_data:
+            raise RecipeError("train_data: name at least one file or dataset.")
+
+    def cut(self, draw, blocks, rng, continuation_length):
+        """
+        Cuts blocks into windows, all of one length but where a document is shorter. At a ratio every latent stands for
+        equally many tokens, see `windows_c3.even_windows`; tokens that make no whole window are left out.
+
+        Args:
+            draw ([`Draw`]): window length and ratio.
+            blocks (`np.ndarray` of shape `(blocks, 4)`): source, start, length, end of the document.
+            rng (`np.random.Generator`): of what is random here.
+            continuation_length (`int`): tokens after a window that may belong to its example, at most.
+
+        Returns: `list[WindowSpec]`.
+        """
+        specs = []
+        for source, start, length, _ in blocks.tolist():
+            size, num_latents = draw.shape(length)
+            for first in range(start, start + length - size + 1, size):
+                seed = int(rng.integers(2**31))
+                specs.append(WindowSpec(first, size, num_latents, seed, source, objective=draw.objective))
+        return specs
+
+
+class RowObjective(Objective):
+    """
+    An objective on rows of its own: has to define `columns` and `examples`.
+
+    Attributes:
+        columns (`tuple[str, …]`): of a row; the first holds the text that a source's `keep` goes by.
+    """
+
+    on_documents, reads = False, "instruction_data"
+    columns: tuple
+
+    def check(self, name, recipe):
+        if not getattr(recipe, self.reads):
+            raise RecipeError(f"objectives.{name} needs {self.reads}, rows of {' and '.join(self.columns)}.")
+
+    def examples(self, rows, processor, recipe, name):
+        """
+        Reads rows.
+
+        Args:
+            rows (`datasets.Dataset`): with `columns`.
+            processor ([`C3Processor`]): makes the ids.
+            recipe ([`Recipe`]): of the stage.
+            name (`str`): of the source.
+
+        Returns: as [`InstructionExamples`], whose `lengths`, `example`, `extend` and `str` are used.
+
+        Raises:
+            ValueError: no row can be used.
+        """
+        raise NotImplementedError
+
+    # Of `lengths` and tokens per batch to batches.
+    group = staticmethod(group_conversations)
+
+    def example(self, spec, dataset):
+        return dataset.rows[spec.objective].example(spec.draw, spec.row)
+
+
+class Reconstruction(TextObjective):
+    """
+    A window is given back.
+
+    Decoder-input dropout: in a share `dropout_windows` of the windows a share of the decoder's input tokens, drawn
+    uniformly from 0 to 1, is hidden behind the mask embedding, so that the decoder must read the latents rather than
+    its own past; without it a model that scores well under teacher forcing falls apart when it runs freely. Where a
+    latent stands for more than `dropout_halved_above` tokens the share of the windows is half of that.
+
+    In a share `random_windows` of those at ratios up to `RANDOM_WINDOW_RATIO`, a share of the tokens drawn uniformly
+    from 0 to 1 is replaced by random ones (`random_token_ids`), so that rare tokens are learned and copying does not
+    lean on the language.
+    """
+
+    reconstruction_only = True
+
+    def example(self, spec, dataset):
+        rng = np.random.default_rng(spec.seed)
+        share = rng.uniform() if rng.uniform() < self._dropout_share(spec, dataset) else 0.0
+        ids = dataset.ids[spec.source][spec.start : spec.start + spec.length]
+        if spec.length <= RANDOM_WINDOW_RATIO * spec.num_latents and rng.uniform() < dataset.random_windows:
+            replaced = rng.uniform(size=spec.length) < rng.uniform()
+            ids = np.where(replaced, rng.choice(dataset.random_ids, size=spec.length), ids)
+        context, text = dataset.both_ids(ids)
+        return one_window(context, spec.num_latents, len(text), None, text, rng.uniform(size=len(text)) < share)
+
+    @staticmethod
+    def _dropout_share(spec, dataset):
+        """The share of windows like this one that get dropout."""
+        above = dataset.dropout_halved_above
+        halved = above is not None and spec.length > above * spec.num_latents
+        return dataset.dropout_windows / 2 if halved else dataset.dropout_windows
+
+
+class Continuation(TextObjective):
+    """The text goes on after a window, without a prompt. Nothing is hidden from the decoder."""
+
+    def cut(self, draw, blocks, rng, continuation_length):
+        # A document of one token has nothing after it to be continued with: it is given back.
+        continued = blocks[blocks[:, 3] - blocks[:, 1] > 1]
+        if not len(continued):
+            return super().cut(replace(draw, objective="reconstruction"), blocks, rng, continuation_length)
+        specs = []
+        for source, start, _, end in continued.tolist():
+            room = min(end - start, draw.window + continuation_length)
+            # Short documents are continued from their middle.
+            length = min(draw.window, room - min(continuation_length, room // 2))
+            size, num_latents = draw.shape(length)
+            following = min(continuation_length, room - size)
+            seed = int(rng.integers(2**31))
+            specs.append(WindowSpec(start, size, num_latents, seed, source, following, draw.objective))
+        return specs
+
+    def example(self, spec, dataset):
+        ids, end = dataset.ids[spec.source], spec.start + spec.length
+        context, text = dataset.both_ids(ids[spec.start : end])
+        _, target = dataset.both_ids(ids[end : end + spec.continuation])
+        return one_window(context, spec.num_latents, len(text), "", target, np.zeros(len(target), dtype=bool))
+
+
+class Instruction(RowObjective):
+    """Prompts about a compressed text are answered: conversations, see `instructions.py`."""
+
+    columns = ("context", "messages")
+
+    def examples(self, rows, processor, recipe, name):
+        return InstructionExamples(rows, processor, *recipe.conversation_limits, name=name)
+
+
+def one_window(context, num_latents, text_length, prompt, target, hidden):
+    """The example, `dict`, of one window that is not a part of a longer text; see [`Objective`]."""
+    return {
+        "windows": [(context, num_latents, text_length)],
+        "prompt": prompt,
+        "target": target,
+        "labels": target,
+        "hidden": hidden,
+    }
+
+
+OBJECTIVES = {"reconstruction": Reconstruction(), "continuation": Continuation(), "instruction": Instruction()}
