@@ -6,7 +6,7 @@ and figures by name, each `(results, path without ending) -> None`. All numbers 
 import re
 from functools import partial
 
-from . import like_for_like, pages
+from . import like_for_like_report, pages
 from .page_data import describe_pages
 from .published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
 from .report import distinct, markdown_table, mean, new_figure, number, percent, precision_with_interval, save_figure
@@ -93,7 +93,7 @@ PARTS = {
     "robustness": lambda results: "\n\n".join(kind_tables(results["robustness"]["examples"])),
     "forgetting": lambda results: position_table(results["forgetting"]["examples"]),
     "retention": retention,
-    "like_for_like": lambda results: "\n\n".join(like_for_like.tables(results["like_for_like"])),
+    "like_for_like": lambda results: "\n\n".join(like_for_like_report.tables(results["like_for_like"])),
 }
 
 
@@ -123,7 +123,7 @@ def draw_pages(results, path):
 # What a figure is made of, and by what.
 FIGURES = {
     "pages": ("pages_en", draw_pages),
-    "like_for_like": ("like_for_like", lambda results, path: like_for_like.draw(results["like_for_like"], path)),
+    "like_for_like": ("like_for_like", lambda results, path: like_for_like_report.draw(results["like_for_like"], path)),
     **{
         name: (name, lambda results, path, name=name: SUITES["fox"].draw(results[name], path))
         for name in (CHINESE, CEILING)

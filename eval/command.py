@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from c3 import __version__
 from c3.quoting_c3 import in_one_line, printable, printable_lines
-from c3.support.arguments import MODEL_HELP, Parser
+from c3.support.arguments import MODEL_HELP, Parser, positive
 from c3.support.loading import load_model
 from c3.support.termination import cleaned_up_when_terminated
 from c3.whole_files_c3 import ensure_writable
@@ -33,7 +33,6 @@ from .card import write_cards
 from .fox_data import read_data
 from .harness import Options, chunks, leave_out_impossible, result_row
 from .page_data import describe_counter, load_counter
-from .pages import positive
 from .report import check_figures
 from .result_file import read_examples, write_json
 from .suites import SUITES

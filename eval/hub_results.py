@@ -6,14 +6,18 @@ dataset of the Hub. An entry needs the id of one all the same; ours has no owner
 """
 
 import yaml
-from huggingface_hub import EvalResultEntry, ModelCard, eval_result_entries_to_yaml
-
-from c3.training.publish.model_card import precision_result
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, eval_result_entries_to_yaml
 
 from .page_data import describe_pages
 
 # Beside README.md.
 FILE = ".eval_results/pages.yaml"
+TASK = "Reconstruction of a compressed text"
+
+
+def precision_result(**described):
+    """An `EvalResult` of free-running precision: takes the names of the dataset and the metric, and the value."""
+    return EvalResult(task_type="text-generation", task_name=TASK, metric_type="free_running_precision", **described)
 
 
 def with_model_index(text, measured, path):

@@ -9,9 +9,7 @@ is a floor: a page of T counted tokens gets floor(T / ratio) latents in all, so 
 for. The one exception, a page that needs more because every window has a latent, is named in the result.
 """
 
-import argparse
 import hashlib
-import math
 import statistics
 import time
 from dataclasses import asdict
@@ -23,7 +21,7 @@ from tqdm.auto import tqdm
 
 from c3 import C3Latents, __version__
 from c3.quoting_c3 import in_one_line, printable_lines, quoted
-from c3.support.arguments import MODEL_HELP, Parser
+from c3.support.arguments import MODEL_HELP, Parser, positive, ratio_of_one_or_more
 from c3.support.loading import load_model
 from c3.support.termination import cleaned_up_when_terminated
 from c3.whole_files_c3 import ensure_writable
@@ -66,7 +64,7 @@ def measure(model, pages, ratio, window, batch_size):
             raise ValueError(f"ratio {ratio:g}, page {quoted(page.id)}: {error}") from error
     compressed = time.perf_counter()
     outputs = model.expand(C3Latents.cat(parts), batch_size=batch_size, show_progress=True)
-    outputs = [outputs] if len(pages) == 1 else outputs
+    outputs = [outputs] if isinstance(outputs, str) else outputs
     expanded = time.perf_counter()
     rows = [_row(page, part, output) for page, part, output in zip(pages, parts, outputs, strict=True)]
     scores = [row["precision"] for row in rows]
@@ -179,18 +177,6 @@ def run(args):
             if args.output:
                 write_result(args.output, header, finished, timing)
     return {**header, "ratios": dict(sorted(finished.items(), key=lambda item: float(item[0])))}
-
-
-def ratio_of_one_or_more(value):
-    if not (math.isfinite(ratio := float(value)) and ratio >= 1):
-        raise argparse.ArgumentTypeError(f"a ratio is a number of 1 or more, not {value}")
-    return ratio
-
-
-def positive(value):
-    if (number := int(value)) < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {value}")
-    return number
 
 
 @cleaned_up_when_terminated()

@@ -31,7 +31,7 @@ def compress_examples(model, examples, options):
 def expand_examples(model, parts, options):
     """`list[Reconstruction]` of latents, `list[C3Latents]`, of one text each."""
     outputs = model.expand(C3Latents.cat(parts), batch_size=options.batch_size, show_progress=False)
-    outputs = [outputs] if len(parts) == 1 else outputs
+    outputs = [outputs] if isinstance(outputs, str) else outputs
     return [
         Reconstruction(output, part.values.numel() * BYTES_PER_NUMBER, part.num_latents)
         for part, output in zip(parts, outputs, strict=True)

@@ -5,11 +5,12 @@ measurement, for texts of one window and for long texts of many.
 
 from itertools import product
 
+from c3.support.arguments import positive, ratio_of_one_or_more
+
 from ..alignment import accuracy_by_position
 from ..harness import Example, Suite
 from ..metrics import bootstrap_interval
 from ..page_data import Page, count_page, wanted_latents
-from ..pages import positive, ratio_of_one_or_more
 from ..report import describe, distinct, markdown_table, method_table, new_figure, precision_with_interval, save_figure
 from ..report import select as select_rows
 from ..text_kinds import cut_tokens, language

@@ -3,10 +3,11 @@ The protocol of C3's paper (arXiv 2511.15244, section 4): pages of 600-1300 Qwen
 100 latents a page, greedy. A model with windows shares the latents of a page among its windows.
 """
 
+from c3.support.arguments import positive
+
 from ..fox_data import FOX
 from ..harness import Example, Suite
 from ..page_data import count_page
-from ..pages import positive
 from ..published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
 from ..report import (
     describe,

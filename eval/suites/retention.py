@@ -14,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from c3.fingerprints_c3 import fingerprint_tensors
 from c3.quoting_c3 import quoted
+from c3.support.arguments import positive, ratio_of_one_or_more
 from c3.support.loading import find_source
 from c3.support.without_secrets import without_secrets
 
@@ -21,7 +22,6 @@ from ..baselines.c3 import compress_examples
 from ..harness import Example, Suite, described
 from ..metrics import bootstrap_interval
 from ..page_data import Page, count_page, plain_ids, wanted_latents
-from ..pages import positive, ratio_of_one_or_more
 from ..report import describe, distinct, markdown_table, mean, new_figure, save_figure, select
 from ..text_kinds import cut_tokens, language
 

@@ -3,9 +3,10 @@ Precision on kinds of text from English to noise, from one token to ten windows:
 critics of latent compression say, shuffled words and random strings would not come back.
 """
 
+from c3.support.arguments import positive, ratio_of_one_or_more
+
 from ..harness import Example, Suite
 from ..page_data import Page, count_page, wanted_latents
-from ..pages import positive, ratio_of_one_or_more
 from ..report import (
     describe,
     distinct,
