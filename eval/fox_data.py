@@ -118,3 +118,8 @@ def _answer(entry):
     if not isinstance(text, str):
         raise TypeError
     return text
+
+
+def is_fox(result):
+    """Whether every file of a result is a whole file of the Fox benchmark, and all of it was read."""
+    return result["options"]["limit"] is None and all(each["benchmark"] == FOX for each in result["data"])

@@ -15,14 +15,17 @@ from c3.support.without_secrets import without_secrets
 
 @dataclass(frozen=True)
 class Page:
-    """A page and its size: in tokens of the counting tokenizer, in tokens of the model's encoder, and in windows."""
+    """
+    A page and its size: in tokens of the counting tokenizer, in tokens of the model's encoder, and in windows, of which
+    it has more where latents have to stand for equally many tokens.
+    """
 
     id: str
     source: str
     text: str
     counted_tokens: int = 0
     own_tokens: int = 0
-    windows: int = 0
+    min_windows: int = 0
 
 
 def read_pages(path, limit=None):
@@ -84,10 +87,11 @@ def _read_json_line(path, number, line):
     return row
 
 
-def describe_pages(data):
-    """How many pages of which file, `str`, from what the result file of `c3.eval.pages` says of its data."""
-    rows = f" (its first {data['limit']} rows)" if data["limit"] is not None else ""
-    return f"{data['n_pages']} pages of {data['file']}{rows}"
+def describe_pages(result):
+    """How many pages of which files a result is of, `str`."""
+    limit = result["options"]["limit"]
+    rows = "" if limit is None else f" (its first {limit} rows)"
+    return " and ".join(f"{each['n_pages']} pages of {each['name']}{rows}" for each in result["data"])
 
 
 def count_page(page, model, counter, window):
@@ -98,7 +102,7 @@ def count_page(page, model, counter, window):
         raise ValueError(f"page {quoted(page.id)}: {error}") from None
     own = sum(len(each.context_ids) for each in windows)
     counted = own if counter is None else len(plain_ids(counter, page.text))
-    return replace(page, counted_tokens=counted, own_tokens=own, windows=len(windows))
+    return replace(page, counted_tokens=counted, own_tokens=own, min_windows=len(windows))
 
 
 def load_counter(name):
@@ -126,7 +130,7 @@ def plain_ids(tokenizer, text):
 def wanted_latents(page, ratio):
     """Latents of a counted page: floor(counted tokens / ratio), at most its encoder tokens, at least its windows."""
     # The ratio as it was typed: as a binary fraction 20.1 is another number, and a floor may fall on its wrong side.
-    return max(page.windows, min(page.own_tokens, int(page.counted_tokens // Fraction(str(ratio)))))
+    return max(page.min_windows, min(page.own_tokens, int(page.counted_tokens // Fraction(str(ratio)))))
 
 
 def own_ratio(page, total):

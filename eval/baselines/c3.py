@@ -33,7 +33,7 @@ def expand_examples(model, parts, options):
     outputs = model.expand(C3Latents.cat(parts), batch_size=options.batch_size, show_progress=False)
     outputs = [outputs] if isinstance(outputs, str) else outputs
     return [
-        Reconstruction(output, part.values.numel() * BYTES_PER_NUMBER, part.num_latents)
+        Reconstruction(output, part.values.numel() * BYTES_PER_NUMBER, part.num_latents, part.num_windows)
         for part, output in zip(parts, outputs, strict=True)
     ]
 

@@ -5,7 +5,7 @@ The protocol of C3's paper (arXiv 2511.15244, section 4): pages of 600-1300 Qwen
 
 from c3.support.arguments import positive
 
-from ..fox_data import FOX
+from ..fox_data import is_fox
 from ..harness import Example, Suite
 from ..page_data import count_page
 from ..published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
@@ -54,7 +54,7 @@ def prepare(args, pages, model, counter, window):
         )
     examples = []
     for latents in sorted(set(args.latents)):
-        raised = [page.id for page in inside if page.windows > latents]
+        raised = [page.id for page in inside if page.min_windows > latents]
         if raised:
             left_out.append(
                 f"nothing, but {len(raised)} pages have more windows than {latents} and so a latent for each"
@@ -62,14 +62,9 @@ def prepare(args, pages, model, counter, window):
             )
         for page in inside:
             group = f"{language(page.text)} {bucket(page.counted_tokens)}"
-            total = max(page.windows, min(page.own_tokens, latents))
+            total = max(page.min_windows, min(page.own_tokens, latents))
             examples.append(Example(page, group, f"{latents} latents", total))
     return examples, left_out
-
-
-def is_fox(result):
-    """Whether every file of a result is a whole file of the Fox benchmark, and all of it was read."""
-    return result["options"]["limit"] is None and all(each["benchmark"] == FOX for each in result["data"])
 
 
 def report(result):
@@ -78,7 +73,7 @@ def report(result):
     parts = [
         f"## {title}",
         describe(result),
-        f"A page's latents are shared among its windows ({mean(rows, 'windows'):.1f} of at most "
+        f"A page's latents are shared among its windows ({mean(rows, 'min_windows'):.1f} of at most "
         f"{result['options']['window']} own tokens, on average): the number is that of the whole page.",
         *bucket_tables(rows),
         "Published on the Fox benchmark, and not measured here: C3 with Qwen2.5-1.5B and Qwen2.5-3B, DeepSeek-OCR with "
@@ -130,7 +125,7 @@ def _bucket_rows(rows, latents, lang):
 
 def _ratio(rows, name, latents):
     return number(
-        mean([{"ratio": row[name] / max(row["windows"], min(row["own_tokens"], latents))} for row in rows], "ratio")
+        mean([{"ratio": row[name] / max(row["min_windows"], min(row["own_tokens"], latents))} for row in rows], "ratio")
     )
 
 

@@ -22,7 +22,7 @@ from ..baselines.c3 import compress_examples
 from ..harness import Example, Suite, described
 from ..metrics import bootstrap_interval
 from ..page_data import Page, count_page, plain_ids, wanted_latents
-from ..report import describe, distinct, markdown_table, mean, new_figure, save_figure, select
+from ..report import asked_ratio, describe, distinct, markdown_table, mean, new_figure, save_figure, select
 from ..text_kinds import cut_tokens, language
 
 RAW, LATENTS, TRUNCATED, NOTHING = "raw prefix", "latents", "truncated prefix", "no prefix"
@@ -295,7 +295,7 @@ def draw(result, path):
             for setting in distinct(rows, "setting"):
                 chosen = select(rows, group=group, method=method, setting=setting)
                 if chosen:
-                    points.append((float(setting.removesuffix("x")), *perplexity(chosen)))
+                    points.append((asked_ratio(setting), *perplexity(chosen)))
             ratios, middle, low, high = zip(*points, strict=True)
             axes.plot(ratios, middle, marker=".", label=method)
             axes.fill_between(ratios, low, high, alpha=0.2, linewidth=0)

@@ -8,6 +8,7 @@ from c3.support.arguments import positive, ratio_of_one_or_more
 from ..harness import Example, Suite
 from ..page_data import Page, count_page, wanted_latents
 from ..report import (
+    asked_ratio,
     describe,
     distinct,
     markdown_table,
@@ -120,7 +121,7 @@ def kind_tables(rows):
 
 def _at_the_ratio(rows, setting):
     """Precision of the texts that are long enough for the ratio, each kind's samples one value."""
-    rows = [row for row in rows if row["counted_ratio"] >= float(setting.removesuffix("x"))]
+    rows = [row for row in rows if row["counted_ratio"] and row["counted_ratio"] >= asked_ratio(setting)]
     return precision_with_interval(rows, by=lambda row: row["id"].rpartition("/")[-1]) if rows else ""
 
 

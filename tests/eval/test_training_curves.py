@@ -1,4 +1,4 @@
-"""What the figure of a training run shows. Run: pytest tests/test_training_curves.py"""
+"""What the figure of a training run shows. Run: pytest tests/eval/test_training_curves.py"""
 
 import pytest
 
