@@ -6,16 +6,17 @@ and figures by name, each `(results, path without ending) -> None`. All numbers 
 import re
 from functools import partial
 
+from c3.eval.suites import SUITES
+from c3.eval.suites.forgetting import position_table
+from c3.eval.suites.fox import bucket_tables, with_language
+from c3.eval.suites.pages import draw_together, ratio_tables
+from c3.eval.suites.retention import LATENTS, NOTHING, RAW, TRUNCATED, gain, perplexity, short
+from c3.eval.suites.robustness import kind_tables
+
 from . import like_for_like_report
 from .page_data import describe_pages
 from .report import distinct, markdown_table, mean, number, percent, precision_with_interval, ratio_unit
 from .report import select as select_rows
-from .suites import SUITES
-from .suites.forgetting import position_table
-from .suites.fox import bucket_tables, with_language
-from .suites.pages import draw_together, ratio_tables
-from .suites.retention import LATENTS, NOTHING, RAW, TRUNCATED, gain, perplexity, short
-from .suites.robustness import kind_tables
 
 # Whole pages, by the language that they are named by here: every result file of these that is there is in the metadata
 # and in the figure; a text that asks for one that is not there is an error.

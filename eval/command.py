@@ -14,16 +14,16 @@ from pathlib import Path
 
 import torch
 
+from c3.eval.baselines import METHODS
+from c3.eval.suites import SUITES
 from c3.quoting_c3 import in_one_line, printable, printable_lines
 from c3.support.arguments import MODEL_HELP, Parser, positive
 from c3.support.termination import cleaned_up_when_terminated
 
-from .baselines import METHODS
 from .card import add_arguments as add_card_arguments
 from .card import write_cards
 from .engine import run, suite_options
 from .report import check_figures
-from .suites import SUITES
 
 
 def _parser(prog):

@@ -12,16 +12,16 @@ import transformers
 from tqdm.auto import tqdm
 
 from c3 import __version__
+from c3.eval.baselines import METHODS
+from c3.eval.suites import SUITES
 from c3.quoting_c3 import printable
 from c3.support.loading import load_model
 from c3.whole_files_c3 import ensure_writable
 
-from .baselines import METHODS
-from .fox_data import read_data
 from .harness import Options, chunks, leave_out_impossible, result_row
 from .page_data import describe_counter, load_counter
+from .page_files import read_data
 from .result_file import read_matching, write_json
-from .suites import SUITES
 from .words import check_segmenter
 
 # Windows of a chunk of examples, in batches: after each chunk the result file is written anew.

@@ -8,9 +8,10 @@ dataset of the Hub. An entry needs the id of one all the same; ours has no owner
 import yaml
 from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, eval_result_entries_to_yaml
 
+from c3.eval.suites.pages import below_ratio
+
 from .page_data import describe_pages
 from .report import distinct, mean, select
-from .suites.pages import below_ratio
 
 # Beside README.md.
 FILE = ".eval_results/pages.yaml"

@@ -20,9 +20,9 @@ import transformers
 from tqdm.auto import tqdm
 
 from c3 import __version__
-from c3.eval.fox_data import read_data
 from c3.eval.free_running import free_running_scores
 from c3.eval.like_for_like_report import draw, report
+from c3.eval.page_files import read_data
 from c3.eval.report import check_figures
 from c3.eval.result_file import read_matching, write_json
 from c3.quoting_c3 import in_one_line, printable_lines

@@ -1,10 +1,9 @@
 """The model itself: compress, and expand greedily from the latents alone; nothing is teacher forced."""
 
 from c3 import C3Latents
+from c3.eval.harness import Reconstruction
+from c3.eval.page_data import own_ratio
 from c3.quoting_c3 import quoted
-
-from ..harness import Reconstruction
-from ..page_data import own_ratio
 
 BYTES_PER_NUMBER = 2  # bfloat16, whatever the model runs in
 

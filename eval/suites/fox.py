@@ -3,13 +3,11 @@ The protocol of C3's paper (arXiv 2511.15244, section 4): pages of 600-1300 Qwen
 100 latents a page, greedy. A model with windows shares the latents of a page among its windows.
 """
 
-from c3.support.arguments import positive
-
-from ..fox_data import is_fox
-from ..harness import Example, Suite
-from ..page_data import count_page
-from ..published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
-from ..report import (
+from c3.eval.fox_data import is_fox
+from c3.eval.harness import Example, Suite
+from c3.eval.page_data import count_page
+from c3.eval.published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
+from c3.eval.report import (
     describe,
     distinct,
     markdown_table,
@@ -22,7 +20,8 @@ from ..report import (
     save_figure,
     select,
 )
-from ..text_kinds import language
+from c3.eval.text_kinds import language
+from c3.support.arguments import positive
 
 EDGES = range(600, 1400, 100)
 

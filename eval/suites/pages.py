@@ -8,14 +8,12 @@ The one exception, a page that needs more because every window has a latent, is 
 
 import statistics
 
-from c3.support.arguments import ratio_of_one_or_more
-
-from ..fox_data import is_fox
-from ..harness import Example, Suite
-from ..metrics import bootstrap_interval
-from ..page_data import count_page, describe_pages, wanted_latents
-from ..published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
-from ..report import (
+from c3.eval.fox_data import is_fox
+from c3.eval.harness import Example, Suite
+from c3.eval.metrics import bootstrap_interval
+from c3.eval.page_data import count_page, describe_pages, wanted_latents
+from c3.eval.published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
+from c3.eval.report import (
     asked_ratio,
     describe,
     distinct,
@@ -29,7 +27,8 @@ from ..report import (
     save_figure,
     select,
 )
-from ..text_kinds import language
+from c3.eval.text_kinds import language
+from c3.support.arguments import ratio_of_one_or_more
 
 
 def add_arguments(parser):

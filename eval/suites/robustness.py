@@ -3,11 +3,9 @@ Precision on kinds of text from English to noise, from one token to ten windows:
 critics of latent compression say, shuffled words and random strings would not come back.
 """
 
-from c3.support.arguments import positive, ratio_of_one_or_more
-
-from ..harness import Example, Suite
-from ..page_data import Page, count_page, wanted_latents
-from ..report import (
+from c3.eval.harness import Example, Suite
+from c3.eval.page_data import Page, count_page, wanted_latents
+from c3.eval.report import (
     asked_ratio,
     describe,
     distinct,
@@ -19,7 +17,7 @@ from ..report import (
     save_figure,
     select,
 )
-from ..text_kinds import (
+from c3.eval.text_kinds import (
     CHINESE_KINDS,
     GENERATED_KINDS,
     PAGE_KINDS,
@@ -29,6 +27,7 @@ from ..text_kinds import (
     pieces,
     text_of_length,
 )
+from c3.support.arguments import positive, ratio_of_one_or_more
 
 KINDS = [*PAGE_KINDS, *CHINESE_KINDS, *GENERATED_KINDS, RANDOM_TOKENS]
 MOST_WINDOWS = 10

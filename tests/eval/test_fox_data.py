@@ -4,7 +4,8 @@ import zipfile
 
 import pytest
 
-from c3.eval.fox_data import FOX_FILES, read_data
+from c3.eval.fox_data import FOX_FILES
+from c3.eval.page_files import read_data
 from eval_files import write_fox
 
 
@@ -51,11 +52,3 @@ def test_bad_archives(tmp_path, name, members, message):
                 archive.writestr(member, content)
     with pytest.raises((ValueError, OSError), match=message):
         read_data([str(tmp_path / name)])
-
-
-def test_the_same_ids(data):
-    pages, _, _ = read_data([str(data), str(data)])
-    assert [page.id for page in pages] == ["p0", "p1", "p2", "1:p0", "1:p1", "1:p2"]
-    data.write_text('{"id": 1, "text": "a"}\n{"id": 1, "text": "b"}', encoding="utf-8")
-    with pytest.raises(ValueError, match="two pages have the id '1': give each its own"):
-        read_data([str(data)])
