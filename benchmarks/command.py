@@ -20,10 +20,9 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from c3.eval.pages import positive
 from c3.eval.report import check_figures
 from c3.eval.result_file import read_matching, write_json
-from c3.support.arguments import Parser
+from c3.support.arguments import Parser, positive
 from c3.support.environment import describe_hardware, library_versions
 from c3.support.termination import cleaned_up_when_terminated
 from c3.whole_files_c3 import ensure_writable

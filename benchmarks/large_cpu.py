@@ -34,8 +34,8 @@ import psutil
 import torch
 from tqdm.auto import tqdm
 
-from c3.eval.pages import positive
 from c3.eval.result_file import read_matching, write_json
+from c3.support.arguments import positive
 from c3.support.termination import cleaned_up_when_terminated
 
 from .command import describe

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from c3.eval.pages import positive
 from c3.support.allocator import keep_freed_memory
+from c3.support.arguments import positive
 
 from .harness import Setup
 from .models import SIZES

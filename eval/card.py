@@ -16,7 +16,7 @@ from pathlib import Path
 
 from c3.whole_files_c3 import write_whole
 
-from .card_parts import FIGURES, PAGES, PARTS
+from .card_parts import CARD_FIGURES, CARD_TABLES, PAGES
 from .hub_results import FILE, entries_as_yaml, eval_entries, with_model_index
 from .report import check_figures
 from .result_file import Results
@@ -50,7 +50,7 @@ def write_cards(args):
     Raises: `OSError`, `ValueError` saying in one line what is wrong; then nothing was written.
     """
     results = Results(args.results)
-    measured = {name: results[name] for name in PAGES if name in results}
+    measured = {name: results[file] for name, file in PAGES.items() if file in results}
     beside = [args.card.parent / name for name in TEXTS if (args.card.parent / name).is_file()]
     changed = {}
     for path in [args.card, *(beside if args.texts is None else args.texts)]:
@@ -70,7 +70,7 @@ def write_cards(args):
             raise ValueError(f"{names}: not what {args.results} says; write anew without --check")
         return []
     check_figures()
-    figures = {name: draw for name, (needed, draw) in FIGURES.items() if needed in results}
+    figures = {name: draw for name, (needed, draw) in CARD_FIGURES.items() if needed in results}
     for name, draw in figures.items():
         draw(results, args.results / name)
     for path, text in changed.items():
@@ -84,9 +84,9 @@ def with_parts(text, results, path):
 
     def part(match):
         name = match["name"]
-        if name not in PARTS:
-            raise ValueError(f"{path} wants results `{name}`, but there are only {', '.join(PARTS)}")
-        return f"<!-- results: {name} -->\n\n{PARTS[name](results)}\n\n<!-- end of results -->"
+        if name not in CARD_TABLES:
+            raise ValueError(f"{path} wants results `{name}`, but there are only {', '.join(CARD_TABLES)}")
+        return f"<!-- results: {name} -->\n\n{CARD_TABLES[name](results)}\n\n<!-- end of results -->"
 
     if len(MARKER.findall(text)) != 2 * len(PART.findall(text)):
         raise ValueError(f"{path} has a `<!-- results: NAME -->` without its `<!-- end of results -->`, or the reverse")

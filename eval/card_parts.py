@@ -6,23 +6,32 @@ and figures by name, each `(results, path without ending) -> None`. All numbers 
 import re
 from functools import partial
 
-from . import like_for_like, pages
-from .page_data import describe_pages
-from .published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
-from .report import distinct, markdown_table, mean, new_figure, number, percent, precision_with_interval, save_figure
-from .report import select as select_rows
-from .suites import SUITES
-from .suites.forgetting import position_table
-from .suites.fox import bucket_tables, with_language
-from .suites.retention import LATENTS, NOTHING, RAW, TRUNCATED, gain, perplexity, short
-from .suites.robustness import kind_tables
+from c3.eval.suites import SUITES
+from c3.eval.suites.forgetting import position_table
+from c3.eval.suites.fox import bucket_tables, with_language
+from c3.eval.suites.pages import draw_together, ratio_tables
+from c3.eval.suites.retention import LATENTS, NOTHING, RAW, TRUNCATED, gain, perplexity, short
+from c3.eval.suites.robustness import kind_tables
 
-# Whole pages at ratios, from `python -m c3.eval.pages`: every NAME.json of these that is there is in the metadata and
-# in the figure; a text that asks for one that is not there is an error.
-PAGES = ("pages_en", "pages_zh")
+from . import like_for_like_report
+from .page_data import describe_pages
+from .report import distinct, markdown_table, mean, number, percent, precision_with_interval, ratio_unit
+from .report import select as select_rows
+
+# Whole pages, by the language that they are named by here: every result file of these that is there is in the metadata
+# and in the figure; a text that asks for one that is not there is an error.
+PAGES = {"pages_en": "pages", "pages_zh": "zh/pages"}
 # Seconds for the pages of the suite fox at three numbers of latents, on two CPU cores.
 TIME_LIMIT = 300
 CHINESE, CEILING = "zh/fox", "ceiling/fox"
+
+
+def pages(results, name):
+    """What came back of whole pages of one language at each ratio, of the model alone."""
+    result = results[PAGES[name]]
+    about = f"{describe_pages(result)}, free-running; ratios in {ratio_unit(result)}."
+    tables = ratio_tables(select_rows(result["examples"], method="c3"))
+    return "\n\n".join([f"{result['model']['model_name']}, {about}", *tables, *_left_out(result)])
 
 
 def fox(results):
@@ -53,7 +62,11 @@ def _not_measured(result):
     """What a suite was told to leave, and what it left out, a sentence each; the ids are in the suite's own report."""
     limit, files = result["options"]["limit"], ", ".join(each["name"] for each in result["data"])
     first = [f"Of {files} the first {limit} rows."] if limit is not None else []
-    return first + [f"Left out: {re.sub(r' [(][^()]*[)]$', '', line)}." for line in result["left_out"]]
+    return first + _left_out(result)
+
+
+def _left_out(result):
+    return [f"Left out: {re.sub(r' [(][^()]*[)]$', '', line)}." for line in result["left_out"]]
 
 
 def retention(results):
@@ -74,17 +87,17 @@ def retention(results):
 def time_of_pages(results):
     """Seconds of the pages of the suite fox, the model alone at all numbers of latents, as a sentence."""
     result = results["fox"]
-    pages, settings = sum(each["n_pages"] for each in result["data"]), distinct(result["examples"], "setting")
+    n_pages, settings = sum(each["n_pages"] for each in result["data"]), distinct(result["examples"], "setting")
     seconds = result["timing"]["c3"]
     verdict = "met" if seconds < TIME_LIMIT else "missed"
     return (
-        f"{pages} pages at {', '.join(settings)}, there and back: {seconds:.0f} s on a {result['options']['device']} "
+        f"{n_pages} pages at {', '.join(settings)}, there and back: {seconds:.0f} s on a {result['options']['device']} "
         f"(the aim, {TIME_LIMIT} s: {verdict})."
     )
 
 
-PARTS = {
-    **{name: lambda results, name=name: pages.table(results[name]) for name in PAGES},
+CARD_TABLES = {
+    **{name: partial(pages, name=name) for name in PAGES},
     "time": time_of_pages,
     "fox": fox,
     "methods": methods,
@@ -93,43 +106,23 @@ PARTS = {
     "robustness": lambda results: "\n\n".join(kind_tables(results["robustness"]["examples"])),
     "forgetting": lambda results: position_table(results["forgetting"]["examples"]),
     "retention": retention,
-    "like_for_like": lambda results: "\n\n".join(like_for_like.tables(results["like_for_like"])),
+    "like_for_like": lambda results: "\n\n".join(like_for_like_report.tables(results["like_for_like"])),
 }
 
 
 def draw_pages(results, path):
-    """Mean precision of whole pages by ratio, with its 95 % band, and what the paper's authors published on Fox."""
-    figure, axes = new_figure(figsize=(8, 4.5))
-    for name in PAGES:
-        if name in results:
-            ratios = results[name]["ratios"].values()
-            reached = [each["counted_ratio"]["mean"] for each in ratios]
-            label = f"{describe_pages(results[name]['data'])}, not Fox"
-            axes.plot(reached, [each["precision"]["mean"] for each in ratios], marker=".", label=label)
-            low, high = zip(*(each["precision"]["ci95"] for each in ratios), strict=True)
-            axes.fill_between(reached, low, high, alpha=0.2, linewidth=0)
-    for label, marker, published in (
-        ("C3, 4.5 B parameters, on Fox: published by its authors", "x", C3_PUBLISHED),
-        ("DeepSeek-OCR on Fox: published by C3's authors", "+", DEEPSEEK_OCR_PUBLISHED),
-    ):
-        points = [(RATIO_PUBLISHED[key], value) for key, value in published.items()]
-        axes.scatter(*zip(*points, strict=True), marker=marker, color="grey", label=label)
-    axes.set(xlabel="counted tokens per latent (mean of the pages)", ylabel="precision", ylim=(0, 1.02))
-    axes.legend()
-    figure.tight_layout()
-    save_figure(figure, path)
+    """The pages of all languages in one figure, beside what the paper's authors published."""
+    draw_together([results[name] for name in PAGES.values() if name in results], path)
+
+
+def draw_suite(results, path, name):
+    result = results[name]
+    SUITES[result["suite"]].draw(result, path)
 
 
 # What a figure is made of, and by what.
-FIGURES = {
-    "pages": ("pages_en", draw_pages),
-    "like_for_like": ("like_for_like", lambda results, path: like_for_like.draw(results["like_for_like"], path)),
-    **{
-        name: (name, lambda results, path, name=name: SUITES["fox"].draw(results[name], path))
-        for name in (CHINESE, CEILING)
-    },
-    **{
-        name: (name, lambda results, path, name=name, suite=suite: suite.draw(results[name], path))
-        for name, suite in SUITES.items()
-    },
+CARD_FIGURES = {
+    "whole_pages": (PAGES["pages_en"], draw_pages),
+    "like_for_like": ("like_for_like", lambda results, path: like_for_like_report.draw(results["like_for_like"], path)),
+    **{name: (name, partial(draw_suite, name=name)) for name in (*SUITES, PAGES["pages_zh"], CHINESE, CEILING)},
 }

@@ -1,5 +1,5 @@
 """
-Pages for the suites, from the Fox benchmark or from any file of pages.
+Pages of the Fox benchmark.
 
 Fox (Liu et al. 2024, "Focus Anywhere for Fine-grained Multi-page Document Understanding", arXiv 2405.14295) may be used
 for research only: it is fetched at run time and never shipped. Its page task is a list of `{"image", "len",
@@ -9,13 +9,11 @@ for research only: it is fetched at run time and never shipped. Its page task is
 import hashlib
 import json
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
-from c3.quoting_c3 import quoted
 from c3.support.loading import find_source
 
-from .page_data import Page, read_pages
+from .page_data import Page
 
 FOX_REPOSITORY, FOX_ARCHIVE = "ucaslcl/Fox_benchmark_data", "focus_benchmark_test.zip"
 # The files of the page task and their pages: with another number they are not the benchmark.
@@ -23,37 +21,11 @@ FOX_FILES = {"en_page_ocr.json": 112, "cn_page_ocr.json": 100}
 FOX = "Fox"
 
 
-def read_data(sources, limit=None):
+def fox_files(source):
     """
-    Args:
-        sources (`list[str]`): files of pages, see `read_pages`; Fox's zip, folder or page files; `"fox"` for the Hub's.
-        limit (`int`, *optional*): the first so many pages of each file only.
-
-    Returns:
-        `tuple[list[Page], list[dict], list[str]]`: the pages, not yet counted; name, checksum, number of pages and,
-        where it is one, benchmark of each file; and one line for each kind of page left out.
-
-    Raises: `OSError`, `ValueError` saying in one line what is wrong with which file.
+    The files of pages in Fox's zip, folder or page file, or in the Hub's for `"fox"`, as a list of (name, function that
+    reads it: `(limit) -> (pages, what a result file says of it, ids of pages without text)`); None for anything else.
     """
-    pages, data, left_out = [], [], []
-    for source in sources:
-        for name, read in _files(source):
-            found, entry, empty = read(limit)
-            if empty:
-                left_out.append(f"{len(empty)} pages of {name} without text ({', '.join(empty)})")
-            entry = {"name": name, **entry, "n_pages": len(found), "empty_pages": empty}
-            pages += [replace(page, id=f"{len(data)}:{page.id}") for page in found] if data else found
-            data.append(entry)
-    seen = set()
-    for page in pages:
-        if page.id in seen:
-            raise ValueError(f"two pages have the id {quoted(page.id)}: give each its own")
-        seen.add(page.id)
-    return pages, data, left_out
-
-
-def _files(source):
-    """(name, function that reads it) of every file of pages in a source."""
     path = Path(source)
     if source == "fox" and not path.exists():
         from huggingface_hub import hf_hub_download
@@ -68,7 +40,7 @@ def _files(source):
     elif path.name in FOX_FILES and path.is_file():
         contents = [(path.name, path.name, path.read_bytes)]
     else:
-        return [(path.name, lambda limit: _read_plain(path, limit))]
+        return None
     if not contents:
         raise ValueError(f"{path} is not the Fox benchmark: it holds neither {' nor '.join(FOX_FILES)}")
     return [
@@ -94,11 +66,6 @@ def _is_wanted(path):
     return "__MACOSX" not in path.parts
 
 
-def _read_plain(path, limit):
-    pages, empty = read_pages(path, limit)
-    return pages, {"sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "benchmark": None}, empty
-
-
 def _read_fox(shown, name, content, limit):
     try:
         entries = json.loads(content)
@@ -118,3 +85,8 @@ def _answer(entry):
     if not isinstance(text, str):
         raise TypeError
     return text
+
+
+def is_fox(result):
+    """Whether every file of a result is a whole file of the Fox benchmark, and all of it was read."""
+    return result["options"]["limit"] is None and all(each["benchmark"] == FOX for each in result["data"])

@@ -3,7 +3,7 @@
 from .metrics import precision
 
 
-def free_running_precision(model, texts, ratios, batch_size=32):
+def free_running_scores(model, texts, ratios, batch_size=32):
     """
     Args:
         model (`C3Model`): the model, with its processor.
@@ -11,18 +11,12 @@ def free_running_precision(model, texts, ratios, batch_size=32):
         ratios (`list[float]`): text tokens (the model's own) per latent.
 
     Returns:
-        `dict[float, float]`: mean precision over the texts, by ratio.
+        `dict[float, list[float]]`: precision of each text, by ratio.
     """
-    scores = free_running_scores(model, texts, ratios, batch_size)
-    return {ratio: sum(each) / len(each) for ratio, each in scores.items()}
-
-
-def free_running_scores(model, texts, ratios, batch_size=32):
-    """As `free_running_precision`, but the precision of each text: `dict[float, list[float]]`."""
     scores = {}
     for ratio in ratios:
         latents = model.compress(texts, ratio=ratio, batch_size=batch_size, show_progress=False)
         outputs = model.expand(latents, batch_size=batch_size, show_progress=False)
-        outputs = [outputs] if len(texts) == 1 else outputs
+        outputs = [outputs] if isinstance(outputs, str) else outputs
         scores[ratio] = list(map(precision, texts, outputs))
     return scores

@@ -37,13 +37,14 @@ class Options:
 @dataclass(frozen=True)
 class Reconstruction:
     """
-    What came back, and what it took: bytes kept of the text, and the number of latents (or of tokens, where a method
-    keeps those), None where a method keeps neither.
+    What came back, and what it took: bytes kept of the text, the number of latents (or of tokens, where a method keeps
+    those; None where a method keeps neither), and the number of windows that share the latents.
     """
 
     output: str
     num_bytes: int
     latents: int | None
+    num_windows: int | None = None
 
 
 @dataclass(frozen=True)
@@ -104,15 +105,15 @@ def leave_out_impossible(model, examples, window):
     return possible, lines
 
 
-def chunks(examples, most_windows):
+def chunks(examples, max_windows):
     """Cuts a list of examples, in order, into lists of at most so many windows together, or of a single example."""
-    chunk, windows = [], 0
+    chunk, num_windows = [], 0
     for example in examples:
-        if chunk and windows + example.page.windows > most_windows:
+        if chunk and num_windows + example.page.min_windows > max_windows:
             yield chunk
-            chunk, windows = [], 0
+            chunk, num_windows = [], 0
         chunk.append(example)
-        windows += example.page.windows
+        num_windows += example.page.min_windows
     if chunk:
         yield chunk
 
@@ -128,7 +129,7 @@ def described(method, example, latents):
         **({"source": page.source} if page.source else {}),
         "counted_tokens": page.counted_tokens,
         "own_tokens": page.own_tokens,
-        "windows": page.windows,
+        "min_windows": page.min_windows,
         "latents": latents,
         "counted_ratio": latents and page.counted_tokens / latents,
         "own_ratio": latents and page.own_tokens / latents,
@@ -140,6 +141,7 @@ def result_row(method, example, reconstruction, measure=None):
     page = example.page
     return {
         **described(method, example, reconstruction.latents),
+        "num_windows": reconstruction.num_windows,
         "text_bytes": len(page.text.encode()),
         "kept_bytes": reconstruction.num_bytes,
         "scores": all_scores(page.text, reconstruction.output),

@@ -6,14 +6,21 @@ dataset of the Hub. An entry needs the id of one all the same; ours has no owner
 """
 
 import yaml
-from huggingface_hub import EvalResultEntry, ModelCard, eval_result_entries_to_yaml
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCard, eval_result_entries_to_yaml
 
-from c3.training.publish.model_card import precision_result
+from c3.eval.suites.pages import below_ratio
 
 from .page_data import describe_pages
+from .report import distinct, mean, select
 
 # Beside README.md.
 FILE = ".eval_results/pages.yaml"
+TASK = "Reconstruction of a compressed text"
+
+
+def precision_result(**described):
+    """An `EvalResult` of free-running precision: takes the names of the dataset and the metric, and the value."""
+    return EvalResult(task_type="text-generation", task_name=TASK, metric_type="free_running_precision", **described)
 
 
 def with_model_index(text, measured, path):
@@ -22,7 +29,7 @@ def with_model_index(text, measured, path):
 
     Args:
         text (`str`): the whole card.
-        measured (`dict[str, dict]`): results of `c3.eval.pages` by name.
+        measured (`dict[str, dict]`): results of the suite `pages` by name.
         path (`Path`): the card's, for error messages.
 
     Raises: `ValueError` for a card without a `model_name`.
@@ -33,12 +40,11 @@ def with_model_index(text, measured, path):
     card.data.eval_results = [
         precision_result(
             dataset_type=name,
-            dataset_name=f"{describe_pages(result['data'])}, not Fox",
-            metric_name=f"free-running precision at {_reached(ratio, each)}, {_unit(result)} per latent",
-            metric_value=_value(each),
+            dataset_name=f"{describe_pages(result)}, not Fox",
+            metric_name=f"free-running precision at {_reached(rows)}, {_unit(result)} per latent",
+            metric_value=_value(rows),
         )
-        for name, result in measured.items()
-        for ratio, each in result["ratios"].items()
+        for name, result, rows in _by_ratio(measured)
     ]
     return str(card)
 
@@ -48,12 +54,11 @@ def eval_entries(measured):
     return [
         EvalResultEntry(
             dataset_id=f"c3-own-{name.replace('_', '-')}",
-            task_id=f"reconstruction_{ratio}x",
-            value=_value(each),
-            notes=_notes(result, ratio, each),
+            task_id=f"reconstruction_{rows[0]['setting']}",
+            value=_value(rows),
+            notes=_notes(result, rows),
         )
-        for name, result in measured.items()
-        for ratio, each in result["ratios"].items()
+        for name, result, rows in _by_ratio(measured)
     ]
 
 
@@ -61,26 +66,34 @@ def entries_as_yaml(entries):
     return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True, width=120)
 
 
-def _notes(result, ratio, each):
-    data, options, model = result["data"], result["options"], result["model"]
+def _by_ratio(measured):
+    """Yields (name, result, rows of the model at one ratio)."""
+    for name, result in measured.items():
+        rows = select(result["examples"], method="c3")
+        for setting in distinct(rows, "setting"):
+            yield name, result, select(rows, setting=setting)
+
+
+def _notes(result, rows):
+    options, sums = result["options"], " and ".join(each["sha256"][:16] for each in result["data"])
     return (
-        f"Our own choice, {describe_pages(data)}, sha256 {data['sha256'][:16]}: not Fox, no "
+        f"Our own choice, {describe_pages(result)}, sha256 {sums}: not Fox, no "
         "dataset of the Hub, no registered benchmark. Mean free-running precision, 1 - normalised edit distance over "
-        f"characters, at {_reached(ratio, each)}: {each['counted_ratio']['mean']:.2f} {_unit(result)} per latent on "
+        f"characters, at {_reached(rows)}: {mean(rows, 'counted_ratio'):.2f} {_unit(result)} per latent on "
         "average. Measured "
-        f"with this repository's c3.eval.pages, {options['dtype']} on {options['device']}; weights "
-        f"{model['weights_fingerprint']}."
+        f"with this repository's c3 eval pages, {options['dtype']} on {options['device']}; weights "
+        f"{result['model']['weights_fingerprint']}."
     )
 
 
-def _reached(ratio, each):
+def _reached(rows):
     """A ratio, `str`, and what is named by it where pages have more latents than that, one for every window."""
-    below = len(each["below_ratio"])
-    return f"{ratio}x asked, not reached by {below} pages" if below else f"{ratio}x"
+    setting, below = rows[0]["setting"], len(below_ratio(rows))
+    return f"{setting} asked, not reached by {below} pages" if below else setting
 
 
-def _value(each):
-    return round(each["precision"]["mean"], 4)
+def _value(rows):
+    return round(mean(rows, "scores", "precision"), 4)
 
 
 def _unit(result):

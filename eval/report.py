@@ -26,7 +26,12 @@ def mean(rows, *path):
     return statistics.fmean(values) if values else None
 
 
-def precision_with_interval(rows, by=None):
+def asked_ratio(setting):
+    """The ratio that a setting such as `"8x"` names."""
+    return float(setting.removesuffix("x"))
+
+
+def precision_with_interval(rows, by=None, digits=1):
     """
     Mean precision and its 95 % bootstrap interval over texts, as Markdown. `by` is `(row) -> key`: rows of one key are
     of one text, and their mean counts as one value.
@@ -36,11 +41,11 @@ def precision_with_interval(rows, by=None):
         scores.setdefault(by(row) if by else index, []).append(row["scores"]["precision"])
     means = [statistics.fmean(each) for each in scores.values()]
     low, high = bootstrap_interval(means)
-    return f"{statistics.fmean(means):.1%} [{low:.1%}, {high:.1%}]"
+    return f"{statistics.fmean(means):.{digits}%} [{low:.{digits}%}, {high:.{digits}%}]"
 
 
-def percent(value):
-    return "" if value is None else f"{value:.1%}"
+def percent(value, digits=1):
+    return "" if value is None else f"{value:.{digits}%}"
 
 
 def number(value, digits=1):
@@ -57,14 +62,18 @@ PRECISION = (
 )
 
 
+def ratio_unit(result):
+    """What the counted ratios of a result count, `str`."""
+    counter = result["counted_with"]
+    return f"tokens of {counter['name']}" if counter else "the model's own tokens"
+
+
 def describe(result, manner="greedy and free-running", measured=PRECISION):
     """The first lines of a report: model, data, tokenizer of the ratios, what was measured, what was left out."""
-    counter = result["counted_with"]
-    unit = f"tokens of {counter['name']}" if counter else "the model's own tokens"
     model, files = result["model"], ", ".join(each["name"] for each in result["data"]) or "none, all texts generated"
     lines = [
         f"Suite `{result['suite']}`, model {model['model_name']} (weights {model['weights_fingerprint']}), {manner}; "
-        f"pages: {files}; ratios count {unit}. {measured}"
+        f"pages: {files}; ratios count {ratio_unit(result)}. {measured}"
     ]
     lines += [f"Left out: {line}." for line in result["left_out"]]
     return "\n\n".join(lines)

@@ -1,35 +1,20 @@
-"""The JSON file of an evaluation that can be interrupted: finished ratios are kept, and never mixed with others."""
+"""The JSON file of a measurement that can be interrupted: what is finished is kept, and never mixed with others."""
 
 import json
 
 from c3.whole_files_c3 import write_whole
 
 
-def read_finished(path, header):
+def read_matching(path, header, fields):
     """
-    What a run with the same header has already measured.
+    What a run with the same header has already measured: the content of its result file, `dict`; None if there is none.
 
     Args:
         path (`Path`, *optional*): the result file, which need not exist.
         header (`dict`): everything that the numbers depend on: model, data, options, versions.
-
-    Returns: `tuple[dict, dict]`, results and timings by ratio.
-
-    Raises: `ValueError` for a file of something else, or of a run with another header.
-    """
-    found = read_matching(path, header, ("ratios", "timing"))
-    return (dict(found["ratios"]), dict(found["timing"])) if found else ({}, {})
-
-
-def read_matching(path, header, fields):
-    """
-    The content of a result file, `dict`, or None if there is none.
-
-    Args:
-        path, header: as for `read_finished`.
         fields: names of the objects and lists that must be there.
 
-    Raises: `ValueError`, as `read_finished`.
+    Raises: `ValueError` for a file of something else, or of a run with another header.
     """
     if path is None or not path.exists():
         return None
@@ -45,32 +30,6 @@ def read_matching(path, header, fields):
             f"{path} holds results of another run ({', '.join(differing)} differ): delete it or choose another --output"
         )
     return found
-
-
-def write_result(path, header, ratios, timing):
-    """
-    Writes the file, complete or not at all. Everything but `timing` is the same bytes in every run with one header.
-
-    Args:
-        ratios, timing (`dict`): results and seconds by ratio, in any order.
-    """
-    ratios, timing = (dict(sorted(each.items(), key=lambda item: float(item[0]))) for each in (ratios, timing))
-    write_json(path, {**header, "ratios": ratios, "timing": timing})
-
-
-def read_examples(path, header):
-    """
-    The rows that a suite's run with the same header has already measured, and the seconds by method:
-    `tuple[list[dict], dict]`; arguments and errors as in `read_finished`.
-    """
-    found = read_matching(path, header, ("examples", "timing"))
-    return (list(found["examples"]), dict(found["timing"])) if found else ([], {})
-
-
-def read_runs(path, header):
-    """The training runs, `list[dict]`, that a comparison with the same header has finished; errors as above."""
-    found = read_matching(path, header, ("runs",))
-    return list(found["runs"]) if found else []
 
 
 def write_json(path, content):
@@ -100,7 +59,7 @@ class Results:
         if name not in self._held:
             path = self.folder / f"{name}.json"
             if name not in self:
-                raise FileNotFoundError(f"{self.folder} holds no {path.name}")
+                raise FileNotFoundError(f"{self.folder} holds no {name}.json")
             try:
                 found = json.loads(path.read_bytes())
                 # A comparison of trainings has models of its own.

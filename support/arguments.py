@@ -1,6 +1,7 @@
 """Arguments of commands."""
 
 import argparse
+import math
 
 from c3.quoting_c3 import in_one_line
 
@@ -15,3 +16,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message):
         name = self.prog.removeprefix("python -m ").split()[0]
         self.exit(USER_ERROR, f"{name}: error: {in_one_line(message)} (see {self.prog} --help)\n")
+
+
+def positive(value):
+    """An argparse type: a whole number of 1 or more."""
+    if (number := int(value)) < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, not {value}")
+    return number
+
+
+def ratio_of_one_or_more(value):
+    """An argparse type: a compression ratio."""
+    if not (math.isfinite(ratio := float(value)) and ratio >= 1):
+        raise argparse.ArgumentTypeError(f"a ratio is a number of 1 or more, not {value}")
+    return ratio

@@ -209,7 +209,7 @@ def test_there_are_no_queries_to_train(override, load_training):
 def baseline(model, texts):
     options = Options(window=32, batch_size=4, steps=1)
     pages = [count_page(Page(str(number), "", text), model, None, 32) for number, text in enumerate(texts)]
-    examples = [Example(page, "", "", max(page.windows, page.own_tokens // 4)) for page in pages]
+    examples = [Example(page, "", "", max(page.min_windows, page.own_tokens // 4)) for page in pages]
     return [METHODS[name](model, examples, options) for name in ("mean-pooling", "c3")]
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from c3 import C3Latents, C3Model
 from c3.cli import main as cli_c3
-from c3.eval import pages
+from c3.eval.command import main as eval_main
 from c3.latents_c3 import LatentMismatchError
 from c3.quoting_c3 import in_one_line, listed, printable, printable_lines, quoted
 from c3.training.publish import merge_lora
@@ -153,18 +153,18 @@ def test_checkpoint_of_a_stranger(shown, checkpoint, tmp_path):
 def test_data_of_a_stranger(shown, checkpoint, tmp_path, training_folder):
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({EVIL: "text"}) + "\n")
-    options = ("--model", checkpoint, "--device", "cpu", "--ratios", "4", "--data")
-    assert "no column 'text'" in shown(pages.main, *options, rows)[1]
+    options = ("pages", "--model", checkpoint, "--device", "cpu", "--ratios", "4", "--data")
+    assert "no column 'text'" in shown(eval_main, *options, rows)[1]
     rows.write_text(json.dumps({"id": EVIL, "text": 5}) + "\n")
-    assert "is not a string but int" in shown(pages.main, *options, rows)[1]
+    assert "is not a string but int" in shown(eval_main, *options, rows)[1]
     # An id in the report of a whole run, and in an error.
     rows.write_text(
         "".join(json.dumps({"id": f"{EVIL}{i}", "text": text}) + "\n" for i, text in enumerate(("a b", "")))
     )
-    code, said = shown(pages.main, *options, rows)
+    code, said = shown(eval_main, *options, rows)
     assert code is None and printable_lines(EVIL) in said
     rows.write_text((json.dumps({"id": EVIL, "text": "a b"}) + "\n") * 2)
-    code, said = shown(cli_c3.main, "eval", "fox", *options[:4], "--count-with", checkpoint, "--data", rows)
+    code, said = shown(cli_c3.main, "eval", "fox", *options[1:5], "--count-with", checkpoint, "--data", rows)
     assert code == 2 and f"two pages have the id {EVIL!r}" in said
 
     recipe = training_folder / "recipe.yaml"

@@ -1,10 +1,9 @@
 """The model itself: compress, and expand greedily from the latents alone; nothing is teacher forced."""
 
 from c3 import C3Latents
+from c3.eval.harness import Reconstruction
+from c3.eval.page_data import own_ratio
 from c3.quoting_c3 import quoted
-
-from ..harness import Reconstruction
-from ..page_data import own_ratio
 
 BYTES_PER_NUMBER = 2  # bfloat16, whatever the model runs in
 
@@ -31,9 +30,9 @@ def compress_examples(model, examples, options):
 def expand_examples(model, parts, options):
     """`list[Reconstruction]` of latents, `list[C3Latents]`, of one text each."""
     outputs = model.expand(C3Latents.cat(parts), batch_size=options.batch_size, show_progress=False)
-    outputs = [outputs] if len(parts) == 1 else outputs
+    outputs = [outputs] if isinstance(outputs, str) else outputs
     return [
-        Reconstruction(output, part.values.numel() * BYTES_PER_NUMBER, part.num_latents)
+        Reconstruction(output, part.values.numel() * BYTES_PER_NUMBER, part.num_latents, part.num_windows)
         for part, output in zip(parts, outputs, strict=True)
     ]
 

@@ -6,7 +6,7 @@ beside the latents' bytes, so that nobody takes fewer tokens for a smaller file.
 import lzma
 import zlib
 
-from ..harness import Reconstruction
+from c3.eval.harness import Reconstruction
 
 
 def reconstruct_with_zlib(model, examples, options):

@@ -13,8 +13,8 @@ import torch
 
 from c3 import C3Latents
 from c3.configuration_c3 import PLAIN_CONTEXT_TEMPLATE
+from c3.eval.page_data import own_ratio
 
-from ..page_data import own_ratio
 from .c3 import expand_examples
 
 

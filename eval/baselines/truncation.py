@@ -1,6 +1,6 @@
 """Truncation: the first N tokens of the text instead of N latents. What a context that is too long usually gets."""
 
-from ..harness import Reconstruction
+from c3.eval.harness import Reconstruction
 
 
 def reconstruct_with_truncation(model, examples, options):

@@ -5,14 +5,22 @@ measurement, for texts of one window and for long texts of many.
 
 from itertools import product
 
-from ..alignment import accuracy_by_position
-from ..harness import Example, Suite
-from ..metrics import bootstrap_interval
-from ..page_data import Page, count_page, wanted_latents
-from ..pages import positive, ratio_of_one_or_more
-from ..report import describe, distinct, markdown_table, method_table, new_figure, precision_with_interval, save_figure
-from ..report import select as select_rows
-from ..text_kinds import cut_tokens, language
+from c3.eval.alignment import accuracy_by_position
+from c3.eval.harness import Example, Suite
+from c3.eval.metrics import bootstrap_interval
+from c3.eval.page_data import Page, count_page, wanted_latents
+from c3.eval.report import (
+    describe,
+    distinct,
+    markdown_table,
+    method_table,
+    new_figure,
+    precision_with_interval,
+    save_figure,
+)
+from c3.eval.report import select as select_rows
+from c3.eval.text_kinds import cut_tokens, language
+from c3.support.arguments import positive, ratio_of_one_or_more
 
 BINS = 20
 

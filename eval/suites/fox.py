@@ -3,12 +3,11 @@ The protocol of C3's paper (arXiv 2511.15244, section 4): pages of 600-1300 Qwen
 100 latents a page, greedy. A model with windows shares the latents of a page among its windows.
 """
 
-from ..fox_data import FOX
-from ..harness import Example, Suite
-from ..page_data import count_page
-from ..pages import positive
-from ..published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
-from ..report import (
+from c3.eval.fox_data import is_fox
+from c3.eval.harness import Example, Suite
+from c3.eval.page_data import count_page
+from c3.eval.published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
+from c3.eval.report import (
     describe,
     distinct,
     markdown_table,
@@ -21,7 +20,8 @@ from ..report import (
     save_figure,
     select,
 )
-from ..text_kinds import language
+from c3.eval.text_kinds import language
+from c3.support.arguments import positive
 
 EDGES = range(600, 1400, 100)
 
@@ -53,7 +53,7 @@ def prepare(args, pages, model, counter, window):
         )
     examples = []
     for latents in sorted(set(args.latents)):
-        raised = [page.id for page in inside if page.windows > latents]
+        raised = [page.id for page in inside if page.min_windows > latents]
         if raised:
             left_out.append(
                 f"nothing, but {len(raised)} pages have more windows than {latents} and so a latent for each"
@@ -61,14 +61,9 @@ def prepare(args, pages, model, counter, window):
             )
         for page in inside:
             group = f"{language(page.text)} {bucket(page.counted_tokens)}"
-            total = max(page.windows, min(page.own_tokens, latents))
+            total = max(page.min_windows, min(page.own_tokens, latents))
             examples.append(Example(page, group, f"{latents} latents", total))
     return examples, left_out
-
-
-def is_fox(result):
-    """Whether every file of a result is a whole file of the Fox benchmark, and all of it was read."""
-    return result["options"]["limit"] is None and all(each["benchmark"] == FOX for each in result["data"])
 
 
 def report(result):
@@ -77,7 +72,7 @@ def report(result):
     parts = [
         f"## {title}",
         describe(result),
-        f"A page's latents are shared among its windows ({mean(rows, 'windows'):.1f} of at most "
+        f"A page's latents are shared among its windows ({mean(rows, 'min_windows'):.1f} of at most "
         f"{result['options']['window']} own tokens, on average): the number is that of the whole page.",
         *bucket_tables(rows),
         "Published on the Fox benchmark, and not measured here: C3 with Qwen2.5-1.5B and Qwen2.5-3B, DeepSeek-OCR with "
@@ -129,7 +124,7 @@ def _bucket_rows(rows, latents, lang):
 
 def _ratio(rows, name, latents):
     return number(
-        mean([{"ratio": row[name] / max(row["windows"], min(row["own_tokens"], latents))} for row in rows], "ratio")
+        mean([{"ratio": row[name] / max(row["min_windows"], min(row["own_tokens"], latents))} for row in rows], "ratio")
     )
 
 

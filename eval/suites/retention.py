@@ -12,18 +12,17 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from c3.eval.baselines.c3 import compress_examples
+from c3.eval.harness import Example, Suite, described
+from c3.eval.metrics import bootstrap_interval
+from c3.eval.page_data import Page, count_page, plain_ids, wanted_latents
+from c3.eval.report import asked_ratio, describe, distinct, markdown_table, mean, new_figure, save_figure, select
+from c3.eval.text_kinds import cut_tokens, language
 from c3.fingerprints_c3 import fingerprint_tensors
 from c3.quoting_c3 import quoted
+from c3.support.arguments import positive, ratio_of_one_or_more
 from c3.support.loading import find_source
 from c3.support.without_secrets import without_secrets
-
-from ..baselines.c3 import compress_examples
-from ..harness import Example, Suite, described
-from ..metrics import bootstrap_interval
-from ..page_data import Page, count_page, plain_ids, wanted_latents
-from ..pages import positive, ratio_of_one_or_more
-from ..report import describe, distinct, markdown_table, mean, new_figure, save_figure, select
-from ..text_kinds import cut_tokens, language
 
 RAW, LATENTS, TRUNCATED, NOTHING = "raw prefix", "latents", "truncated prefix", "no prefix"
 BASE_RAW, BASE_NOTHING = "base decoder, raw prefix", "base decoder, no prefix"
@@ -295,7 +294,7 @@ def draw(result, path):
             for setting in distinct(rows, "setting"):
                 chosen = select(rows, group=group, method=method, setting=setting)
                 if chosen:
-                    points.append((float(setting.removesuffix("x")), *perplexity(chosen)))
+                    points.append((asked_ratio(setting), *perplexity(chosen)))
             ratios, middle, low, high = zip(*points, strict=True)
             axes.plot(ratios, middle, marker=".", label=method)
             axes.fill_between(ratios, low, high, alpha=0.2, linewidth=0)

@@ -3,10 +3,10 @@ Precision on kinds of text from English to noise, from one token to ten windows:
 critics of latent compression say, shuffled words and random strings would not come back.
 """
 
-from ..harness import Example, Suite
-from ..page_data import Page, count_page, wanted_latents
-from ..pages import positive, ratio_of_one_or_more
-from ..report import (
+from c3.eval.harness import Example, Suite
+from c3.eval.page_data import Page, count_page, wanted_latents
+from c3.eval.report import (
+    asked_ratio,
     describe,
     distinct,
     markdown_table,
@@ -17,7 +17,7 @@ from ..report import (
     save_figure,
     select,
 )
-from ..text_kinds import (
+from c3.eval.text_kinds import (
     CHINESE_KINDS,
     GENERATED_KINDS,
     PAGE_KINDS,
@@ -27,6 +27,7 @@ from ..text_kinds import (
     pieces,
     text_of_length,
 )
+from c3.support.arguments import positive, ratio_of_one_or_more
 
 KINDS = [*PAGE_KINDS, *CHINESE_KINDS, *GENERATED_KINDS, RANDOM_TOKENS]
 MOST_WINDOWS = 10
@@ -119,7 +120,7 @@ def kind_tables(rows):
 
 def _at_the_ratio(rows, setting):
     """Precision of the texts that are long enough for the ratio, each kind's samples one value."""
-    rows = [row for row in rows if row["counted_ratio"] >= float(setting.removesuffix("x"))]
+    rows = [row for row in rows if row["counted_ratio"] and row["counted_ratio"] >= asked_ratio(setting)]
     return precision_with_interval(rows, by=lambda row: row["id"].rpartition("/")[-1]) if rows else ""
 
 

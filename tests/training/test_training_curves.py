@@ -1,8 +1,12 @@
+<<<<<<<< HEAD:tests/training/test_training_curves.py
 """What the figure of a training run shows. Run: pytest tests/training/test_training_curves.py"""
+========
+"""What the figure of a training run shows. Run: pytest tests/eval/test_training_curves.py"""
+>>>>>>>> eval:tests/eval/test_training_curves.py
 
 import pytest
 
-from c3.eval.training_curves import plot_training_curves
+from c3.training.publish.training_curves import plot_training_curves
 
 LOGGED = {"loss": 2.0, "grad_norm": 1.0, "learning_rate": 0.02}
 

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import ModelCard, ModelCardData
 
+from c3.eval.hub_results import precision_result
 from c3.support.environment import library_versions
 from c3.support.without_secrets import hub_ids, without_secrets
 
 NOT_MEASURED = "not measured"
 PRECISION = re.compile(r"eval_(?:(?P<task>.+)_)?precision_(?P<ratio>\d+(?:\.\d+)?)x")
-TASK = "Reconstruction of a compressed text"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +104,6 @@ def measured_precision(log_history, step):
             measured.setdefault(entry["step"], {}).update(values)
     last = max(measured, default=None)
     return last, dict(sorted(measured.get(last, {}).items()))
-
-
-def precision_result(**described):
-    """An `EvalResult` of free-running precision: takes the names of the dataset and the metric, and the value."""
-    return EvalResult(task_type="text-generation", task_name=TASK, metric_type="free_running_precision", **described)
 
 
 def _metadata(model):

@@ -9,9 +9,9 @@ from c3.training.devices.distributed import gather_objects
 
 def shared_precision(model, texts, ratios, batch_size=32):
     """
-    As `free_running_precision`, with the texts dealt out to the processes of a run. Every process must call it, and all
-    get the same result. Each has equally many texts, some of them twice where they do not come out even, because under
-    ZeRO-3 and FSDP all must run the model equally often.
+    Means of `free_running_scores`, with the texts dealt out to the processes of a run. Every process must call it, and
+    all get the same result. Each has equally many texts, some of them twice where they do not come out even, because
+    under ZeRO-3 and FSDP all must run the model equally often.
 
     Returns:
         `dict[float, float]`: mean precision over the texts, by ratio.

@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 from transformers import set_seed
 
-from c3.eval.training_curves import plot_training_curves
 from c3.quoting_c3 import printable_lines
 from c3.support.allocator import keep_freed_memory
 from c3.support.cpu_instructions import has_fast_bfloat16, has_fast_float16
@@ -24,6 +23,7 @@ from c3.training.publish.merge_lora import merge_anew
 from c3.training.publish.model_card import TrainedModel, write_model_card
 from c3.training.publish.plain_model import full_state_dict, plain_model
 from c3.training.publish.push import PublishError, check_can_publish, publish
+from c3.training.publish.training_curves import plot_training_curves
 from c3.training.recipe.recipe_changes import check_recipe_changes
 from c3.whole_files_c3 import write_whole
 

@@ -1,4 +1,4 @@
-"""The card and the texts beside it say what the committed results say. Run: pytest tests/test_eval_card.py"""
+"""The card and the texts beside it say what the committed results say. Run: pytest tests/eval/test_eval_card.py"""
 
 import json
 import re
@@ -13,12 +13,13 @@ from huggingface_hub.utils import validate_repo_id
 from c3 import C3Model
 from c3.cli.main import main as c3_main
 from c3.eval.card import PART, TEXTS
-from c3.eval.card_parts import FIGURES, PAGES, PARTS
+from c3.eval.card_parts import CARD_FIGURES, CARD_TABLES, PAGES
 from c3.eval.command import main
 from c3.eval.hub_results import FILE
+from c3.eval.report import distinct, mean, select
 from c3.eval.result_file import Results
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "eval" / "results"
 COMMITTED = [path for path in sorted(RESULTS.rglob("*.json")) if path.name != "like_for_like.json"]
 
@@ -37,15 +38,22 @@ def copy(tmp_path):
 def bilingual(copy):
     """The copy, with results of Chinese pages and a text that asks for them; 0.75 stands for what they would say."""
     folder, arguments = copy
-    result = json.loads((folder / "results/pages_en.json").read_bytes())
-    result["data"] |= {"file": "pages_zh.parquet", "n_pages": 14}
-    result["ratios"]["4"]["precision"]["mean"] = 0.75
-    result["ratios"]["40"]["below_ratio"] = ["zh_1", "zh_3"]
-    (folder / "results/pages_zh.json").write_text(json.dumps(result))
+    result = json.loads((folder / "results/pages.json").read_bytes())
+    result["data"][0] |= {"name": "pages_zh.parquet", "n_pages": 14}
+    score(result, "4x", 0.75)
+    for row in select(result["examples"], setting="40x")[:2]:
+        row["counted_ratio"] = 39.5
+    (folder / "results/zh/pages.json").write_text(json.dumps(result))
     if "results: pages_zh" not in text_of(folder / "model_card.md"):
         with open(folder / "model_card.md", "a", encoding="utf-8") as file:
             file.write("<!-- results: pages_zh -->\n<!-- end of results -->\n")
     return folder, arguments
+
+
+def score(result, setting, precision):
+    """Makes the precision of every page at a ratio this one."""
+    for row in select(result["examples"], setting=setting):
+        row["scores"]["precision"] = precision
 
 
 def text_of(path):
@@ -59,7 +67,7 @@ def change(path, before, after):
 
 
 def ask_for_missing(folder, name):
-    (folder / f"results/{name}.json").unlink(missing_ok=True)
+    (folder / f"results/{PAGES[name]}.json").unlink()
     change(folder / "model_card.md", "results: pages_en", f"results: {name}")
 
 
@@ -74,7 +82,9 @@ def test_the_committed_texts_say_what_the_committed_results_say():
 def test_every_part_stands_somewhere_and_the_readme_has_the_cards_table():
     found = {name: PART.findall(text_of(ROOT / name)) for name in ("README.md", *TEXTS)}
     measured = Results(RESULTS)
-    assert set(sum(found.values(), [])) == {name for name in PARTS if name not in PAGES or name in measured}
+    assert set(sum(found.values(), [])) == {
+        name for name in CARD_TABLES if name not in PAGES or PAGES[name] in measured
+    }
     assert "pages_en" in found["README.md"] and {"pages_en", "fox"} <= set(found["model_card.md"])
 
 
@@ -102,14 +112,11 @@ def test_numbers_of_the_prose_stand_in_the_tables(name):
 def test_results_are_of_the_shipped_weights_and_name_no_folders(path, shipped):
     result = json.loads(path.read_bytes())
     assert result["model"]["weights_fingerprint"] == shipped
-    for row in result.pop("examples", []) + [
-        page for each in result.pop("ratios", {}).values() for page in each["pages"]
-    ]:
-        assert "output" not in row
+    assert not any("output" in row for row in result.pop("examples"))
     # Hub ids are the only names with a slash.
     names = re.findall(r'"[^"]*[/\\][^"]*"', json.dumps(result))
     assert set(names) <= {'"Qwen/Qwen2.5-1.5B"'}
-    assert not any(each.get("benchmark") for each in result["data"] if isinstance(each, dict))
+    assert not any(each["benchmark"] for each in result["data"])
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +126,7 @@ def shipped():
 
 def test_figures_are_there():
     results = Results(RESULTS)
-    for name in (name for name, (needed, _) in FIGURES.items() if needed in results):
+    for name in (name for name, (needed, _) in CARD_FIGURES.items() if needed in results):
         assert (RESULTS / f"{name}.png").stat().st_size > 1000 and "<svg" in text_of(RESULTS / f"{name}.svg")
 
 
@@ -136,7 +143,7 @@ def test_a_part_says_what_was_not_measured(copy):
     ):
         result["options"]["limit"], result["left_out"] = limit, left_out
         path.write_text(json.dumps(result))
-        table, *notes = PARTS["methods_zh"](Results(folder / "results")).split("\n\n")
+        table, *notes = CARD_TABLES["methods_zh"](Results(folder / "results")).split("\n\n")
         assert table.startswith("| latents | pages |") and [note.split()[0] for note in notes] == wanted
         if notes:
             assert notes[0] == "Of pages_zh.parquet the first 14 rows."
@@ -150,9 +157,11 @@ def test_metadata_and_entries_of_both_languages(bilingual):
     entries = parse_eval_result_entries(yaml.safe_load(text_of(folder / FILE)))
     results = Results(folder / "results")
     wanted = [
-        (name, ratio, each["precision"]["mean"]) for name in PAGES for ratio, each in results[name]["ratios"].items()
+        (name, setting, mean(select(results[file]["examples"], setting=setting), "scores", "precision"))
+        for name, file in PAGES.items()
+        for setting in distinct(results[file]["examples"], "setting")
     ]
-    assert len(wanted) == 2 * len(results["pages_en"]["ratios"]) and ("pages_zh", "4", 0.75) in wanted
+    assert len(wanted) == 2 * len(results["pages"]["options"]["ratios"]) and ("pages_zh", "4x", 0.75) in wanted
     values = pytest.approx([value for _, _, value in wanted], abs=1e-4)
     assert [each.metric_value for each in card.data.eval_results] == values
     assert all("not Fox" in each.dataset_name for each in card.data.eval_results)
@@ -165,18 +174,18 @@ def test_metadata_and_entries_of_both_languages(bilingual):
     assert card.data.license == "apache-2.0" and card.data.model_name == "C3 mini"
     assert [each.value for each in entries] == values
     assert [(each.dataset_id, each.task_id) for each in entries] == [
-        (f"c3-own-{name.replace('_', '-')}", f"reconstruction_{ratio}x") for name, ratio, _ in wanted
+        (f"c3-own-{name.replace('_', '-')}", f"reconstruction_{setting}") for name, setting, _ in wanted
     ]
-    for entry, (name, ratio, _) in zip(entries, wanted, strict=True):
+    for entry, (name, setting, _) in zip(entries, wanted, strict=True):
         validate_repo_id(entry.dataset_id)
-        result = results[name]
-        for said in (f" {result['data']['n_pages']} pages", "not Fox", "no registered benchmark", f"at {ratio}x"):
+        result = results[PAGES[name]]
+        for said in (f" {result['data'][0]['n_pages']} pages", "not Fox", "no registered benchmark", f"at {setting}"):
             assert said in entry.notes
         assert result["model"]["weights_fingerprint"] in entry.notes
         # Nobody verified it, and there is no place elsewhere that shows it.
         assert entry.verify_token is entry.source_url is entry.dataset_revision is entry.date is None
     assert "| 75.00% [" in text_of(folder / "model_card.md")
-    figure = text_of(folder / "results/pages.svg")
+    figure = text_of(folder / "results/whole_pages.svg")
     assert "pages of pages_en.parquet, not Fox" in figure and "14 pages of pages_zh.parquet, not Fox" in figure
     main([*arguments, "--check"])
 
@@ -212,9 +221,9 @@ def test_prose_is_kept_and_tables_are_written_anew(copy, capsys):
 @pytest.mark.parametrize("name", ["model_card.md", "README.md"])
 def test_a_changed_result_is_noticed(copy, name):
     folder, arguments = copy
-    path = folder / "results" / "pages_en.json"
+    path = folder / "results" / "pages.json"
     result = json.loads(path.read_bytes())
-    result["ratios"]["4"]["precision"]["mean"] = 0.5
+    score(result, "4x", 0.5)
     path.write_text(json.dumps(result))
     with pytest.raises(SystemExit, match=f"{name}.*: not what"):
         main([*arguments, "--check"])
@@ -226,14 +235,14 @@ def test_a_changed_result_is_noticed(copy, name):
     "break_it, message",
     [
         (lambda folder: shutil.rmtree(folder / "results"), "holds no result files"),
-        (lambda folder: (folder / "results/pages_en.json").unlink(), "holds no pages_en.json"),
+        (lambda folder: (folder / "results/pages.json").unlink(), "holds no pages.json"),
         (lambda folder: (folder / "results/fox.json").write_text("[1"), "fox.json is not a result file"),
         (lambda folder: change(folder / "results/fox.json", '"n_examples": ', '"n_examples": 1'), "lacks .* examples"),
         (lambda folder: (folder / "README.md").unlink(), "README.md"),
         (lambda folder: change(folder / "model_card.md", "results: pages_en", "results: pages_fr"), "`pages_fr`, but"),
         (lambda folder: change(folder / "README.md", "<!-- end of results -->", ""), "README.md has a `<!-- results"),
         (lambda folder: change(folder / "README.md", "- name: C3 mini\n", "- nom: x\n"), "model_(name|index)"),
-        (lambda folder: ask_for_missing(folder, "pages_zh"), "no pages_zh.json"),
+        (lambda folder: ask_for_missing(folder, "pages_zh"), "no zh/pages.json"),
         (
             lambda folder: change(folder / "results/fox.json", '"weights_fingerprint": "', '"weights_fingerprint": "f'),
             "oth",

@@ -1,15 +1,76 @@
-"""Word metrics against values worked by hand, and the `evaluate` metric. Run: pytest tests/test_metrics.py"""
+"""Metrics against values worked by hand, and the `evaluate` metric. Run: pytest tests/eval/test_metrics.py"""
 
 import math
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from c3.eval.metrics import METRICS, all_scores, bleu, fox_set_precision, fox_set_recall, rouge_l
+from c3.eval.metrics import (
+    METRICS,
+    all_scores,
+    bleu,
+    bootstrap_interval,
+    exact_match,
+    fox_set_precision,
+    fox_set_recall,
+    precision,
+    rouge_l,
+    token_f1,
+)
 from c3.eval.words import check_segmenter, is_chinese, split_words
 
-HF_METRIC = Path(__file__).resolve().parents[1] / "eval" / "hf_metric"
+HF_METRIC = Path(__file__).resolve().parents[2] / "eval" / "hf_metric"
+
+
+@pytest.mark.parametrize(
+    "reference, output, wanted",
+    [
+        ("kitten", "sitting", 1 - 3 / 7),  # k→s, e→i, +g
+        ("abcd", "abcd", 1),
+        ("abcd", "", 0),
+        ("", "", 1),
+        ("文章です", "文草です", 3 / 4),
+    ],
+)
+def test_precision_by_hand(reference, output, wanted):
+    assert precision(reference, output) == pytest.approx(wanted)
+
+
+def test_exact_match_is_exact():
+    assert exact_match("A b.\n", "A b.\n")
+    assert not any(exact_match("A b.\n", other) for other in ("A b.", "a b.\n", "A  b.\n", "A b\n", ""))
+
+
+@pytest.mark.parametrize(
+    "reference, output, wanted",
+    [
+        ("a b c d", "a b c d", 1),
+        ("a b c d", "a c b d", 2 * 3 / 8),  # a c d, or a b d
+        ("a b c", "c b a", 2 * 1 / 6),  # a bag of words would say 1
+        ("the cat sat on the mat", "the cat the mat", 2 * 4 / 10),
+        ("a b", "a b a b a b", 2 * 2 / 8),  # a loop costs precision
+        ("a\tb\n\nc", " a b  c ", 1),
+        ("Word", "word", 0),
+        ("a", "", 0),
+        ("", " \n", 1),
+    ],
+)
+def test_token_f1_by_hand(reference, output, wanted):
+    assert token_f1(reference, output) == pytest.approx(wanted)
+
+
+def test_bootstrap_interval():
+    assert bootstrap_interval([0.3]) == bootstrap_interval([0.3] * 5) == pytest.approx((0.3, 0.3))
+    # The mean of two draws of 0 and 1 is 0, 1/2 or 1 with chances 1/4, 1/2 and 1/4.
+    assert bootstrap_interval([0, 1]) == (0, 1)
+    assert bootstrap_interval([0, 1], confidence=0.4) == (0.5, 0.5)
+    values = np.random.default_rng(5).normal(size=400)
+    low, high = bootstrap_interval(values)
+    half = 1.96 * values.std() / 20
+    assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.01)
+    assert (low, high) == bootstrap_interval(values)
 
 
 @pytest.mark.parametrize(

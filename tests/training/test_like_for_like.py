@@ -1,4 +1,4 @@
-"""The comparison of ways to make latents, with runs of a few steps. Run: pytest tests/test_like_for_like.py"""
+"""The comparison of ways to make latents, with runs of a few steps. Run: pytest tests/training/test_like_for_like.py"""
 
 import json
 import statistics
@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from c3 import C3Model
-from c3.eval import like_for_like
-from c3.eval.like_for_like import LAYOUTS, main, spread
+from c3.eval.like_for_like_report import spread
 from c3.eval.metrics import precision
+from c3.training import like_for_like
+from c3.training.like_for_like import LAYOUTS, main
 from c3.training.recipe.recipe_file import load_recipe
 
 

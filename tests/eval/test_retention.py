@@ -1,6 +1,5 @@
-"""The suite retention with a tiny model: losses by hand, report, errors. Run: pytest tests/test_retention.py"""
+"""The suite retention with a tiny model: losses by hand, report, errors. Run: pytest tests/eval/test_retention.py"""
 
-import json
 import math
 
 import pytest
@@ -11,27 +10,22 @@ from c3.eval.command import main
 from c3.eval.suites import retention
 from c3.eval.text_kinds import cut_tokens
 from c3.training.data.tokenizer import train_tokenizer
+from eval_files import PAGES, load, write_lines
 
-PAGES = [
-    "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness. ",
-    "We, the undersigned, have found no evidence of this; a second look, at 5 pm on 3 May 1912, found the same. ",
-    "Of man's first disobedience, and the fruit of that forbidden tree, whose mortal taste brought death. ",
-]
 OPTIONS = ["--ratios", "2", "4", "--lengths", "1", "2", "--continuation", "12", "--window", "16"]
 
 
 @pytest.fixture
 def arguments(checkpoint, tmp_path):
     rows = [{"id": f"p{i}", "source": "a book", "text": text * 3} for i, text in enumerate(PAGES)]
-    data = tmp_path / "pages.jsonl"
-    data.write_text("\n".join(map(json.dumps, [*rows, {"id": "short", "text": "one"}])), encoding="utf-8")
+    data = write_lines(tmp_path / "pages.jsonl", [*rows, {"id": "short", "text": "one"}])
     return ["retention", "--model", str(checkpoint), "--data", str(data), "--device", "cpu", *OPTIONS]
 
 
 @pytest.fixture
 def result(arguments, tmp_path):
     main([*arguments, "--output", str(tmp_path / "out")])
-    return json.loads((tmp_path / "out" / "retention.json").read_text(encoding="utf-8"))
+    return load(tmp_path / "out" / "retention.json")
 
 
 def losses(result, method, setting="4x", group="en, 2 windows"):
@@ -90,7 +84,7 @@ def test_the_same_again_whatever_the_batch(result, arguments, tmp_path):
     main([*arguments, "--output", str(tmp_path / "out")])  # nothing is left to do
     assert (tmp_path / "out" / "retention.json").read_bytes() == before
     main([*arguments, "--batch-size", "1", "--output", str(tmp_path / "one")])
-    again = json.loads((tmp_path / "one" / "retention.json").read_text(encoding="utf-8"))
+    again = load(tmp_path / "one" / "retention.json")
     for ours, theirs in zip(result["examples"], again["examples"], strict=True):
         assert ours["id"] == theirs["id"] and ours["loss"] == pytest.approx(theirs["loss"], rel=1e-4)
 
@@ -100,7 +94,7 @@ def test_the_base_of_a_decoder_that_did_not_change(arguments, checkpoint, tmp_pa
     model.decoder.save_pretrained(tmp_path / "base")
     model.processor.tokenizer.save_pretrained(tmp_path / "base")
     main([*arguments, "--base-decoder", str(tmp_path / "base"), "--output", str(tmp_path / "out")])
-    result = json.loads((tmp_path / "out" / "retention.json").read_text(encoding="utf-8"))
+    result = load(tmp_path / "out" / "retention.json")
     assert losses(result, "base decoder, raw prefix") == losses(result, "raw prefix")
     assert losses(result, "base decoder, no prefix") == losses(result, "no prefix")
     assert result["base_decoder"]["fingerprint"]

@@ -1,0 +1,43 @@
+"""Ways of keeping a text, each with a tiny model. Run: pytest tests/eval/test_baselines.py"""
+
+import pytest
+
+from c3.eval.baselines import METHODS, optimised_latents
+from c3.eval.command import main
+from c3.eval.harness import Options
+from eval_files import PAGES, load
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method(method, arguments, tmp_path):
+    options = ["--methods", method, "--ratios", "4", "--lengths", "2", "--samples", "1", "--window", "16"]
+    main(["forgetting", *arguments, *options, "--steps", "3", "--output", str(tmp_path)])
+    (row,) = load(tmp_path / "forgetting.json")["examples"]
+    assert row["method"] == method and row["kept_bytes"] > 0
+    if method in ("zlib", "xz"):
+        assert row["scores"]["exact_match"] == 1 and row["latents"] is None and row["counted_ratio"] is None
+    else:
+        assert row["latents"] == row["own_tokens"] // 4
+    if method == "truncation":
+        assert PAGES[0].startswith(row["output"]) and row["kept_bytes"] == len(row["output"])
+
+
+def test_optimised_latents_follow_the_loss(make_model):
+    """The teacher-forced loss falls, and the decoder stays as it was."""
+    model = make_model()
+    text = PAGES[0]
+    before = {name: p.clone() for name, p in model.named_parameters()}
+    latents = model.compress(text, ratio=4)
+    better = optimised_latents._optimised(model, text, latents, Options(window=32, batch_size=16, steps=30))
+
+    def loss(values):
+        spans = [[(n, length)] for n, length in zip(values.latent_lengths, values.text_lengths, strict=True)]
+        ids, targets = model.processor.encode(text), []
+        for length in values.text_lengths.tolist():
+            targets.append(ids[:length])
+            ids = ids[length:]
+        batch = model.processor.prompt_inputs([[(int(n), int(m))] for ((n, m),) in spans], targets=targets)
+        return float(model(**batch, latents=values.values).loss.detach())
+
+    assert loss(better) < 0.9 * loss(latents)
+    assert all((p == before[name]).all() and p.requires_grad and p.grad is None for name, p in model.named_parameters())

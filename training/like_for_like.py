@@ -1,0 +1,188 @@
+"""
+Ways to make latents, like for like: the same small model trained on the same batches, differing in one setting.
+
+    python -m c3.training.like_for_like --data PAGES --output eval/results [key=value …]
+
+Appended queries (C3, arXiv 2511.15244), queries at uniform positions, and mean pooling (LCLM, arXiv 2606.09659), each
+trained by one recipe (configs/c3_like_for_like.yaml) from several seeds and measured free-running, on windows of the
+recipe's validation data and on whole pages. Writes like_for_like.json, .md, .png and .svg. Finished runs in the JSON
+are not trained again, and a run that was interrupted goes on from its last checkpoint.
+"""
+
+import json
+import statistics
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+import transformers
+from tqdm.auto import tqdm
+
+from c3 import __version__
+from c3.eval.free_running import free_running_scores
+from c3.eval.like_for_like_report import draw, report
+from c3.eval.page_files import read_data
+from c3.eval.report import check_figures
+from c3.eval.result_file import read_matching, write_json
+from c3.quoting_c3 import in_one_line, printable_lines
+from c3.support.arguments import Parser, positive
+from c3.support.loading import load_model
+from c3.support.termination import cleaned_up_when_terminated
+from c3.whole_files_c3 import ensure_writable
+
+from .data.validation import validation_windows
+from .optim.parts import count_parameters
+from .recipe.recipe_file import load_recipe
+from .run.build import make_tokenizer
+from .run.stages import LOG, plain, train
+
+NAME = "like_for_like"
+RECIPE = Path(__file__).parents[1] / "configs" / "c3_like_for_like.yaml"
+# What differs from one to the next; everything else is the recipe's.
+LAYOUTS = {
+    "appended queries": {"latent_position_layout": "appended", "pooling": "queries"},
+    "uniform queries": {"latent_position_layout": "uniform", "pooling": "queries"},
+    "mean pooling": {"latent_position_layout": "uniform", "pooling": "mean"},
+}
+
+
+def run(args):
+    """
+    Trains and measures what is not yet in the output file.
+
+    Returns: `dict`, the result as it is in the file: `runs` holds a `dict` for each layout and seed.
+
+    Raises: `OSError`, `ValueError` saying in one line what is wrong.
+    """
+    recipe = load_recipe(args.recipe, args.overrides)
+    if not recipe.model or not recipe.evaluation or recipe.stages:
+        raise ValueError(f"{args.recipe}: a comparison needs `model`, `evaluation` and no stages")
+    pages, data, _ = read_data([args.data], args.limit)
+    texts = {"validation": None, "pages": [page.text for page in pages]}
+    header = {
+        "comparison": {layout: LAYOUTS[layout] for layout in args.layouts},
+        "recipe": _portable(plain(recipe)),
+        "seeds": args.seeds,
+        "ratios": recipe.evaluation["ratios"],
+        "validation_windows": args.windows,
+        "data": data,
+        "versions": {"c3": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+    }
+    # As it comes back from the file.
+    header = json.loads(json.dumps(header))
+    path = args.output / f"{NAME}.json"
+    result = read_matching(path, header, ("runs",)) or {**header, "runs": []}
+    runs = result["runs"]
+    finished = {(each["layout"], each["seed"]) for each in runs}
+    # One tokenizer for all, so that precision counts the same tokens.
+    make_tokenizer(recipe)
+    tokenizer = recipe.tokenizer if isinstance(recipe.tokenizer, str) else str(Path(recipe.output_dir) / "tokenizer")
+    # All layouts of a seed before the next seed: what is there after an interruption can be compared.
+    wanted = [(layout, seed) for seed in args.seeds for layout in args.layouts]
+    for layout, seed in tqdm(wanted, desc="Runs", unit="run"):
+        if (layout, seed) in finished:
+            continue
+        folder = Path(recipe.output_dir) / f"{layout.replace(' ', '_')}_{seed}"
+        each = replace(
+            recipe,
+            output_dir=str(folder),
+            tokenizer=tokenizer,
+            model=recipe.model | LAYOUTS[layout],
+            training=recipe.training | {"seed": seed},
+        )
+        final = train(each)
+        # The next model compiles anew; beside this one's code it would be taken for a change of shapes.
+        torch.compiler.reset()
+        model = load_model(str(final), args.device, "float32")
+        if texts["validation"] is None:
+            evaluation = recipe.evaluation | {"windows": args.windows}
+            texts["validation"] = validation_windows(replace(each, evaluation=evaluation), model.processor)
+        runs.append({"layout": layout, "seed": seed} | _measured(model, texts, folder, header["ratios"]))
+        write_json(path, result)
+    return result
+
+
+def _portable(recipe):
+    """A recipe as keys and values, with the names of its data files instead of paths of this machine."""
+    for name in ("train_data", "validation_data"):
+        recipe[name] = [each | ({"path": Path(each["path"]).name} if "path" in each else {}) for each in recipe[name]]
+    return {name: value for name, value in recipe.items() if name != "output_dir"}
+
+
+def _measured(model, texts, folder, ratios):
+    log = json.loads((folder / LOG).read_text(encoding="utf-8"))
+    found = {}
+    for name, each in texts.items():
+        scores = free_running_scores(model, each, ratios, batch_size=64)
+        found[name] = {
+            f"{ratio:g}": {
+                "texts": len(values),
+                "precision": statistics.fmean(values),
+                "exact_share": sum(value == 1 for value in values) / len(values),
+            }
+            for ratio, values in scores.items()
+        }
+    precisions = {f"{ratio:g}": f"eval_precision_{ratio:g}x" for ratio in ratios}
+    return {
+        "steps": max(entry["step"] for entry in log),
+        "tokens": max(entry["num_input_tokens_seen"] for entry in log),
+        "seconds": max(entry["seconds"] for entry in log),
+        "parameters": sum(total for total, _ in count_parameters(model).values()),
+        "weights_fingerprint": model.latent_provenance().weights_fingerprint,
+        **found,
+        "losses": [[entry["step"], entry["loss"]] for entry in log if "loss" in entry],
+        "curve": [
+            {"step": entry["step"], "precision": {ratio: entry[key] for ratio, key in precisions.items()}}
+            for entry in log
+            if precisions and all(key in entry for key in precisions.values())
+        ],
+    }
+
+
+def _parser(prog):
+    parser = Parser(prog=prog, description=__doc__.strip().splitlines()[0])
+    parser.add_argument(
+        "overrides", nargs="*", default=[], metavar="key=value", help="of the recipe, as for train_hf.py"
+    )
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="default configs/c3_like_for_like.yaml")
+    parser.add_argument("--data", required=True, type=Path, help="pages: .parquet or .jsonl with a column `text`")
+    parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the results")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument(
+        "--layouts",
+        nargs="+",
+        choices=list(LAYOUTS),
+        default=list(LAYOUTS),
+        metavar="NAME",
+        help=f"of {', '.join(map(repr, LAYOUTS))}; default all",
+    )
+    parser.add_argument("--windows", type=positive, default=128, help="of validation text, at the end (default 128)")
+    parser.add_argument("--limit", type=positive, help="measure the first so many pages only")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    return parser
+
+
+def compare(argv, prog):
+    """Trains, measures and reports. Raises `OSError`, `ValueError` saying in one line what is wrong."""
+    args = _parser(prog).parse_intermixed_args(argv)
+    check_figures()
+    args.output.mkdir(parents=True, exist_ok=True)
+    ensure_writable(args.output / f"{NAME}.json")
+    result = run(args)
+    text = report(result)
+    (args.output / f"{NAME}.md").write_text(text + "\n", encoding="utf-8")
+    draw(result, args.output / NAME)
+    print(printable_lines(text))
+
+
+@cleaned_up_when_terminated()
+def main(argv=None):
+    try:
+        compare(sys.argv[1:] if argv is None else list(argv), "python -m c3.training.like_for_like")
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"c3.training.like_for_like: error: {in_one_line(error)}") from error
+
+
+if __name__ == "__main__":
+    main()
