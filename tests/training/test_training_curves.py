@@ -1,8 +1,4 @@
-<<<<<<<< HEAD:tests/training/test_training_curves.py
 """What the figure of a training run shows. Run: pytest tests/training/test_training_curves.py"""
-========
-"""What the figure of a training run shows. Run: pytest tests/eval/test_training_curves.py"""
->>>>>>>> eval:tests/eval/test_training_curves.py
 
 import pytest
 
