@@ -80,6 +80,12 @@ def decoder_rows(rows, layout, latent_token_id, mask_token_id):
     return batch
 
 
+def learned_length(row):
+    """Positions from a row's first segment with labels to its end (`int`)."""
+    learned = [place for place, segment in enumerate(row) if _labels_of(segment) is not None]
+    return sum(map(_length, row[learned[0] :])) if learned else 0
+
+
 def is_visible(query_chunks, key_chunks):
     """Whether positions may see others before them, by the `chunk_ids` of both (tensors that broadcast)."""
     return (key_chunks <= 0) | (key_chunks == query_chunks.abs())
@@ -176,4 +182,4 @@ def _hides(row):
     return False
 
 
-__all__ = ["LatentSpan", "TextSegment", "decoder_rows", "is_visible", "pad_left"]
+__all__ = ["LatentSpan", "TextSegment", "decoder_rows", "is_visible", "learned_length", "pad_left"]

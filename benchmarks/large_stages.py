@@ -219,7 +219,7 @@ def compress_memory(options):
 
 def bare_loop(model, latents, count):
     """Greedy ids, one by one, of the bare decoder with its cache."""
-    inputs = model.processor.prompt_inputs([list(zip(latents.latent_lengths, latents.text_lengths, strict=True))])
+    inputs = model.processor.decoder_inputs([model.processor.row(latents.spans[0])])
     step, cache, ids = model.embed_prompt(inputs["input_ids"], latents.values), DynamicCache(), []
     for _ in range(count):
         logits = model.decoder(inputs_embeds=step, past_key_values=cache, use_cache=True, logits_to_keep=1).logits

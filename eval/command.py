@@ -41,7 +41,7 @@ def _parser(prog):
     shared.add_argument("--count-with", metavar="PATH_OR_ID", help="tokenizer of the ratios; default the model's own")
     shared.add_argument("--leave-out-texts", action="store_true", help="keep what came back out of the JSON file")
     shared.add_argument("--limit", type=positive, help="read the first so many pages of each file only")
-    shared.add_argument("--window", type=positive, help="encoder tokens of a window; default the model's")
+    shared.add_argument("--window", type=positive, help="tokens of a window; default the model's")
     shared.add_argument("--batch-size", type=positive, default=64, help="windows at once (default 64)")
     shared.add_argument("--steps", type=positive, default=200, help="steps of optimised-latents (default 200)")
     shared.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")

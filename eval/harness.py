@@ -27,7 +27,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Options:
-    """What a method may depend on beside the model: encoder tokens of a window, windows at once, steps of a search."""
+    """What a method may depend on beside the model: tokens of a window, windows at once, steps of a search."""
 
     window: int
     batch_size: int

@@ -34,18 +34,18 @@ def describe_pages(result):
 
 
 def count_page(page, model, counter, window):
-    """The page with its sizes; `counter` is a tokenizer, or None to count the encoder's own tokens."""
+    """The page with its sizes; `counter` is a tokenizer, or None to count the model's own tokens."""
     try:
         windows = model.processor.split(page.text, window)
     except ValueError as error:
         raise ValueError(f"page {quoted(page.id)}: {error}") from None
-    own = sum(len(each.context_ids) for each in windows)
+    own = sum(windows.lengths)
     counted = own if counter is None else len(plain_ids(counter, page.text))
     return replace(page, counted_tokens=counted, own_tokens=own, min_windows=len(windows))
 
 
 def load_counter(name):
-    """The tokenizer that counts a ratio's tokens; None for None, which stands for the encoder's own."""
+    """The tokenizer that counts a ratio's tokens; None for None, which stands for the model's own."""
     if name is None:
         return None
     try:
@@ -67,12 +67,12 @@ def plain_ids(tokenizer, text):
 
 
 def wanted_latents(page, ratio):
-    """Latents of a counted page: floor(counted tokens / ratio), at most its encoder tokens, at least its windows."""
+    """Latents of a counted page: floor(counted tokens / ratio), at most its own tokens, at least its windows."""
     # The ratio as it was typed: as a binary fraction 20.1 is another number, and a floor may fall on its wrong side.
     return max(page.min_windows, min(page.own_tokens, int(page.counted_tokens // Fraction(str(ratio)))))
 
 
 def own_ratio(page, total):
-    """What to ask `compress` for, which makes int(encoder tokens / ratio) latents, to get `total`."""
+    """What to ask `compress` for, which makes int(own tokens / ratio) latents, to get `total`."""
     # Half a latent away from where int() could round to another number.
     return max(1.0, page.own_tokens / (total + 0.5))

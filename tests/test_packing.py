@@ -93,10 +93,9 @@ def test_what_cannot_be_packed(make_model, monkeypatch):
 def test_the_loss_of_a_packed_batch(make_model):
     model = make_model("uniform")
     examples = [
-        window_example(ids, n, torch.zeros(len(ids), dtype=torch.bool).numpy())
-        for ids, n in zip(CONTEXTS, LATENTS, strict=True)
+        window_example(model.processor, ids, n, [False] * len(ids)) for ids, n in zip(CONTEXTS, LATENTS, strict=True)
     ]
-    batches = [C3Collator(model.processor, 0, pack=pack)(examples) for pack in (False, True)]
+    batches = [C3Collator(model.processor, pack=pack)(examples) for pack in (False, True)]
     assert len(batches[1]["context_input_ids"]) < len(batches[0]["context_input_ids"])
     with torch.no_grad():
         losses = [model(**batch).loss for batch in batches]

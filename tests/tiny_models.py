@@ -2,9 +2,14 @@
 
 import json
 import random
+from typing import NamedTuple
 
 import yaml
 from transformers import AutoConfig
+
+from c3.decoder_rows_c3 import LatentSpan
+from c3.training.data.objectives import one_window
+from c3.windows_c3 import TextWindow
 
 TRAINING_STEPS = 8
 TEXTS = [
@@ -33,10 +38,34 @@ def tiny_backbone(model_type, vocab_size, hidden_size=32, **options):
     )
 
 
-def window_example(ids, num_latents, hidden):
-    """A training example: one window to be given back."""
-    window = (ids, num_latents, len(ids))
-    return {"windows": [window], "prompt": None, "target": ids, "labels": ids, "hidden": hidden}
+def window_example(processor, ids, num_latents, hidden):
+    """The training example of one window that is given back; its context are its ids, of one tokenizer."""
+    return one_window(processor, TextWindow(ids, ids), num_latents, None, ids, hidden)
+
+
+class Seen(NamedTuple):
+    """
+    What a test looks at in a training example: its windows, `(context, N, text tokens)`; whether the text itself is
+    asked for; the ids between latents and target; the target's ids, labels, and which of them are hidden.
+    """
+
+    windows: list
+    replays: bool
+    asked: list
+    target: list
+    labels: list
+    hidden: list
+
+
+def seen(example):
+    *before, target = example.row
+    spans = [segment for segment in before if isinstance(segment, LatentSpan)]
+    assert [span.num_latents for span in spans] == example.num_latents
+    windows = [
+        (context, span.num_latents, span.num_tokens) for context, span in zip(example.contexts, spans, strict=True)
+    ]
+    hidden = [False] * len(target.ids) if target.hidden is None else list(map(bool, target.hidden))
+    return Seen(windows, target.replays, before[-1].ids, target.ids, target.labels, hidden)
 
 
 def history(output, key="loss"):

@@ -1,6 +1,6 @@
 """
 Mean pooling of the encoder's states, as Latent Context Language Models do (LCLM, arXiv 2606.09659): latent i of N is
-the mean of the states of the i-th of N stretches of a window's text, see `pooling_c3.py`.
+the mean of the states of the i-th of N stretches of a window's text, see `mean_pool`.
 
 It does itself justice only with a model that was trained with it (`pooling: mean` in its recipe), where it is the same
 as `c3`. For a model that was trained with queries it is the untrained baseline: the encoder never learned to leave a
@@ -28,16 +28,17 @@ def reconstruct_with_mean_pooling(model, examples, options):
 @torch.no_grad()
 def _compress(model, processor, example, options):
     """As `C3Model.compress`, but pooled: `C3Latents` of one text."""
-    plan = processor.plan(example.page.text, ratio=own_ratio(example.page, example.latents), window=options.window)
+    ratio = own_ratio(example.page, example.latents)
+    windows, counts = processor.plan(example.page.text, ratio=ratio, window=options.window)
     values = []
-    for start in range(0, len(plan), options.batch_size):
-        chosen = plan[start : start + options.batch_size]
-        batch = processor.context_inputs([window.context_ids for window, _ in chosen], [n for _, n in chosen])
+    for start in range(0, len(windows), options.batch_size):
+        chosen = slice(start, start + options.batch_size)
+        batch = processor.context_inputs([window.context for window in windows[chosen]], counts[chosen])
         values.append(model.encode_context(**batch.to(model.device), pooling="mean"))
     return C3Latents(
         values=torch.cat(values).to(torch.bfloat16),  # as those of `c3` are
-        latent_lengths=torch.tensor([n for _, n in plan]),
-        text_lengths=torch.tensor([len(window.text_ids) for window, _ in plan]),
-        window_counts=torch.tensor([len(plan)]),
+        latent_lengths=torch.tensor(counts),
+        text_lengths=torch.tensor(windows.lengths),
+        window_counts=torch.tensor([len(windows)]),
         provenance=model.latent_provenance(),
     )

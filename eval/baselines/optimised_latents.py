@@ -7,6 +7,7 @@ expanded greedily like any other.
 """
 
 import dataclasses
+from itertools import islice
 
 import torch
 
@@ -23,17 +24,13 @@ def reconstruct_with_optimised_latents(model, examples, options):
 
 def _optimised(model, text, latents, options):
     """The latents of one text after `options.steps` steps; keeps, for each batch, those with the lowest loss."""
-    ids = model.processor.encode(text)
-    lengths, counts = latents.text_lengths.tolist(), latents.latent_lengths.tolist()
-    if sum(lengths) != len(ids):
-        raise ValueError("latents can only be optimised for a model whose two parts share one tokenizer")
-    ends = [sum(lengths[: i + 1]) for i in range(len(lengths))]
-    targets = [ids[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+    ids = iter(model.processor.encode(text))
+    (spans,) = latents.spans
+    rows = [model.processor.row([span], target=list(islice(ids, span.num_tokens))) for span in spans]
     values = []
-    for start in range(0, len(counts), options.batch_size):
+    for start in range(0, len(rows), options.batch_size):
         chosen = slice(start, start + options.batch_size)
-        spans = [[(n, length)] for n, length in zip(counts[chosen], lengths[chosen], strict=True)]
-        batch = model.processor.prompt_inputs(spans, targets=targets[chosen]).to(model.device)
+        batch = model.processor.decoder_inputs(rows[chosen]).to(model.device)
         values.append(_search(model, batch, torch.cat(latents.windows()[chosen]), options.steps))
     return dataclasses.replace(latents, values=torch.cat(values), check_finite=True)
 

@@ -4,11 +4,11 @@ from c3.eval.harness import Reconstruction
 
 
 def reconstruct_with_truncation(model, examples, options):
-    """Keeps the first N encoder tokens, so that N vectors of the encoder's input stand against N latents."""
-    tokenizer = model.processor.context_tokenizer or model.processor.tokenizer
+    """Keeps the first N tokens, so that N vectors of the decoder's input stand against N latents."""
+    tokenizer = model.processor.tokenizer
     rows = []
     for example in examples:
-        ids = model.processor.encode_context(example.page.text)[: example.latents]
+        ids = model.processor.encode(example.page.text)[: example.latents]
         # A cut may fall between the bytes of a character.
         kept = tokenizer.decode(ids, clean_up_tokenization_spaces=False).rstrip("\ufffd")
         rows.append(Reconstruction(kept, len(kept.encode()), len(ids)))

@@ -151,10 +151,11 @@ def losses_after_latents(model, examples, options):
     for start in range(0, len(examples), options.batch_size):
         chosen = slice(start, start + options.batch_size)
         following = [list(example.continuation) for example in examples[chosen]]
-        spans = [
-            list(zip(part.latent_lengths.tolist(), part.text_lengths.tolist(), strict=True)) for part in parts[chosen]
+        rows = [
+            model.processor.row(part.spans[0], prompt="", target=ids)
+            for part, ids in zip(parts[chosen], following, strict=True)
         ]
-        batch = model.processor.prompt_inputs(spans, prompts=[""] * len(spans), targets=following).to(model.device)
+        batch = model.processor.decoder_inputs(rows).to(model.device)
         del batch["labels"]
         latents = torch.cat([part.values for part in parts[chosen]])
         output = model(**batch, latents=latents, logits_to_keep=len(following[0]), use_cache=False)

@@ -40,7 +40,7 @@ def add_arguments(parser):
 
 
 def lengths(window):
-    """Lengths in encoder tokens: from one token, by an eighth and a half of a window, to ten windows."""
+    """Lengths in tokens: from one token, by an eighth and a half of a window, to ten windows."""
     return sorted({1, max(1, window // 8), max(1, window // 2), window, 2 * window, MOST_WINDOWS * window})
 
 

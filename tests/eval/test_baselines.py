@@ -31,12 +31,11 @@ def test_optimised_latents_follow_the_loss(make_model):
     better = optimised_latents._optimised(model, text, latents, Options(window=32, batch_size=16, steps=30))
 
     def loss(values):
-        spans = [[(n, length)] for n, length in zip(values.latent_lengths, values.text_lengths, strict=True)]
-        ids, targets = model.processor.encode(text), []
-        for length in values.text_lengths.tolist():
-            targets.append(ids[:length])
-            ids = ids[length:]
-        batch = model.processor.prompt_inputs([[(int(n), int(m))] for ((n, m),) in spans], targets=targets)
+        ids, rows = model.processor.encode(text), []
+        for span in values.spans[0]:
+            rows.append(model.processor.row([span], target=ids[: span.num_tokens]))
+            ids = ids[span.num_tokens :]
+        batch = model.processor.decoder_inputs(rows)
         return float(model(**batch, latents=values.values).loss.detach())
 
     assert loss(better) < 0.9 * loss(latents)

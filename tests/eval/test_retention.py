@@ -68,8 +68,7 @@ def test_losses_by_hand(result, checkpoint):
     count = latents.num_latents
     for method, tokens in (("raw prefix", ids), ("truncated prefix", ids[-count:]), ("no prefix", [])):
         assert losses(result, method)["p1"] == pytest.approx(after(tokens), rel=1e-4), method
-    spans = [list(zip(latents.latent_lengths.tolist(), latents.text_lengths.tolist(), strict=True))]
-    batch = model.processor.prompt_inputs(spans, prompts=[""], targets=[following])
+    batch = model.processor.decoder_inputs([model.processor.row(latents.spans[0], "", target=following)])
     assert batch["position_ids"][0, -12:].tolist() == list(range(32, 44))
     batch["labels"][0, -12] = -100
     with torch.no_grad():

@@ -52,7 +52,7 @@ def make_corpus(load_training, training_folder, make_model, conversations):
 
 
 def batches(corpus):
-    loader, _ = corpus.data_loader(24, seed=3, collator=C3Collator(corpus.processor, mask_token_id=1))
+    loader, _ = corpus.data_loader(24, seed=3, collator=C3Collator(corpus.processor))
     return [
         {name: each.tolist() if torch.is_tensor(each) else each for name, each in batch.items()} for batch in loader
     ]
@@ -131,7 +131,7 @@ def test_generated_texts_beside_a_file(load_training, training_folder, make_mode
     said, processor = [], make_model("uniform").processor
     corpus = Corpus(recipe, processor, said.append)
     assert said[1].startswith(f"exact_strings, generated: {len(documents)} documents, 0 without text")
-    ids = [index for text in documents for index in processor.encode_context(text)]
+    ids = [index for text in documents for index in processor.encode(text)]
     assert corpus.streams[1].ids.tolist() == ids
     assert len(make_tokenizer(recipe)) == 300
     generated = GENERATED.replace("}", ", weight: 3}")

@@ -13,7 +13,7 @@ from c3.training.data.instructions import InstructionExamples
 from c3.training.data.pools import BatchPool, group_conversations
 from c3.training.data.specs import Draw, WindowSpec
 from c3.training.data.tokenizer import train_tokenizer
-from tiny_models import TEXTS, window_example
+from tiny_models import TEXTS, seen, window_example
 
 IDS = np.arange(5000, dtype=np.int32) % 256
 
@@ -25,34 +25,34 @@ def processor(make_model):
 
 def test_a_window_is_a_slice_of_the_stream(processor):
     dataset = WindowDataset([IDS, IDS + 1], processor)
-    item = dataset[WindowSpec(7, 5, 2, seed=3, source=1)]
-    assert item["windows"] == [([8, 9, 10, 11, 12], 2, 5)] and item["prompt"] is None
-    assert item["target"] == item["labels"] == [8, 9, 10, 11, 12]
-    assert item["hidden"].tolist() == [False] * 5
+    item = seen(dataset[WindowSpec(7, 5, 2, seed=3, source=1)])
+    assert item.windows == [([8, 9, 10, 11, 12], 2, 5)] and item.replays
+    assert item.asked == processor.encode(processor.reconstruction_prompt)
+    assert item.target == item.labels == [8, 9, 10, 11, 12]
+    assert item.hidden == [False] * 5
     assert len(dataset) == 10000
 
 
 def test_a_continuation_follows_its_window(processor):
     spec = WindowSpec(7, 5, 2, seed=3, continuation=3, objective="continuation")
-    item = WindowDataset([IDS], processor, dropout_windows=1.0)[spec]
-    assert item["windows"] == [([7, 8, 9, 10, 11], 2, 5)] and item["prompt"] == ""
-    assert item["target"] == item["labels"] == [12, 13, 14]
-    assert not item["hidden"].any()
+    item = seen(WindowDataset([IDS], processor, dropout_windows=1.0)[spec])
+    assert item.windows == [([7, 8, 9, 10, 11], 2, 5)] and item.asked == [] and not item.replays
+    assert item.target == item.labels == [12, 13, 14]
+    assert not any(item.hidden)
 
 
 def test_share_of_hidden_tokens(processor):
     """In three windows of four a share of the tokens, uniform between 0 and 1, is hidden."""
     dataset = WindowDataset([IDS], processor, dropout_windows=0.75)
-    items = [dataset[WindowSpec(0, 64, 4, seed)] for seed in range(4000)]
-    assert all(item["target"] == IDS[:64].tolist() for item in items)
-    shares = np.array([item["hidden"].mean() for item in items])
+    items = [seen(dataset[WindowSpec(0, 64, 4, seed)]) for seed in range(4000)]
+    assert all(item.target == IDS[:64].tolist() for item in items)
+    shares = np.array([np.mean(item.hidden) for item in items])
     # A window with dropout shows all of its 64 tokens once in 65 times.
     assert (shares == 0).mean() == pytest.approx(0.25 + 0.75 / 65, abs=0.025)
     assert shares.mean() == pytest.approx(0.375, abs=0.02)
     quartiles = np.quantile(shares[shares > 0], [0.25, 0.5, 0.75])
     assert quartiles == pytest.approx([0.25, 0.5, 0.75], abs=0.04)
-    again = dataset[WindowSpec(0, 64, 4, 11)]
-    assert again["hidden"].tolist() == items[11]["hidden"].tolist()
+    assert seen(dataset[WindowSpec(0, 64, 4, 11)]).hidden == items[11].hidden
 
 
 def test_dropout_is_halved_at_high_ratios(processor):
@@ -61,7 +61,7 @@ def test_dropout_is_halved_at_high_ratios(processor):
     halved = WindowDataset([IDS], processor, dropout_windows=0.8, dropout_halved_above=16)
 
     def hidden(dataset, num_latents):
-        return [dataset[WindowSpec(0, 64, num_latents, seed)]["hidden"].any() for seed in range(2000)]
+        return [any(seen(dataset[WindowSpec(0, 64, num_latents, seed)]).hidden) for seed in range(2000)]
 
     assert hidden(halved, 4) == hidden(plain, 4)
     with_dropout, with_half = (np.array(hidden(dataset, 3)) for dataset in (plain, halved))
@@ -71,14 +71,14 @@ def test_dropout_is_halved_at_high_ratios(processor):
 
 def test_random_windows_only_at_low_ratios(processor):
     dataset = WindowDataset([IDS], processor, random_windows=0.25)
-    low = [dataset[WindowSpec(0, 64, 8, seed)]["target"] for seed in range(1000)]
+    low = [seen(dataset[WindowSpec(0, 64, 8, seed)]).target for seed in range(1000)]
     changed = np.array([ids for ids in low if ids != IDS[:64].tolist()])
     assert len(changed) / 1000 == pytest.approx(0.25, abs=0.04)
     # The share of replaced tokens is uniform between 0 and 1.
     replaced = changed != IDS[:64]
     assert np.quantile(replaced.mean(1), [0.25, 0.5, 0.75]) == pytest.approx([0.25, 0.5, 0.75], abs=0.08)
     assert set(changed[replaced].tolist()) == set(dataset.random_ids.tolist())
-    high = [dataset[WindowSpec(0, 64, 7, seed)]["target"] for seed in range(100)]
+    high = [seen(dataset[WindowSpec(0, 64, 7, seed)]).target for seed in range(100)]
     assert all(ids == IDS[:64].tolist() for ids in high)
 
 
@@ -91,17 +91,17 @@ def test_half_of_the_random_tokens_are_single_bytes(tokenizer):
 
 
 def test_two_tokenizers_see_the_same_text(make_model, tokenizer):
-    """The stream holds the encoder's ids; what the decoder is to say is the same text in its own."""
+    """The stream holds the decoder's ids; what the encoder reads is the same text in its own."""
     other = train_tokenizer(TEXTS[::-1] * 4, vocab_size=270)
     processor = C3Processor.from_config(make_model("appended").config, tokenizer, other)
-    ids = np.array(processor.encode_context(TEXTS[2] * 3))
+    ids = np.array(processor.encode(TEXTS[2] * 3))
     dataset = WindowDataset([ids], processor)
     for start in range(40):
-        item = dataset[WindowSpec(start, 20, 4, seed=0)]
-        ((context, n, length),) = item["windows"]
-        text = processor.decode(item["target"])
+        item = seen(dataset[WindowSpec(start, 20, 4, seed=0)])
+        ((context, n, length),) = item.windows
+        text = processor.decode(item.target)
         assert text == other.decode(context) and text in TEXTS[2] * 3
-        assert (n, length) == (4, len(item["target"]))
+        assert (n, length) == (4, len(item.target))
 
 
 @pytest.mark.parametrize("layout", ["appended", "uniform"])
@@ -111,10 +111,10 @@ def test_collated_loss_equals_a_forward_by_hand(layout, make_model):
     mask_id, n = model.config.mask_token_id, model.config.latent_token_id
     first, second = model.processor.encode(TEXTS[0])[:12], model.processor.encode(TEXTS[2])[:7]
     examples = [
-        window_example(first, 3, np.arange(12) % 3 == 0),
-        window_example(second, 2, np.zeros(7, dtype=bool)),
+        window_example(model.processor, first, 3, np.arange(12) % 3 == 0),
+        window_example(model.processor, second, 2, np.zeros(7, dtype=bool)),
     ]
-    batch = C3Collator(model.processor, mask_id)(examples)
+    batch = C3Collator(model.processor)(examples)
     prompt = model.processor.encode(model.config.reconstruction_prompt)
     assert batch["logits_to_keep"] == 13
     shown = [mask_id if i % 3 == 0 else token for i, token in enumerate(first)]
@@ -147,13 +147,13 @@ def test_collated_loss_equals_a_forward_by_hand(layout, make_model):
 
 def test_hiding_the_last_token_changes_nothing(make_model):
     model = make_model("uniform")
-    collate = C3Collator(model.processor, model.config.mask_token_id)
+    collate = C3Collator(model.processor)
     hidden = np.zeros(5, dtype=bool)
     losses = []
     for last in (False, True):
         hidden[-1] = last
         with torch.no_grad():
-            losses.append(model(**collate([window_example([5, 6, 7, 8, 9], 2, hidden)])).loss)
+            losses.append(model(**collate([window_example(model.processor, [5, 6, 7, 8, 9], 2, hidden)])).loss)
     assert torch.equal(*losses)
 
 
@@ -196,7 +196,7 @@ def test_conversations_are_laid_out_as_generate_does(layout, make_model):
     assert str(examples.too_long) == "0 left out: a conversation above 1024 tokens"
     draw = Draw(index=0, window=32, ratio=4, objective="instruction")
     items = [examples.example(draw, index) for index in range(2)]
-    batch = C3Collator(processor, model.config.mask_token_id)(items)
+    batch = C3Collator(processor)(items)
     with torch.no_grad():
         output = model(**batch)
     end = processor.tokenizer.eos_token_id
@@ -207,8 +207,7 @@ def test_conversations_are_laid_out_as_generate_does(layout, make_model):
         assert labels[labels != -100].tolist() == wanted
     amount = {"ratio": 4} if layout == "uniform" else {"num_latents": 8}
     latents = model.compress(TEXTS[0], window=32, dtype="float32", **amount)
-    spans = [(len(w), n) for w, n in zip(latents.windows(), latents.text_lengths.tolist(), strict=True)]
-    alone = processor.prompt_inputs([spans], ["Be brief.\n\nWhat times?"])
+    alone = processor.decoder_inputs([processor.row(latents.spans[0], "Be brief.\n\nWhat times?")])
     length = alone["input_ids"].shape[1]
     first = int((batch["labels"][0] != -100).nonzero()[0])
     at = slice(first - length, first)
@@ -239,7 +238,7 @@ def test_conversations_that_are_too_long(make_model):
     """Counted with their first prompt; what is compressed has a limit of its own."""
     processor = make_model("uniform").processor
     whole = InstructionExamples(ROWS, processor)
-    contexts = [len(processor.encode_context(context)) for context, *_ in whole.examples]
+    contexts = [len(processor.encode(context)) for context, *_ in whole.examples]
     conversations = [len(processor.encode(prompt)) + len(target) for _, prompt, target, _ in whole.examples]
     assert whole.lengths.tolist() == [list(each) for each in zip(contexts, conversations, strict=True)]
     for options, kept in (
@@ -283,7 +282,7 @@ def test_padding_of_conversations_of_mixed_lengths(layout, make_model):
         draw = Draw(index=0, window=window, ratio=ratio, objective="instruction")
         padding = []
         for pack in (True, False):
-            collator = C3Collator(processor, mask_token_id=0, pack=pack)
+            collator = C3Collator(processor, pack=pack)
             filled = positions = 0
             for batch in batches[::2]:
                 inputs = collator([examples.example(draw, index) for index in batch])

@@ -30,8 +30,8 @@ def training_batch(model):
     examples = []
     for text in TEXTS[:2]:
         ids = model.processor.encode(text)[:16]
-        examples.append(window_example(ids, 4, hidden=np.arange(len(ids)) % 3 == 0))
-    return C3Collator(model.processor, model.config.mask_token_id)(examples)
+        examples.append(window_example(model.processor, ids, 4, hidden=np.arange(len(ids)) % 3 == 0))
+    return C3Collator(model.processor)(examples)
 
 
 def trainable(model):
@@ -159,7 +159,9 @@ def test_plain_trainer(checkpointing, adapt, tmp_path):
     def trainer(name):
         model = adapt()
         examples = [
-            window_example(model.processor.encode(TEXTS[0])[i : i + 8], 2, hidden=np.arange(8) == i % 8)
+            window_example(
+                model.processor, model.processor.encode(TEXTS[0])[i : i + 8], 2, hidden=np.arange(8) == i % 8
+            )
             for i in range(12)
         ]
         return Trainer(
@@ -177,7 +179,7 @@ def test_plain_trainer(checkpointing, adapt, tmp_path):
                 remove_unused_columns=False,  # the collator's input is not the model's
             ),
             train_dataset=examples,
-            data_collator=C3Collator(model.processor, model.config.mask_token_id),
+            data_collator=C3Collator(model.processor),
             processing_class=model.processor,
         )
 

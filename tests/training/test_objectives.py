@@ -12,6 +12,7 @@ from c3.training.data.examples import WindowDataset
 from c3.training.data.objectives import OBJECTIVES, RANDOM_WINDOW_RATIO, RowObjective, TextObjective, one_window
 from c3.training.run.dry_run import dry_run
 from c3.training.run.stages import train
+from tiny_models import seen
 
 # Whole blocks of two sources, a short document, one of a single token.
 BLOCKS = np.array(
@@ -48,11 +49,11 @@ def example_once(dataset, start, length, num_latents, seed, source, continuation
     ids = dataset.ids[source][start : start + length]
     if continuation:
         target = dataset.ids[source][start + length : start + length + continuation]
-        return ids.tolist(), "", target.tolist(), [False] * len(target)
+        return ids.tolist(), False, target.tolist(), [False] * len(target)
     if length <= RANDOM_WINDOW_RATIO * num_latents and rng.uniform() < dataset.random_windows:
         replaced = rng.uniform(size=length) < rng.uniform()
         ids = np.where(replaced, rng.choice(dataset.random_ids, size=length), ids)
-    return ids.tolist(), None, ids.tolist(), (rng.uniform(size=length) < share).tolist()
+    return ids.tolist(), True, ids.tolist(), (rng.uniform(size=length) < share).tolist()
 
 
 @pytest.mark.parametrize("objective", ["reconstruction", "continuation"])
@@ -68,11 +69,10 @@ def test_batches_are_those_that_were_always_made(objective, blocks, make_model):
         expected = windows_once(curriculum, draw, blocks)
         assert expected == [(e.start, e.length, e.num_latents, e.seed, e.source, e.continuation) for e in specs]
         for spec, values in zip(specs, expected, strict=True):
-            found = dataset[spec]
-            ((context, num_latents, length),) = found["windows"]
-            assert (num_latents, length) == (spec.num_latents, spec.length) and found["labels"] == found["target"]
-            once = example_once(dataset, *values)
-            assert (context, found["prompt"], found["target"], found["hidden"].tolist()) == once
+            found = seen(dataset[spec])
+            ((context, num_latents, length),) = found.windows
+            assert (num_latents, length) == (spec.num_latents, spec.length) and found.labels == found.target
+            assert (context, found.replays, found.target, found.hidden) == example_once(dataset, *values)
 
 
 def test_what_a_model_of_each_can_do(load_training, tmp_path):
@@ -92,9 +92,8 @@ class LastWords(TextObjective):
     """The last tokens of a window are said after a prompt."""
 
     def example(self, spec, dataset):
-        context, text = dataset.both_ids(dataset.ids[spec.source][spec.start : spec.start + spec.length])
-        target = text[-3:]
-        return one_window(context, spec.num_latents, len(text), "How does it end?", target, np.zeros(len(target), bool))
+        window = dataset.window(dataset.ids[spec.source][spec.start : spec.start + spec.length])
+        return one_window(dataset.processor, window, spec.num_latents, "How does it end?", window.text_ids[-3:])
 
 
 class SummaryRows:
@@ -111,7 +110,8 @@ class SummaryRows:
     def example(self, draw, index):
         row = self.rows[index]
         ids, target = self.processor.encode(row["article"])[: draw.window], self.processor.encode(row["summary"])
-        return one_window(ids, draw.shape(len(ids))[1], len(ids), "Sum it up.", target, np.zeros(len(target), bool))
+        window = self.processor.window_of(ids)
+        return one_window(self.processor, window, draw.shape(len(ids))[1], "Sum it up.", target)
 
 
 class Summary(RowObjective):

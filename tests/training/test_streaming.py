@@ -14,7 +14,7 @@ from c3.training.data.curriculum import Curriculum, Phase
 from c3.training.data.instructions import InstructionExamples
 from c3.training.data.pools import BatchPool, group_conversations
 from c3.training.data.streaming import StreamedBatches
-from tiny_models import TEXTS
+from tiny_models import TEXTS, seen
 
 
 @pytest.fixture
@@ -30,7 +30,8 @@ def make_batches(processor, texts, num_batches=60, seed=0, **options):
 
 
 def contents(batches):
-    return [[(each["windows"], each["target"], each["hidden"].tolist()) for each in batch] for batch in batches]
+    found = [list(map(seen, batch)) for batch in batches]
+    return [[(each.windows, each.target, each.hidden) for each in batch] for batch in found]
 
 
 def test_the_order_depends_on_the_seed_alone(processor):
@@ -175,15 +176,15 @@ def test_conversations_between_streamed_texts(stop, processor, small_chunks):
     assert contents(list(batches(both, resume_from=state))[stop:]) == contents(whole[stop:])
     shares = [list(batches(both, process_index=index, num_processes=2)) for index in range(2)]
     assert contents(batch for pair in zip(*shares, strict=True) for batch in pair) == contents(whole)
-    is_instruction = [batch[0]["prompt"] is not None for batch in whole]
+    is_instruction = [not seen(batch[0]).replays for batch in whole]
     assert 10 < sum(is_instruction) < 30
-    asked = [each["target"] for batch, asks in zip(whole, is_instruction, strict=True) if asks for each in batch]
+    asked = [seen(each).target for batch, asks in zip(whole, is_instruction, strict=True) if asks for each in batch]
     per_epoch = len(instructions)
     for start in range(0, len(asked) - per_epoch + 1, per_epoch):
         assert len({tuple(target) for target in asked[start : start + per_epoch]}) == per_epoch
     # In the order in which the texts alone come; windows and ratios are those of the batch's place.
-    starts = [batch[0]["windows"][0][0][:2] for batch, asks in zip(whole, is_instruction, strict=True) if not asks]
-    plain = [batch[0]["windows"][0][0][:2] for batch in batches({"reconstruction": 1})]
+    starts = [batch[0].contexts[0][:2] for batch, asks in zip(whole, is_instruction, strict=True) if not asks]
+    plain = [batch[0].contexts[0][:2] for batch in batches({"reconstruction": 1})]
     assert starts == plain[: len(starts)]
 
 
@@ -216,7 +217,7 @@ def test_short_documents_are_hardly_padded(processor):
     rng = np.random.default_rng(0)
     words = " ".join(TEXTS).split()
     texts = [" ".join(rng.choice(words, size=size)) for size in rng.geometric(0.1, size=3000)]
-    collator = C3Collator(processor, mask_token_id=0)
+    collator = C3Collator(processor)
     stream = make_batches(processor, texts, num_batches=60, tokens_per_batch=1024)
     filled = positions = 0
     for batch in stream:

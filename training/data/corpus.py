@@ -123,12 +123,12 @@ class Corpus:
         workers = recipe.training.get("dataloader_num_workers", 0)
         return DataLoader(examples, batch_sampler=sampler, collate_fn=collator, num_workers=workers), False
 
-    def example(self, mask_token_id):
+    def example(self):
         """The collated inputs, `dict`, of a batch of one example: the first document's."""
         recipe = self.recipe
         objectives = {name: weight for name, weight in recipe.objectives.items() if weight}
         curriculum = Curriculum(recipe.curriculum, 1, 0, objectives, recipe.continuation_length)
-        collator = C3Collator(self.processor, mask_token_id)
+        collator = C3Collator(self.processor)
         if self.streamed is not None:
             options = {"block_size": recipe.longest_window, "tokens_per_batch": recipe.longest_window}
             options |= {"rows": self.rows, "row_pools": self._row_pools(0)}

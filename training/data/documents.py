@@ -218,7 +218,7 @@ class UnusableDocuments:
 
 class TokenStream:
     """
-    All documents of one source as one array of the encoder's token ids, and the blocks that cover it.
+    All documents of one source as one array of the decoder's token ids, and the blocks that cover it.
 
     A document is covered by blocks of `block_size` tokens; the last one ends with the document and so overlaps the one
     before. A document shorter than a block is one shorter block. Nothing is dropped but documents without text, which
@@ -226,7 +226,7 @@ class TokenStream:
 
     Args:
         texts (`datasets.Dataset`): documents in the column `text`; None counts as empty.
-        processor (`C3Processor`): its `encode_context` makes the ids.
+        processor (`C3Processor`): its `encode` makes the ids.
         block_size (`int`): tokens.
         name (`str`): of the source, for messages.
 
@@ -245,7 +245,7 @@ class TokenStream:
         if len(texts) == 0:
             raise ValueError(f"There are no documents to train on: {name} is empty.")
         tokenized = texts.map(
-            lambda batch: {"ids": processor.encode_context([text or "" for text in batch["text"]])},
+            lambda batch: {"ids": processor.encode([text or "" for text in batch["text"]])},
             batched=True,
             batch_size=200,
             remove_columns=texts.column_names,

@@ -21,8 +21,8 @@ class WindowDataset(Dataset):
     Training examples by `WindowSpec` and `RowSpec`, as their objectives make them (`objectives.py`).
 
     Args:
-        ids (`list[np.ndarray]`): the encoder's token ids of each source.
-        processor ([`C3Processor`]): brings the decoder's tokenizer where it is another one.
+        ids (`list[np.ndarray]`): the decoder's token ids of each source.
+        processor ([`C3Processor`]): makes windows and rows of them.
         dropout_windows, random_windows (`float`), dropout_halved_above (`float`, *optional*): see [`Reconstruction`].
         rows (`dict[str, InstructionExamples]`, *optional*): those of objectives with rows of their own, by name.
     """
@@ -39,23 +39,16 @@ class WindowDataset(Dataset):
         self.ids, self.processor, self.rows = ids, processor, rows or {}
         self.dropout_windows, self.dropout_halved_above = dropout_windows, dropout_halved_above
         self.random_windows = random_windows
-        self.random_ids = random_token_ids(processor.context_tokenizer or processor.tokenizer)
+        self.random_ids = random_token_ids(processor.tokenizer)
 
     def __len__(self):
         # In tokens: the sampler, not an index, says what a window is.
         return sum(map(len, self.ids))
 
     def __getitem__(self, spec):
-        """The example, `dict`, see [`Objective`]."""
+        """The [`TrainingExample`]."""
         return OBJECTIVES[spec.objective].example(spec, self)
 
-    def both_ids(self, ids):
-        """A piece (`np.ndarray`) of the ids of a source as the encoder's and the decoder's ids, two `list[int]`."""
-        ids = ids.tolist()
-        context_tokenizer = self.processor.context_tokenizer
-        if context_tokenizer is None:
-            return ids, ids
-        # The characters that the cuts went through are left out; both sides are then made of the same text.
-        text = context_tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-        text = text.strip("\ufffd") or text
-        return self.processor.encode_context(text), self.processor.encode(text)
+    def window(self, ids):
+        """The [`TextWindow`] of a piece (`np.ndarray`) of the ids of a source."""
+        return self.processor.window_of(ids.tolist())

@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from c3.decoder_rows_c3 import LatentSpan
+
 from .documents import UnusableDocuments
+from .specs import TrainingExample
 
 
 class InstructionExamples:
@@ -46,7 +49,7 @@ class InstructionExamples:
                 self.unusable.add(f"{name}, row {index}")
                 continue
             context, prompt, target, _ = example
-            in_context = len(processor.encode_context(context))
+            in_context = len(processor.encode(context))
             in_conversation = len(processor.encode(prompt)) + len(target)
             if in_conversation > max_target_length or in_context > (max_context_length or in_context):
                 self.too_long.add(f"{name}, row {index}")
@@ -92,17 +95,13 @@ class InstructionExamples:
         return self
 
     def example(self, draw, index):
-        """The example as `WindowDataset` gives it, compressed at the window length and ratio of a `Draw`."""
+        """The [`TrainingExample`], compressed at the window length and ratio of a `Draw`."""
         context, prompt, target, labels = self.examples[index]
         options = {"num_latents": draw.num_latents} if draw.num_latents else {"ratio": draw.ratio}
         if draw.ratio and self.processor.latent_position_layout == "appended":
             # Its windows hold a fixed number of latents.
             options = {"num_latents": max(1, min(draw.window // draw.ratio, self.processor.num_latents))}
-        plan = self.processor.plan(context, window=draw.window, **options)
-        return {
-            "windows": [(window.context_ids, n, len(window.text_ids)) for window, n in plan],
-            "prompt": prompt,
-            "target": target,
-            "labels": labels,
-            "hidden": np.zeros(len(target), dtype=bool),
-        }
+        windows, counts = self.processor.plan(context, window=draw.window, **options)
+        spans = list(map(LatentSpan, counts, windows.lengths))
+        row = self.processor.row(spans, prompt, target, labels)
+        return TrainingExample([window.context for window in windows], counts, row)

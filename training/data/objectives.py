@@ -4,11 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from c3.decoder_rows_c3 import LatentSpan
 from c3.training.checks import RecipeError
 
 from .instructions import InstructionExamples
 from .pools import group_conversations
-from .specs import WindowSpec
+from .specs import TrainingExample, WindowSpec
 
 # Random tokens carry their full entropy, about five times that of text, so that high ratios could not hold them.
 RANDOM_WINDOW_RATIO = 8
@@ -17,10 +18,6 @@ RANDOM_WINDOW_RATIO = 8
 class Objective:
     """
     One objective of a recipe. All examples of a batch have the same one.
-
-    An example is a `dict` of a text to compress, `windows` (`list[tuple[list[int], int, int]]`: the encoder's ids, N,
-    and how many tokens the decoder makes of it), a `prompt` (None: give the text back), the `target` ids, their
-    `labels`, and which of the target's tokens are `hidden` (`np.ndarray`).
 
     Attributes:
         on_documents (`bool`): whether it is trained on windows of the train data, or on rows of its own.
@@ -38,7 +35,7 @@ class Objective:
 
     def example(self, spec, dataset):
         """
-        One example, `dict`.
+        One [`TrainingExample`].
 
         Args:
             spec ([`WindowSpec`] or [`RowSpec`]): which.
@@ -140,8 +137,9 @@ class Reconstruction(TextObjective):
         if spec.length <= RANDOM_WINDOW_RATIO * spec.num_latents and rng.uniform() < dataset.random_windows:
             replaced = rng.uniform(size=spec.length) < rng.uniform()
             ids = np.where(replaced, rng.choice(dataset.random_ids, size=spec.length), ids)
-        context, text = dataset.both_ids(ids)
-        return one_window(context, spec.num_latents, len(text), None, text, rng.uniform(size=len(text)) < share)
+        window = dataset.window(ids)
+        hidden = rng.uniform(size=len(window.text_ids)) < share
+        return one_window(dataset.processor, window, spec.num_latents, None, window.text_ids, hidden)
 
     @staticmethod
     def _dropout_share(spec, dataset):
@@ -172,9 +170,8 @@ class Continuation(TextObjective):
 
     def example(self, spec, dataset):
         ids, end = dataset.ids[spec.source], spec.start + spec.length
-        context, text = dataset.both_ids(ids[spec.start : end])
-        _, target = dataset.both_ids(ids[end : end + spec.continuation])
-        return one_window(context, spec.num_latents, len(text), "", target, np.zeros(len(target), dtype=bool))
+        following = dataset.window(ids[end : end + spec.continuation]).text_ids
+        return one_window(dataset.processor, dataset.window(ids[spec.start : end]), spec.num_latents, "", following)
 
 
 class Instruction(RowObjective):
@@ -186,15 +183,20 @@ class Instruction(RowObjective):
         return InstructionExamples(rows, processor, *recipe.conversation_limits, name=name)
 
 
-def one_window(context, num_latents, text_length, prompt, target, hidden):
-    """The example, `dict`, of one window that is not a part of a longer text; see [`Objective`]."""
-    return {
-        "windows": [(context, num_latents, text_length)],
-        "prompt": prompt,
-        "target": target,
-        "labels": target,
-        "hidden": hidden,
-    }
+def one_window(processor, window, num_latents, prompt, target, hidden=None):
+    """
+    The [`TrainingExample`] of one window.
+
+    Args:
+        processor ([`C3Processor`]): lays the row out.
+        window ([`TextWindow`]): what is compressed.
+        num_latents (`int`): to how many latents.
+        prompt (`str`, *optional*): what is asked; None asks for the text itself.
+        target (`list[int]`): the ids that are learned.
+        hidden (`Sequence[bool]`, *optional*): which of them the decoder does not see.
+    """
+    spans = [LatentSpan(num_latents, len(window.text_ids))]
+    return TrainingExample([window.context], [num_latents], processor.row(spans, prompt, target, hidden=hidden))
 
 
 OBJECTIVES = {"reconstruction": Reconstruction(), "continuation": Continuation(), "instruction": Instruction()}

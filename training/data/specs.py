@@ -1,4 +1,4 @@
-"""What a batch and its examples are to be, before any text is looked at."""
+"""What a batch and its examples are to be, and what becomes of them."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -49,3 +49,20 @@ class RowSpec(NamedTuple):
     def objective(self):
         """Name of its objective, `str`."""
         return self.draw.objective
+
+
+@dataclass(frozen=True)
+class TrainingExample:
+    """
+    What is compressed, and the decoder's row about it.
+
+    Args:
+        contexts (`list`): what the encoder reads of each window, as in [`TextWindow`].
+        num_latents (`list[int]`): N of each window.
+        row (`list[TextSegment or LatentSpan]`): the segments of the row, with a [`LatentSpan`] for each window, in the
+            same order (`decoder_rows_c3.py`); `C3Processor.row` makes it of latents, a prompt and what follows.
+    """
+
+    contexts: list
+    num_latents: list
+    row: list

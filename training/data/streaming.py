@@ -155,9 +155,9 @@ class StreamedBatches(IterableDataset):
             epoch, document, where = epoch + 1, 0, None
 
     def _tokenized(self, texts, first, counts):
-        """The encoder's ids of those of `texts` that have some; where it `counts`, the others are noted."""
+        """The decoder's ids of those of `texts` that have some; where it `counts`, the others are noted."""
         documents = []
-        for number, ids in enumerate(self.processor.encode_context(texts), start=first):
+        for number, ids in enumerate(self.processor.encode(texts), start=first):
             if len(ids):
                 documents.append(np.asarray(ids, dtype=np.int32))
             elif counts:

@@ -182,7 +182,7 @@ def _example(recipe, model):
     if corpus.is_whole:
         corpus.check_texts(recipe)
         corpus.check_rows()
-    collated = corpus.example(model.config.mask_token_id)
+    collated = corpus.example()
     processor = model.processor
     context_tokenizer = processor.context_tokenizer or processor.tokenizer
     text = _shown(context_tokenizer, collated["context_input_ids"][0], {model.config.query_token_id: "<query>"})

@@ -77,7 +77,7 @@ class C3Trainer(Trainer):
         loader, is_shared_out = self.corpus.data_loader(
             args.max_steps * args.gradient_accumulation_steps * args.world_size,
             args.seed,
-            C3Collator(self.corpus.processor, model.config.mask_token_id, pack=model.takes_packed_windows),
+            C3Collator(self.corpus.processor, pack=model.takes_packed_windows),
             args.process_index,
             args.world_size,
             state,
@@ -143,7 +143,8 @@ class C3Trainer(Trainer):
         ends the run; `Trainer` would log it as 0 and go on.
         """
         self.state.num_input_tokens_seen += int((inputs["labels"] != -100).sum()) * self.args.world_size
-        for mask in (inputs["attention_mask"], inputs["context_attention_mask"]):
+        for name in {"attention_mask", "context_attention_mask"} & set(inputs):
+            mask = inputs[name]
             # Added up where they are, so that a GPU is not waited for.
             self.filled_positions += (mask > 0).sum()
             self.positions += mask.numel()
