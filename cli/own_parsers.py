@@ -46,8 +46,8 @@ def publish(argv, prog):
 
 def merge_lora(argv, prog):
     with needing("train"):
-        from c3.training.publish.merge_lora import merge_lora_command
-    return merge_lora_command(argv, prog)
+        from c3.training.publish.merge_lora import merge_command
+    return merge_command(argv, prog)
 
 
 OWN_PARSERS = {

@@ -15,7 +15,7 @@ FUNCTIONS = {
     "eval": ("c3.eval.command", "evaluate"),
     "bench": ("c3.benchmarks.command", "bench"),
     "publish": ("c3.training.publish.push", "push_command"),
-    "merge-lora": ("c3.training.publish.merge_lora", "merge_lora_command"),
+    "merge-lora": ("c3.training.publish.merge_lora", "merge_command"),
 }
 
 
