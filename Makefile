@@ -19,12 +19,12 @@ test-distributed: .venv/.installed-deepspeed
 
 # About twelve minutes on two cores; nothing else should run meanwhile.
 bench: .venv/.installed
-	.venv/bin/python -m benchmarks $(ARGS)
+	.venv/bin/c3 bench $(ARGS)
 
 # All benchmarks with a tiny model: that they run, and that outputs agree. No time is judged.
 bench-smoke: .venv/.installed
-	.venv/bin/python -m benchmarks --smoke $(ARGS)
-	.venv/bin/python -m benchmarks.profile --smoke
+	.venv/bin/c3 bench --smoke $(ARGS)
+	.venv/bin/c3 bench profile --smoke
 
 lint: .venv/.installed
 	.venv/bin/ruff check .

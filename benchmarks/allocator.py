@@ -1,5 +1,5 @@
 """
-`compress` and `expand` where the C library keeps freed memory (`allocator_c3.keep_freed_memory`).
+`compress` and `expand` where the C library keeps freed memory (`support/allocator.py`).
 
 Baseline: the same in a process where it gives large blocks back to the kernel at once, as it does by default; the two
 processes take turns. No limit: the ratio is what the setting is worth. 1.0 where the C library has no such setting.

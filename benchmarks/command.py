@@ -1,150 +1,44 @@
+"""`c3 bench`: the ratios to baselines, and beside them what is measured on its own."""
+
+from c3.support.errors import needing
+
+from . import ratios
+
+OTHERS_HELP = """
+Measured on their own (c3 bench NAME --help):
+  profile           where the time of compress and of expand goes
+  large-cpu         a C3 of 1.5B + 3B on a CPU: converting, loading, compressing, reconstructing
+  train-throughput  a whole training step against its bare forward and backward passes
 """
-Speed and memory of a C3 model, each as a ratio to a stated baseline within one run.
-
-    python -m benchmarks [--only NAME…] [--size mini|tiny|large] [--device DEVICE] [--output DIR]
-
-Measures the default checkpoint on the CPU in about twelve minutes; `--device cuda --size large` measures random
-weights in the shapes of Qwen2.5-1.5B and Qwen2.5-3B. Writes DIR/results.json after each benchmark, and from it
-DIR/results.md (the table) and the figures. A run that was interrupted goes on where it stopped. `--list` says what
-there is.
-
-Exit code 1 where outputs that have to be equal are not; a ratio that is missed is reported, not an error.
-"""
-
-import argparse
-import hashlib
-import os
-import sys
-import time
-from pathlib import Path
-
-from tqdm.auto import tqdm
-
-from c3.eval.report import check_figures
-from c3.eval.result_file import read_matching, write_json
-from c3.support.arguments import Parser, positive
-from c3.support.environment import describe_hardware, library_versions
-from c3.support.termination import cleaned_up_when_terminated
-from c3.whole_files_c3 import ensure_writable
-
-from .models import PACKAGE
-from .options import add_model_options, make_setup, one_line_errors
-from .registry import BENCHMARKS
-from .report import draw, find_markers, insert_into, render
-
-DISAGREEING = 1
-RESULT_FILE = "results.json"
 
 
-def run(setup, names, path=None):
-    """
-    Runs what is not yet in the result file.
+def profile(argv, prog):
+    with needing("bench"):
+        from .profile import profile_command
 
-    Args:
-        setup (`Setup`): sizes, device, runs.
-        names (`list[str]`): of `BENCHMARKS`.
-        path (`Path`, *optional*): the result file.
-
-    Returns: `dict`, the result as it is in the file.
-
-    Raises: `ValueError` for a result file of something else, or of a run with another header.
-    """
-    header = describe(setup)
-    result = read_matching(path, header, ("benchmarks",)) or {**header, "benchmarks": {}}
-    finished = result["benchmarks"]
-    with tqdm(total=len(names), unit="benchmark", disable=None) as bar:
-        for name in names:
-            bar.set_description(name)
-            if name not in finished:
-                started = time.perf_counter()
-                rows = BENCHMARKS[name].measure(setup)
-                finished[name] = {"rows": rows, "seconds": time.perf_counter() - started}
-                result["benchmarks"] = {each: finished[each] for each in BENCHMARKS if each in finished}
-                if path:
-                    write_json(path, result)
-            bar.update()
-    return result
+    return profile_command(argv, prog)
 
 
-def describe(setup):
-    """Everything that the numbers depend on, `dict`; results of other machines, versions or code do not mix."""
-    import torch
+def large_cpu(argv, prog):
+    with needing("bench"):
+        from .large_cpu import large_cpu_command
 
-    code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(PACKAGE.glob("*_c3.py"))))
-    text = setup.text_file and hashlib.sha256(Path(setup.text_file).read_bytes()).hexdigest()[:16]
-    return {
-        "size": setup.size,
-        "device": setup.device,
-        "dtype": setup.dtype,
-        "machine": {
-            "hardware": describe_hardware(setup.device.split(":")[0]),
-            "cores": os.cpu_count(),
-            "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
-        },
-        "threads": torch.get_num_threads(),
-        "keeps_freed_memory": setup.keeps_freed_memory,
-        "versions": library_versions(),
-        "code": code.hexdigest()[:16],
-        "text": text,
-        "runs": setup.runs,
-        "warm_up": setup.warm_up,
-        "smoke": setup.smoke,
-        "long": setup.long,
-    }
+    return large_cpu_command(argv, prog)
 
 
-def checks_failed(result):
-    """Names of benchmarks whose outputs disagree, `list[str]`."""
-    return [
-        name
-        for name, each in result["benchmarks"].items()
-        if any(row.get("is_check") and not row["met"] for row in each["rows"])
-    ]
+def train_throughput(argv, prog):
+    with needing("bench"):
+        from .train_throughput import train_throughput_command
+
+    return train_throughput_command(argv, prog)
 
 
-def _parser(prog):
-    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--list", action="store_true", help="what there is, and stop")
-    parser.add_argument("--only", nargs="+", choices=list(BENCHMARKS), metavar="NAME", help="these only")
-    add_model_options(parser)
-    parser.add_argument("--runs", type=positive, help="timed runs of each side, default 5")
-    parser.add_argument("--long", action="store_true", help="also what takes more than some minutes on a CPU")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the results; is made if need be")
-    parser.add_argument(
-        "--write-into", type=Path, metavar="FILE", help="put the table between the markers of a Markdown file"
-    )
-    return parser
+# Imported when they are asked for: training needs more libraries.
+OTHERS = {"profile": profile, "large-cpu": large_cpu, "train-throughput": train_throughput}
 
 
 def bench(argv, prog):
     """Runs the command; returns its exit code. Raises `OSError`, `ValueError` saying in one line what is wrong."""
-    args = _parser(prog).parse_args(argv)
-    if args.list:
-        width = max(map(len, BENCHMARKS))
-        print("\n".join(f"{name:<{width}}  {each.summary}" for name, each in BENCHMARKS.items()))
-        return 0
-    setup = make_setup(args, runs=args.runs or (1 if args.smoke else 5), warm_up=0 if args.smoke else 1, long=args.long)
-    if args.write_into:
-        find_markers(args.write_into)
-    if args.output:
-        check_figures()
-        args.output.mkdir(parents=True, exist_ok=True)
-        ensure_writable(args.output / RESULT_FILE)
-    result = run(setup, args.only or list(BENCHMARKS), args.output and args.output / RESULT_FILE)
-    table = render(result)
-    print(table, flush=True)
-    if args.output:
-        (args.output / RESULT_FILE).with_suffix(".md").write_text(table + "\n", encoding="utf-8")
-        draw(result, args.output)
-    if args.write_into:
-        insert_into(args.write_into, table)
-    failed = checks_failed(result)
-    if failed:
-        print(f"outputs that have to be equal are not: {', '.join(failed)}", file=sys.stderr)
-    return DISAGREEING if failed else 0
-
-
-@cleaned_up_when_terminated()
-def main(argv=None):
-    with one_line_errors("benchmarks"):
-        raise SystemExit(bench(sys.argv[1:] if argv is None else list(argv), "python -m benchmarks"))
+    if argv[:1] and argv[0] in OTHERS:
+        return OTHERS[argv[0]](argv[1:], f"{prog} {argv[0]}")
+    return ratios.ratios_command(argv, prog, epilog=OTHERS_HELP)

@@ -1,7 +1,7 @@
 """
 A C3 of 1.5B + 3B on a CPU: converting, loading, compressing and reconstructing at true sizes, and what they cost.
 
-    python -m benchmarks.large_cpu [--size tiny] [--dtype float32] [--folder DIR [--stages …]] [--output FILE]
+    c3 bench large-cpu [--size tiny] [--dtype float32] [--folder DIR [--stages …]] [--output FILE]
 
 It writes a checkpoint of random weights in the layout of the authors' release (bfloat16, 9.3 GB), runs `c3 convert` on
 it and measures the model that comes out. What the weights and the words of the text are changes no time. With
@@ -35,13 +35,12 @@ import torch
 from tqdm.auto import tqdm
 
 from c3.eval.result_file import read_matching, write_json
-from c3.support.arguments import positive
-from c3.support.termination import cleaned_up_when_terminated
+from c3.support.arguments import Parser, whole_number
 
-from .command import describe
 from .large_stages import AUTHORS, CONVERTED, STAGES, Options
 from .random_release import SIZES, checkpoint_bytes
 from .report import render
+from .run_header import describe
 
 RESULT_FILE = "large_cpu.json"
 # Python with its libraries, activations, logits and a shard, beside the weights.
@@ -122,31 +121,12 @@ def workplace(folder):
         yield Path(temporary)
 
 
-@cleaned_up_when_terminated()
-def main(argv=None):
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.large_cpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--size", choices=list(SIZES), default=next(iter(SIZES)))
-    parser.add_argument("--folder", type=Path, metavar="DIR", help="keeps the weights and the results there")
-    parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES), metavar="NAME")
-    parser.add_argument(
-        "--tokenizer", type=Path, metavar="DIR", help="default: the repository's, filled up to Qwen's vocabulary"
-    )
-    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="to compute in")
-    parser.add_argument("--text-tokens", type=positive, default=1000)
-    parser.add_argument("--new-tokens", type=positive, default=32, help="reconstructed of them")
-    parser.add_argument("--runs", type=positive, default=3, help="timed rounds")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="the JSON, too, with the table in a .md beside it")
-    args = parser.parse_args(argv)
-    try:
-        with workplace(args.folder) as folder:
-            options = Options(
-                folder, args.size, args.tokenizer, args.text_tokens, args.new_tokens, args.runs, args.dtype
-            )
-            result = run(options, args.stages, folder / RESULT_FILE)
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"large_cpu: error: {' '.join(str(error).split())}") from error
+def large_cpu_command(argv, prog):
+    """Runs the command; raises `OSError`, `ValueError` saying in one line what is wrong."""
+    args = _parser(prog).parse_args(argv)
+    with workplace(args.folder) as folder:
+        options = Options(folder, args.size, args.tokenizer, args.text_tokens, args.new_tokens, args.runs, args.dtype)
+        result = run(options, args.stages, folder / RESULT_FILE)
     print(render(result))
     if args.output:
         args.output.parent.mkdir(parents=True, exist_ok=True)
@@ -154,5 +134,17 @@ def main(argv=None):
         args.output.with_suffix(".md").write_text(render(result) + "\n", encoding="utf-8")
 
 
-if __name__ == "__main__":
-    main()
+def _parser(prog):
+    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=list(SIZES), default=next(iter(SIZES)))
+    parser.add_argument("--folder", type=Path, metavar="DIR", help="keeps the weights and the results there")
+    parser.add_argument("--stages", nargs="+", choices=list(STAGES), default=list(STAGES), metavar="NAME")
+    parser.add_argument(
+        "--tokenizer", type=Path, metavar="DIR", help="default: the repository's, filled up to Qwen's vocabulary"
+    )
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16", help="to compute in")
+    parser.add_argument("--text-tokens", type=whole_number(1), default=1000)
+    parser.add_argument("--new-tokens", type=whole_number(1), default=32, help="reconstructed of them")
+    parser.add_argument("--runs", type=whole_number(1), default=3, help="timed rounds")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="the JSON, too, with the table in a .md beside it")
+    return parser

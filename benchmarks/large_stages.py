@@ -11,9 +11,10 @@ import torch
 from transformers import AutoModel, DynamicCache
 
 from c3 import C3Latents
-from c3.cli.main import main as run_command
 from c3.convert.authors_layout import ENCODER_FOLDER
+from c3.convert.from_authors import convert_from_authors
 from c3.convert.tensor_files import MAX_SHARD_BYTES
+from c3.support.allocator import keep_freed_memory
 
 from .encoder_variants import VARIANTS, as_the_authors, encoder_memory, plain_ids, with_head
 from .fresh_process import in_fresh_process, peak_memory
@@ -128,9 +129,9 @@ STAGES = {stage.__name__: stage for stage in (write, convert, load, compress, me
 
 
 def run_convert(source, target):
-    """`c3 convert SOURCE TARGET`; raises `RuntimeError` where the command fails."""
-    if run_command(["convert", source, target]):
-        raise RuntimeError(f"c3 convert {source} {target} failed.")
+    """What `c3 convert SOURCE TARGET` does."""
+    keep_freed_memory()
+    convert_from_authors(source, target)
 
 
 def load_model(options, *parts):

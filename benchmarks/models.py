@@ -1,14 +1,11 @@
 """The sizes that are measured. Random weights cost as much as trained ones, but give nothing back of a text."""
 
-from pathlib import Path
-
 import torch
 from transformers import AutoTokenizer, Qwen2Config
 
 from c3 import C3Config, C3Model, C3Processor
-from c3.support.loading import loaded_model
+from c3.support.loading import PACKAGE, loaded_model
 
-PACKAGE = Path(__file__).resolve().parents[1]
 # The ends of text are those of the tokenizer that all sizes share.
 ENDS = dict(bos_token_id=None, eos_token_id=0, pad_token_id=0)
 QWEN = ENDS | dict(

@@ -1,12 +1,11 @@
 """Options of the command line that the benchmarks and the profile share."""
 
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from c3.support.allocator import keep_freed_memory
-from c3.support.arguments import positive
+from c3.support.arguments import whole_number
 
 from .harness import Setup
 from .models import SIZES
@@ -17,7 +16,7 @@ def add_model_options(parser):
     parser.add_argument("--size", choices=list(SIZES), help="default mini, the default checkpoint")
     parser.add_argument("--device", default="cpu", help="default cpu")
     parser.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="default float32 on a CPU")
-    parser.add_argument("--threads", type=positive, help="of the CPU; default all cores")
+    parser.add_argument("--threads", type=whole_number(1), help="of the CPU; default all cores")
     parser.add_argument("--text", type=Path, metavar="FILE", help="prose to measure with; default the package's own")
     parser.add_argument("--smoke", action="store_true", help="tiny, one run each: does all of it run, and agree?")
 
@@ -41,12 +40,3 @@ def make_setup(args, **options):
         keeps_freed_memory=keep_freed_memory(),
         **options,
     )
-
-
-@contextmanager
-def one_line_errors(name):
-    """Ends the process with one line, and exit code 1, for an `OSError` or `ValueError`."""
-    try:
-        yield
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"{name}: error: {' '.join(str(error).split())}") from error

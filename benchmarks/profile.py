@@ -1,7 +1,7 @@
 """
 Where the time of `compress` and of `expand` goes, by `torch.profiler`.
 
-    python -m benchmarks.profile [--only compress|expand] [--output DIR] [--write-into FILE]
+    c3 bench profile [--only compress|expand] [--output DIR] [--write-into FILE]
 
 Compresses 50 kB of text and expands 64 windows at 4x, each once after a warm-up, and prints for each the operations
 that took most time of their own, until they account for 90 % of all of it. Python between two operations is time too:
@@ -17,11 +17,11 @@ from unittest.mock import patch
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from c3.eval.report import markdown_table
-from c3.support.termination import cleaned_up_when_terminated
+from c3.support.arguments import Parser
 
-from .command import describe
-from .options import add_model_options, make_setup, one_line_errors
+from .options import add_model_options, make_setup
 from .report import describe_machine, find_markers, insert_into
+from .run_header import describe
 
 SHARE = 0.9
 SECTION = "profile"
@@ -114,31 +114,28 @@ def table(rows, share=SHARE):
     return markdown_table(["operation, or stage less its operations", "calls", "own time", "summed up"], lines)
 
 
-@cleaned_up_when_terminated()
-def main(argv=None):
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.profile", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def profile_command(argv, prog):
+    """Runs the command; raises `OSError`, `ValueError` saying in one line what is wrong."""
+    args = _parser(prog).parse_args(argv)
+    if args.write_into:
+        find_markers(args.write_into, SECTION)
+    if args.output:
+        args.output.mkdir(parents=True, exist_ok=True)
+    setup = make_setup(args)
+    pieces = [describe_machine(describe(setup))]
+    for name in args.only:
+        rows = measure(setup, name, args.output and args.output / f"{name}.trace.json.gz")
+        pieces += [f"**`{name}`**: {CALLS[name].__doc__.removeprefix('Profiled: ')}", table(rows)]
+    section = "\n\n".join(pieces)
+    print(section)
+    if args.write_into:
+        insert_into(args.write_into, section, SECTION)
+
+
+def _parser(prog):
+    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(CALLS), default=list(CALLS), metavar="NAME")
     add_model_options(parser)
     parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the traces; is made if need be")
     parser.add_argument("--write-into", type=Path, metavar="FILE", help="put the tables between a file's markers")
-    args = parser.parse_args(argv)
-    with one_line_errors("profile"):
-        if args.write_into:
-            find_markers(args.write_into, SECTION)
-        if args.output:
-            args.output.mkdir(parents=True, exist_ok=True)
-        setup = make_setup(args)
-        pieces = [describe_machine(describe(setup))]
-        for name in args.only:
-            rows = measure(setup, name, args.output and args.output / f"{name}.trace.json.gz")
-            pieces += [f"**`{name}`**: {CALLS[name].__doc__.removeprefix('Profiled: ')}", table(rows)]
-        section = "\n\n".join(pieces)
-        print(section)
-        if args.write_into:
-            insert_into(args.write_into, section, SECTION)
-
-
-if __name__ == "__main__":
-    main()
+    return parser

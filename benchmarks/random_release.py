@@ -9,19 +9,18 @@ import zlib
 from dataclasses import dataclass
 from itertools import islice, product
 from math import prod
-from pathlib import Path
 
 import torch
 from tqdm.auto import tqdm
 
 from c3 import C3Model
-from c3.convert.authors_layout import PARTS, WRAPPING_FIELDS, config_from_authors, configs_for_authors, their_name
+from c3.convert.authors_layout import FOLDERS, WRAPPING_FIELDS, config_from_authors, configs_for_authors, their_name
 from c3.convert.authors_tokenizer import RANKS_FILE, SPECIAL_TOKENS
 from c3.convert.tensor_files import MAX_SHARD_BYTES, write_tensors
+from c3.support.loading import PACKAGE
 
 from .models import QWEN_1_5B, QWEN_3B, TINY
 
-ROOT = Path(__file__).parents[1]
 WRAPPING = ("<img>", "</img>", "<imgpad>")
 SHARED = {"model_type": "qwen2", "rms_norm_eps": 1e-6, "tie_word_embeddings": True}
 # Encoder, decoder, latents. The vocabularies are those of the authors' release.
@@ -90,13 +89,13 @@ def write_random_release(folder, size, tokenizer=None, max_shard_bytes=MAX_SHARD
         max_shard_bytes (`int`): of one file of weights.
     """
     config = make_config(size)
-    parts = {part: {} for part in PARTS}
+    parts = {part: {} for part in FOLDERS}
     for name, shape in tensor_shapes(config).items():
         part, theirs = their_name(name)
         parts[part][theirs] = RandomTensor(f"{part}/{theirs}", shape)
     wrapping = [getattr(config.decoder_config, name) for name in WRAPPING_FIELDS]
     with tqdm(total=checkpoint_bytes(size), desc="Writing", unit="B", unit_scale=True, disable=None) as bar:
-        for part, settings in zip(PARTS, configs_for_authors(config, wrapping, "bfloat16"), strict=True):
+        for part, settings in zip(FOLDERS, configs_for_authors(config, wrapping, "bfloat16"), strict=True):
             (folder / part).mkdir(parents=True)
             write_tensors(folder / part, parts[part], max_shard_bytes, bar.update)
             (folder / part / "config.json").write_text(json.dumps(settings), encoding="utf-8")
@@ -110,7 +109,7 @@ def write_random_release(folder, size, tokenizer=None, max_shard_bytes=MAX_SHARD
 
 
 def _write_tokenizer(path, num_tokens):
-    state = json.loads((ROOT / "tokenizer.json").read_text(encoding="utf-8"))
+    state = json.loads((PACKAGE / "tokenizer.json").read_text(encoding="utf-8"))
     vocabulary = state["model"]["vocab"]
     special = {token["content"] for token in state["added_tokens"]}
     # In the order of the merges, so that the first of them are a BPE too.

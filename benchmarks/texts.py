@@ -4,7 +4,8 @@ import random
 import re
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1]
+from c3.support.loading import PACKAGE
+
 # Public-domain prose of 1805 and the text of the licence: about 3000 tokens; longer texts repeat their sentences.
 SOURCES = (PACKAGE / "examples" / "jefferson_1805.txt", PACKAGE / "LICENSE")
 

@@ -1,7 +1,7 @@
 """
 Speed of a whole training step against the bare forward and backward passes that it cannot do without.
 
-    python -m benchmarks.train_throughput [--recipe configs/c3_laptop.yaml] [--steps 20] [--output FILE] [key=value …]
+    c3 bench train-throughput [--recipe configs/c3_laptop.yaml] [--steps 20] [--output FILE] [key=value …]
 
 Whole step: what `C3Trainer` does between two optimizer steps: making the batch, the forward and backward passes, the
 clipping, the optimizer, the log. Baseline: on the same padded batch the encoder's and the decoder's own forward and
@@ -28,7 +28,8 @@ import transformers
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import TrainerCallback
 
-from c3.support.termination import cleaned_up_when_terminated
+from c3.support.arguments import Parser, whole_number
+from c3.support.loading import PACKAGE
 from c3.training.recipe.recipe_file import load_recipe
 from c3.training.run.stages import make_trainer
 from c3.training.run.trainer import C3Trainer
@@ -102,7 +103,7 @@ def forward_and_backward(model, batch, bf16):
 def count_flops(trainer):
     """FLOPs of the matrix products of the baseline, of our forward and backward passes, and of the optimizer's step."""
     model, batch = trainer.model, trainer.last_batch
-    parts = {
+    passes = {
         "baseline": lambda: forward_and_backward(model, batch, trainer.args.bf16),
         "passes": lambda: trainer.training_step(model, dict(batch)),
         "optimizer": trainer.optimizer.step,
@@ -110,7 +111,7 @@ def count_flops(trainer):
     counts = {}
     # The counter sees what is dispatched one by one, which compiled code is not.
     with torch.compiler.set_stance("force_eager"):
-        for name, run in parts.items():
+        for name, run in passes.items():
             with FlopCounterMode(display=False) as counter:
                 run()
             counts[name] = counter.get_total_flops()
@@ -182,20 +183,15 @@ def _wait(device):
         torch.cuda.synchronize()
 
 
-@cleaned_up_when_terminated()
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--recipe", default=str(Path(__file__).parents[1] / "configs" / "c3_laptop.yaml"))
-    parser.add_argument("--steps", type=int, default=20, help="timed steps")
+def train_throughput_command(argv, prog):
+    """Runs the command; raises `OSError`, `ValueError` saying in one line what is wrong."""
+    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--recipe", default=str(PACKAGE / "configs" / "c3_laptop.yaml"))
+    parser.add_argument("--steps", type=whole_number(1), default=20, help="timed steps")
     parser.add_argument("--output", help="a JSON file")
     parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="of the recipe")
-    arguments = parser.parse_intermixed_args(argv)
-    found = measure(arguments.recipe, arguments.steps, arguments.overrides)
-    report = json.dumps(found, indent=1)
+    args = parser.parse_intermixed_args(argv)
+    report = json.dumps(measure(args.recipe, args.steps, args.overrides), indent=1)
     print(report)
-    if arguments.output:
-        Path(arguments.output).write_text(report + "\n", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+    if args.output:
+        Path(args.output).write_text(report + "\n", encoding="utf-8")

@@ -1,1 +1,1 @@
-"""The command line: `c3 demo`, `compress`, `expand`, `info`, `generate`, `convert`, `train`, `eval` and `bench`."""
+"""The command line, `c3 COMMAND`: a file for each command, or for those that have one job."""

@@ -5,17 +5,31 @@ import sys
 import time
 
 from c3.quoting_c3 import printable, printable_lines
+from c3.support.arguments import compression_ratio, file_name
 from c3.support.errors import UserError
-from c3.support.loading import PACKAGE, load_tokenizer, loaded_model
+from c3.support.loading import PACKAGE, load_tokenizer
 
 from .inputs import read_text
+from .model_options import add_model_options, asked_model, progress
 from .text_difference import mark_difference
 
+SUMMARY = "compress a text at several ratios, read it back and show what was lost"
 EXAMPLE = PACKAGE / "examples" / "jefferson_1805.txt"
 RATIOS = (4.0, 8.0, 16.0)
 
 
-def run_demo(args):
+def add_arguments(parser):
+    add_model_options(parser)
+    about = "a UTF-8 text, - for standard input (default: an example)"
+    parser.add_argument("file", type=file_name, nargs="?", metavar="FILE", help=about)
+    parser.add_argument(
+        "--ratio", type=compression_ratio, default=8.0, metavar="R", help="the ratio shown as text (default: 8)"
+    )
+    about = "count tokens with this tokenizer too"
+    parser.add_argument("--count-with", type=file_name, metavar="PATH_OR_ID", help=about)
+
+
+def run(args):
     """
     Prints a table with a line per ratio, then the text read back at `args.ratio`.
 
@@ -28,19 +42,19 @@ def run_demo(args):
         raise UserError(f"the example text is not installed ({EXAMPLE}): give a text, as in c3 demo FILE")
     text = read_text(args.file or str(EXAMPLE))
     other = load_tokenizer(args.count_with) if args.count_with else None
-    options = {"batch_size": args.batch_size, "show_progress": False if args.quiet else None}
+    options = {"batch_size": args.batch_size, "show_progress": progress(args)}
     start = time.perf_counter()
-    with loaded_model(args.model, args.device, args.dtype, args.debug) as model:
+    with asked_model(args) as model:
         model.latent_provenance()  # reads all weights once; not the first compression's time
         load_seconds = time.perf_counter() - start
         rows, read_back = [], {}
-        for ratio in sorted({*RATIOS, args.ratio}):
+        for asked in sorted({*RATIOS, args.ratio}):
             start = time.perf_counter()
-            latents = model.compress(text, ratio=ratio, **options)
+            latents = model.compress(text, ratio=asked, **options)
             middle = time.perf_counter()
-            read_back[ratio] = model.expand(latents, **options)
+            read_back[asked] = model.expand(latents, **options)
             end = time.perf_counter()
-            rows.append((latents, precision(text, read_back[ratio]), middle - start, end - middle))
+            rows.append((latents, precision(text, read_back[asked]), middle - start, end - middle))
         print(printable(f"model   {args.model or PACKAGE}"))
         dtype = str(model.dtype).removeprefix("torch.")
         print(f"        {model.num_parameters() / 1e6:.1f} M parameters, {dtype} on {model.device}", end="")

@@ -3,8 +3,18 @@
 import sys
 from pathlib import Path
 
+from c3.support.arguments import file_name, whole_number
 from c3.support.errors import UserError, naming
 from c3.support.loading import warnings_in_one_line
+
+LATENTS_HELP = "what c3 compress wrote; - for standard input"
+
+
+def add_latents_options(parser):
+    """Which latents of which file, see `load_texts`."""
+    parser.add_argument("file", type=file_name, metavar="FILE.c3", help=LATENTS_HELP)
+    parser.add_argument("--text-index", type=whole_number(0), metavar="I", help="the I-th text of the file, from 0")
+    parser.add_argument("--allow-mismatch", action="store_true", help="read latents that another model made")
 
 
 def source_name(source):
@@ -56,3 +66,14 @@ def load_latents(source):
 
     with warnings_in_one_line(), naming(source_name(source)):
         return C3Latents.load(standard_input() if source == "-" else source)
+
+
+def load_texts(args):
+    """`C3Latents` of the texts asked for, and their indices in the file."""
+    latents = load_latents(args.file)
+    if args.text_index is None:
+        return latents, range(len(latents))
+    if args.text_index >= len(latents):
+        held = f"{len(latents)} texts, 0 to {len(latents) - 1}" if len(latents) > 1 else "one text, 0"
+        raise UserError(f"--text-index {args.text_index}: {source_name(args.file)} holds {held}")
+    return latents[args.text_index], [args.text_index]

@@ -12,7 +12,8 @@ from c3.quoting_c3 import printable, quoted
 MODEL_TYPE = "C3"
 BACKBONE_TYPE = Qwen2Config.model_type
 ENCODER_FOLDER = "llm1"
-PARTS = ("", ENCODER_FOLDER)
+# Of the decoder, with queries and projector, and of the encoder.
+FOLDERS = ("", ENCODER_FOLDER)
 # Of Qwen2ForCausalLM; compression reads hidden states only, so our encoder has none.
 ENCODER_HEAD = "lm_head.weight"
 OWN_NAMES = {

@@ -6,6 +6,7 @@ Their code reads it from `qwen.tiktoken`: one line `base64(bytes) rank` per toke
 import base64
 import binascii
 import json
+from functools import partial
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer, normalizers
@@ -13,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from transformers.convert_slow_tokenizer import TikTokenConverter, bytes_to_unicode
 
 from c3.quoting_c3 import printable
-from c3.training.data.tokenizer import WORDS
+from c3.support.word_pattern import WORDS
 
 RANKS_FILE = "qwen.tiktoken"
 END_OF_TEXT, END_OF_TURN = "<|endoftext|>", "<|im_end|>"
@@ -40,12 +41,13 @@ def load_authors_tokenizer(folder, wrapping_ids):
         ValueError: a file that cannot be read, or none that gives these ids.
     """
     found = []
-    for name, load in (("tokenizer.json", _from_json), (RANKS_FILE, _from_ranks)):
+    from_json = partial(_from_json, last_id=max(wrapping_ids))
+    for name, load in (("tokenizer.json", from_json), (RANKS_FILE, _from_ranks)):
         path = Path(folder) / name
         if not path.is_file():
             continue
         try:
-            backend = load(path, wrapping_ids)
+            backend = load(path)
         except Exception as error:  # tokenizers raises bare ones
             raise ValueError(f"{path} is not a tokenizer that can be read: {printable(error)}") from error
         if backend.token_to_id(END_OF_TURN) is not None and all(map(backend.id_to_token, wrapping_ids)):
@@ -90,16 +92,16 @@ class _QwenConverter(TikTokenConverter):
             raise ValueError(f"it must hold lines of base64 and a rank ({error})") from None
 
 
-def _from_ranks(path, wrapping_ids):
+def _from_ranks(path):
     backend = _QwenConverter(str(path), pattern=WORDS, extra_special_tokens=SPECIAL_TOKENS).converted()
     backend.normalizer = normalizers.NFC()
     return backend
 
 
-def _from_json(path, wrapping_ids):
+def _from_json(path, last_id):
     backend = Tokenizer.from_file(str(path))
     size = backend.get_vocab_size(with_added_tokens=False)
-    if backend.id_to_token(max(wrapping_ids)) is None and max(wrapping_ids) == size + len(SPECIAL_TOKENS) - 1:
+    if backend.id_to_token(last_id) is None and last_id == size + len(SPECIAL_TOKENS) - 1:
         # Qwen's own, in which other special tokens follow the same BPE.
         state = json.loads(backend.to_str())
         backend = Tokenizer.from_str(json.dumps(state | {"added_tokens": [], "post_processor": None}))

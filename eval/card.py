@@ -1,7 +1,7 @@
 """
 The model card from result files: what stands between two markers is written anew, the prose around them is kept.
 
-    python -m c3.eval card --results DIR [--card README.md] [--texts model_card.md docs/results.md] [--check]
+    c3 eval card --results DIR [--card README.md] [--texts model_card.md docs/results.md] [--check]
 
     <!-- results: NAME -->
     written from the files of DIR by the function of that name in card_parts.py

@@ -1,8 +1,8 @@
 """
-The suites on one command.
+`c3 eval`: the suites, and the card.
 
-    python -m c3.eval SUITE [--model PATH_OR_ID] [--data PAGES…] [--output DIR]
-    python -m c3.eval card --results DIR
+    c3 eval SUITE [--model PATH_OR_ID] [--data PAGES…] [--output DIR]
+    c3 eval card --results DIR
 
 Writes DIR/SUITE.json (every example), DIR/SUITE.md (the tables) and DIR/SUITE.png and .svg (the figure). Decoding is
 greedy and free-running. A run that was interrupted goes on where it stopped; the same arguments give the same numbers.
@@ -17,8 +17,7 @@ import torch
 from c3.eval.baselines import METHODS
 from c3.eval.suites import SUITES
 from c3.quoting_c3 import in_one_line, printable, printable_lines
-from c3.support.arguments import MODEL_HELP, Parser, positive
-from c3.support.termination import cleaned_up_when_terminated
+from c3.support.arguments import MODEL_HELP, Parser, whole_number
 
 from .card import add_arguments as add_card_arguments
 from .card import write_cards
@@ -40,10 +39,10 @@ def _parser(prog):
     shared.add_argument("--output", type=Path, metavar="DIR", help="folder of the results; is made if need be")
     shared.add_argument("--count-with", metavar="PATH_OR_ID", help="tokenizer of the ratios; default the model's own")
     shared.add_argument("--leave-out-texts", action="store_true", help="keep what came back out of the JSON file")
-    shared.add_argument("--limit", type=positive, help="read the first so many pages of each file only")
-    shared.add_argument("--window", type=positive, help="tokens of a window; default the model's")
-    shared.add_argument("--batch-size", type=positive, default=64, help="windows at once (default 64)")
-    shared.add_argument("--steps", type=positive, default=200, help="steps of optimised-latents (default 200)")
+    shared.add_argument("--limit", type=whole_number(1), help="read the first so many pages of each file only")
+    shared.add_argument("--window", type=whole_number(1), help="tokens of a window; default the model's")
+    shared.add_argument("--batch-size", type=whole_number(1), default=64, help="windows at once (default 64)")
+    shared.add_argument("--steps", type=whole_number(1), default=200, help="steps of optimised-latents (default 200)")
     shared.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     shared.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="default float32 on a CPU")
     of_methods = argparse.ArgumentParser(add_help=False)
@@ -95,11 +94,3 @@ def _run_and_report(name, args):
     if args.output:
         (args.output / f"{name}.md").write_text(report + "\n", encoding="utf-8")
         suite.draw(result, args.output / name)
-
-
-@cleaned_up_when_terminated()
-def main(argv=None):
-    try:
-        evaluate(sys.argv[1:] if argv is None else list(argv), "python -m c3.eval")
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"c3.eval: error: {in_one_line(error)}") from error

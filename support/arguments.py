@@ -1,11 +1,12 @@
-"""Arguments of commands."""
+"""Arguments of commands, and the types that say in one line what is wrong with one."""
 
 import argparse
 import math
+import os
 
 from c3.quoting_c3 import in_one_line
 
-from .errors import USER_ERROR
+from .errors import USER_ERROR, command_name
 
 MODEL_HELP = "folder or Hub id of a C3 checkpoint (default: the one that comes with c3)"
 
@@ -14,19 +15,42 @@ class Parser(argparse.ArgumentParser):
     """Says what is wrong with a command line in one line, as all else is said."""
 
     def error(self, message):
-        name = self.prog.removeprefix("python -m ").split()[0]
-        self.exit(USER_ERROR, f"{name}: error: {in_one_line(message)} (see {self.prog} --help)\n")
+        self.exit(USER_ERROR, f"{command_name(self.prog)}: error: {in_one_line(message)} (see {self.prog} --help)\n")
 
 
-def positive(value):
-    """An argparse type: a whole number of 1 or more."""
-    if (number := int(value)) < 1:
-        raise argparse.ArgumentTypeError(f"must be 1 or more, not {value}")
-    return number
+def file_name(text):
+    """Of a file or folder. Shells leave `~` as it is in `--output=~/x`, and make nothing of a variable not set."""
+    if not text:
+        raise argparse.ArgumentTypeError("must be a name, not ''")
+    return os.path.expanduser(text)
 
 
-def ratio_of_one_or_more(value):
-    """An argparse type: a compression ratio."""
-    if not (math.isfinite(ratio := float(value)) and ratio >= 1):
-        raise argparse.ArgumentTypeError(f"a ratio is a number of 1 or more, not {value}")
-    return ratio
+def whole_number(least):
+    """The type of whole numbers of `least` or more."""
+
+    def parse(text):
+        # int() would also take 1_000 and surrounding blanks.
+        if not text.isascii() or not text.isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be a whole number of {least} or more, not {text!r}")
+        return int(text)
+
+    return parse
+
+
+def compression_ratio(text):
+    """Text tokens per latent."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 1 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"must be a number of 1 or more (text tokens per latent), not {text!r}")
+    return value
+
+
+def utf8_text(text):
+    """An argument as UTF-8, also where the locale made something else of its bytes."""
+    try:
+        return os.fsencode(text).decode("utf-8")
+    except UnicodeError:
+        raise argparse.ArgumentTypeError("must be UTF-8") from None

@@ -69,12 +69,12 @@ def load_elsewhere(hub, folder, *sources, push_as=""):
 
 
 def push_by_hand(hub, folder, *arguments, token="good"):
-    """`python -m c3.training.publish.push`, where `c3` is this checkout."""
+    """`c3 publish`, where `c3` is this checkout."""
     (folder / "path").mkdir(exist_ok=True)
     if not (folder / "path" / "c3").exists():
         (folder / "path" / "c3").symlink_to(PACKAGE)
     variables = environment(hub, folder / "home", token) | {"PYTHONPATH": str(folder / "path")}
-    command = [sys.executable, "-m", "c3.training.publish.push", *map(str, arguments)]
+    command = [sys.executable, "-m", "c3", "publish", *map(str, arguments)]
     return subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, timeout=120)
 
 

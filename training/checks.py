@@ -5,13 +5,14 @@ from contextlib import contextmanager
 from dataclasses import MISSING, fields
 
 from c3.quoting_c3 import in_one_line
+from c3.support.errors import CommandError
 
 
 class RecipeError(ValueError):
     """A recipe that cannot be run; the message names the key and says what is allowed."""
 
 
-class RunError(RuntimeError):
+class RunError(CommandError):
     """A run that cannot go on although its recipe is right; the message is one line that says why and what to do."""
 
 

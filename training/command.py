@@ -1,16 +1,15 @@
 """The command that trains: `python train_hf.py`, and `c3 train`."""
 
 import argparse
-import sys
 
 from c3.quoting_c3 import printable_lines
 from c3.support.arguments import Parser
-from c3.support.errors import USER_ERROR, UserError
+from c3.support.errors import needing, one_line_errors
 from c3.support.termination import cleaned_up_when_terminated
 
-from .checks import RecipeError, RunError
+from .checks import RecipeError
 
-CANNOT_GO_ON = 1
+SCRIPT = "train_hf.py"
 DESCRIPTION = """Trains a C3 model with the Hugging Face `Trainer` from a recipe.
 
     {prog} configs/c3_laptop.yaml [training.max_steps=20 …] [--dry-run]
@@ -23,12 +22,12 @@ SIGTERM it removes what it has half written, and its exit status is 143.
 
 
 @cleaned_up_when_terminated()
-def train_command(argv=None, prog="train_hf.py"):
+def train_command(argv, prog):
     """
     Trains as the arguments say, or tells what would be trained.
 
     Args:
-        argv (`list[str]`, *optional*): a recipe, overrides and options; by default those of the process.
+        argv (`list[str]` or None): a recipe, overrides and options; None for those of the process.
         prog (`str`): what the command is called.
 
     Raises:
@@ -37,7 +36,12 @@ def train_command(argv=None, prog="train_hf.py"):
         RunError: a run that cannot go on although its recipe is right.
     """
     arguments = _parser(prog).parse_intermixed_args(argv)  # options may stand between overrides
-    _check_packages()
+    with needing("train"):
+        import accelerate  # noqa: F401  TrainingArguments needs it
+        import datasets  # noqa: F401
+        import matplotlib  # noqa: F401
+        import xxhash  # noqa: F401
+        import yaml  # noqa: F401
     from c3.training.devices.distributed import leave_distributed
     from c3.training.recipe.recipe_file import load_recipe
     from c3.training.run.dry_run import dry_run
@@ -56,29 +60,8 @@ def train_command(argv=None, prog="train_hf.py"):
 
 def main(argv=None):
     """`python train_hf.py`: as `train_command`, but errors are a line on standard error and an exit status."""
-    try:
-        train_command(argv)
-    except (UserError, RecipeError) as error:
-        _exit(USER_ERROR, error)
-    except RunError as error:
-        _exit(CANNOT_GO_ON, error)
-
-
-def _exit(code, error):
-    print(f"train_hf.py: {printable_lines(error)}", file=sys.stderr)
-    sys.exit(code)
-
-
-def _check_packages():
-    """Raises `UserError` for a package that training needs and c3 alone does not."""
-    try:
-        import accelerate  # noqa: F401  TrainingArguments needs it
-        import datasets  # noqa: F401
-        import matplotlib  # noqa: F401
-        import xxhash  # noqa: F401
-        import yaml  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error}. Install c3 with what training needs: pip install -e .[train]") from error
+    with one_line_errors(SCRIPT):
+        train_command(argv, SCRIPT)
 
 
 def _parser(prog):

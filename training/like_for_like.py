@@ -1,7 +1,7 @@
 """
 Ways to make latents, like for like: the same small model trained on the same batches, differing in one setting.
 
-    python -m c3.training.like_for_like --data PAGES --output eval/results [key=value …]
+    c3 compare --data PAGES --output eval/results [key=value …]
 
 Appended queries (C3, arXiv 2511.15244), queries at uniform positions, and mean pooling (LCLM, arXiv 2606.09659), each
 trained by one recipe (configs/c3_like_for_like.yaml) from several seeds and measured free-running, on windows of the
@@ -11,7 +11,6 @@ are not trained again, and a run that was interrupted goes on from its last chec
 
 import json
 import statistics
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,10 +24,9 @@ from c3.eval.like_for_like_report import draw, report
 from c3.eval.page_files import read_data
 from c3.eval.report import check_figures
 from c3.eval.result_file import read_matching, write_json
-from c3.quoting_c3 import in_one_line, printable_lines
-from c3.support.arguments import Parser, positive
+from c3.quoting_c3 import printable_lines
+from c3.support.arguments import Parser, whole_number
 from c3.support.loading import load_model
-from c3.support.termination import cleaned_up_when_terminated
 from c3.whole_files_c3 import ensure_writable
 
 from .data.validation import validation_windows
@@ -142,9 +140,7 @@ def _measured(model, texts, folder, ratios):
 
 def _parser(prog):
     parser = Parser(prog=prog, description=__doc__.strip().splitlines()[0])
-    parser.add_argument(
-        "overrides", nargs="*", default=[], metavar="key=value", help="of the recipe, as for train_hf.py"
-    )
+    parser.add_argument("overrides", nargs="*", default=[], metavar="key=value", help="of the recipe, as for c3 train")
     parser.add_argument("--recipe", type=Path, default=RECIPE, help="default configs/c3_like_for_like.yaml")
     parser.add_argument("--data", required=True, type=Path, help="pages: .parquet or .jsonl with a column `text`")
     parser.add_argument("--output", required=True, type=Path, metavar="DIR", help="folder of the results")
@@ -157,8 +153,10 @@ def _parser(prog):
         metavar="NAME",
         help=f"of {', '.join(map(repr, LAYOUTS))}; default all",
     )
-    parser.add_argument("--windows", type=positive, default=128, help="of validation text, at the end (default 128)")
-    parser.add_argument("--limit", type=positive, help="measure the first so many pages only")
+    parser.add_argument(
+        "--windows", type=whole_number(1), default=128, help="of validation text, at the end (default 128)"
+    )
+    parser.add_argument("--limit", type=whole_number(1), help="measure the first so many pages only")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     return parser
 
@@ -174,15 +172,3 @@ def compare(argv, prog):
     (args.output / f"{NAME}.md").write_text(text + "\n", encoding="utf-8")
     draw(result, args.output / NAME)
     print(printable_lines(text))
-
-
-@cleaned_up_when_terminated()
-def main(argv=None):
-    try:
-        compare(sys.argv[1:] if argv is None else list(argv), "python -m c3.training.like_for_like")
-    except (OSError, ValueError) as error:
-        raise SystemExit(f"c3.training.like_for_like: error: {in_one_line(error)}") from error
-
-
-if __name__ == "__main__":
-    main()

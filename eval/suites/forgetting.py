@@ -20,15 +20,17 @@ from c3.eval.report import (
 )
 from c3.eval.report import select as select_rows
 from c3.eval.text_kinds import cut_tokens, language
-from c3.support.arguments import positive, ratio_of_one_or_more
+from c3.support.arguments import compression_ratio, whole_number
 
 BINS = 20
 
 
 def add_arguments(parser):
-    parser.add_argument("--ratios", nargs="+", type=ratio_of_one_or_more, default=[8.0, 16.0, 20.0])
-    parser.add_argument("--lengths", nargs="+", type=positive, default=[1, 10], help="of the texts, in windows")
-    parser.add_argument("--samples", type=positive, default=24, help="texts of each length, at most (default 24)")
+    parser.add_argument("--ratios", nargs="+", type=compression_ratio, default=[8.0, 16.0, 20.0])
+    parser.add_argument("--lengths", nargs="+", type=whole_number(1), default=[1, 10], help="of the texts, in windows")
+    parser.add_argument(
+        "--samples", type=whole_number(1), default=24, help="texts of each length, at most (default 24)"
+    )
 
 
 def prepare(args, pages, model, counter, window):

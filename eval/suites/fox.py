@@ -21,7 +21,7 @@ from c3.eval.report import (
     select,
 )
 from c3.eval.text_kinds import language
-from c3.support.arguments import positive
+from c3.support.arguments import whole_number
 
 EDGES = range(600, 1400, 100)
 
@@ -35,7 +35,7 @@ def bucket(tokens):
 
 
 def add_arguments(parser):
-    parser.add_argument("--latents", nargs="+", type=positive, default=[32, 64, 100], help="of a page, in all")
+    parser.add_argument("--latents", nargs="+", type=whole_number(1), default=[32, 64, 100], help="of a page, in all")
 
 
 def prepare(args, pages, model, counter, window):

@@ -28,11 +28,11 @@ from c3.eval.report import (
     select,
 )
 from c3.eval.text_kinds import language
-from c3.support.arguments import ratio_of_one_or_more
+from c3.support.arguments import compression_ratio
 
 
 def add_arguments(parser):
-    parser.add_argument("--ratios", nargs="+", type=ratio_of_one_or_more, default=[4.0, 8.0, 16.0, 20.0, 40.0])
+    parser.add_argument("--ratios", nargs="+", type=compression_ratio, default=[4.0, 8.0, 16.0, 20.0, 40.0])
 
 
 def prepare(args, pages, model, counter, window):

@@ -20,7 +20,7 @@ from c3.eval.report import asked_ratio, describe, distinct, markdown_table, mean
 from c3.eval.text_kinds import cut_tokens, language
 from c3.fingerprints_c3 import fingerprint_tensors
 from c3.quoting_c3 import quoted
-from c3.support.arguments import positive, ratio_of_one_or_more
+from c3.support.arguments import compression_ratio, whole_number
 from c3.support.loading import find_source
 from c3.support.without_secrets import without_secrets
 
@@ -36,9 +36,11 @@ class Continued(Example):
 
 
 def add_arguments(parser):
-    parser.add_argument("--ratios", nargs="+", type=ratio_of_one_or_more, default=[4.0, 8.0, 16.0])
-    parser.add_argument("--lengths", nargs="+", type=positive, default=[1, 4], help="of the prefix, in windows")
-    parser.add_argument("--continuation", type=positive, default=64, help="decoder tokens that follow (default 64)")
+    parser.add_argument("--ratios", nargs="+", type=compression_ratio, default=[4.0, 8.0, 16.0])
+    parser.add_argument("--lengths", nargs="+", type=whole_number(1), default=[1, 4], help="of the prefix, in windows")
+    parser.add_argument(
+        "--continuation", type=whole_number(1), default=64, help="decoder tokens that follow (default 64)"
+    )
     parser.add_argument(
         "--base-decoder", metavar="PATH_OR_ID", help="the causal language model that the decoder was before training"
     )

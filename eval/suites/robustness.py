@@ -27,15 +27,15 @@ from c3.eval.text_kinds import (
     pieces,
     text_of_length,
 )
-from c3.support.arguments import positive, ratio_of_one_or_more
+from c3.support.arguments import compression_ratio, whole_number
 
 KINDS = [*PAGE_KINDS, *CHINESE_KINDS, *GENERATED_KINDS, RANDOM_TOKENS]
 MOST_WINDOWS = 10
 
 
 def add_arguments(parser):
-    parser.add_argument("--ratios", nargs="+", type=ratio_of_one_or_more, default=[8.0])
-    parser.add_argument("--samples", type=positive, default=4, help="texts of each kind and length (default 4)")
+    parser.add_argument("--ratios", nargs="+", type=compression_ratio, default=[8.0])
+    parser.add_argument("--samples", type=whole_number(1), default=4, help="texts of each kind and length (default 4)")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="default all")
 
 

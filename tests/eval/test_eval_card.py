@@ -75,7 +75,7 @@ def ask_for_missing(folder, name):
 
 
 def test_the_committed_texts_say_what_the_committed_results_say():
-    """If this fails: python -m c3.eval card --results eval/results"""
+    """If this fails: c3 eval card --results eval/results"""
     main(["card", "--results", str(RESULTS), "--check"])
 
 

@@ -131,7 +131,7 @@ def test_an_interrupted_push_keeps_the_model_and_can_be_repeated(client, finishe
     with pytest.raises(PublishError) as stop:
         publish(folder, settings)
     message = str(stop.value)
-    command = f"python -m c3.training.publish.push '{folder}' org/interrupted --private --message Again"
+    command = f"c3 publish '{folder}' org/interrupted --private --message Again"
     assert message == (
         f"hub: the push to org/interrupted failed: {client.endpoint} answered 500 (commit was made to fail): "
         f"try again later. The finished model is whole in {folder}; push it with: {command}"

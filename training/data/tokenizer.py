@@ -3,10 +3,8 @@
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-# Qwen2's pre-tokenisation (and GPT-4's, with single digits): words with their leading space, digits one by one.
-WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+from c3.support.word_pattern import WORDS
+
 END_OF_TEXT = "<|endoftext|>"
 
 

@@ -100,9 +100,7 @@ def add_lora(model, settings):
     except ImportError as error:
         raise ImportError(NO_PEFT) from error
     if getattr(model, "peft_config", None):
-        raise ValueError(
-            "This model has adapters already: merge them first (python -m c3.training.publish.merge_lora)."
-        )
+        raise ValueError("This model has adapters already: merge them first (c3 merge-lora).")
     parts = [name for name in TRAINED_IN_FULL if getattr(model, name) is not None]
     config = LoraConfig(
         r=settings.r,

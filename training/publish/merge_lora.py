@@ -1,7 +1,7 @@
 """
 Merges a LoRA adapter into its base: a plain C3 checkpoint, which loads without PEFT.
 
-    python -m c3.training.publish.merge_lora ADAPTER_FOLDER OUTPUT_FOLDER [--base PATH_OR_ID]
+    c3 merge-lora ADAPTER_FOLDER OUTPUT_FOLDER [--base PATH_OR_ID]
 
 The merged weights are in the base's dtype and differ from base and adapter by rounding; in float32 the tokens are the
 same. Latents that base and adapter made are another model's to the merged one: compress again, or read them with
@@ -9,15 +9,13 @@ same. Latents that base and adapter made are another model's to the merged one: 
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 from c3.modeling_c3 import C3Model
 from c3.processing_c3 import C3Processor
 from c3.quoting_c3 import in_one_line, printable, quoted
 from c3.support.arguments import Parser
-from c3.support.errors import USER_ERROR, UserError
-from c3.support.termination import cleaned_up_when_terminated
+from c3.support.errors import UserError
 from c3.training.optim.lora import NO_PEFT
 from c3.whole_files_c3 import whole_folder
 
@@ -95,10 +93,9 @@ def merge_anew(adapter, folder, **options):
         return merge_lora(adapter, unfinished, **options)
 
 
-@cleaned_up_when_terminated()
-def merge_command(argv=None, prog="python -m c3.training.publish.merge_lora"):
+def merge_command(argv, prog):
     """
-    Merges as the arguments (`list[str]`, *optional*) say; `prog` is what the command is called.
+    Merges as the arguments (`list[str]`) say; `prog` is what the command is called.
 
     Raises:
         UserError: what `merge_lora` raises.
@@ -113,16 +110,3 @@ def merge_command(argv=None, prog="python -m c3.training.publish.merge_lora"):
     except (ImportError, OSError, ValueError) as error:
         raise UserError(in_one_line(error)) from error
     print(printable(f"Merged: {arguments.folder}"))
-
-
-def main(argv=None):
-    """As `merge_command`, but errors are a line on standard error and an exit status."""
-    try:
-        merge_command(argv)
-    except UserError as error:
-        print(f"merge_lora: {in_one_line(error)}", file=sys.stderr)
-        sys.exit(USER_ERROR)
-
-
-if __name__ == "__main__":
-    main()

@@ -1,13 +1,12 @@
 """Pushes a finished model folder to the Hub, as one commit.
 
-python -m c3.training.publish.push FOLDER OWNER/NAME [--private] [--revision BRANCH] [--message TEXT]
+c3 publish FOLDER OWNER/NAME [--private] [--revision BRANCH] [--message TEXT]
 """
 
 import argparse
 import contextlib
 import json
 import shlex
-import sys
 from pathlib import Path
 
 from huggingface_hub import HfApi
@@ -17,8 +16,7 @@ from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFound
 
 from c3.quoting_c3 import in_one_line, printable
 from c3.support.arguments import Parser
-from c3.support.errors import USER_ERROR, UserError
-from c3.support.termination import cleaned_up_when_terminated
+from c3.support.errors import UserError
 from c3.support.without_secrets import hub_ids
 from c3.training.checks import RunError
 
@@ -104,7 +102,7 @@ def publish(folder, settings):
 
 def command_line(folder, settings):
     """The shell command that pushes a folder by hand, `str`."""
-    words = ["python", "-m", "c3.training.publish.push", str(folder), settings.repo_id]
+    words = ["c3", "publish", str(folder), settings.repo_id]
     words += ["--private"] if settings.private else []
     words += ["--revision", settings.revision] if settings.revision is not None else []
     words += ["--message", settings.commit_message] if settings.commit_message != HubSettings.commit_message else []
@@ -117,7 +115,7 @@ def _check_folder(folder):
     if not (folder / CONFIGS[0]).is_file():
         base = json.loads((folder / CONFIGS[1]).read_text(encoding="utf-8")).get("base_model_name_or_path")
         if not hub_ids([base]):
-            merge = shlex.join(["python", "-m", "c3.training.publish.merge_lora", str(folder), f"{folder}-merged"])
+            merge = shlex.join(["c3", "merge-lora", str(folder), f"{folder}-merged"])
             raise PublishError(
                 f"{folder} is an adapter on {printable(base)}, which is not on the Hub, so that nobody else could load "
                 f"it: merge it ({merge}) and push that."
@@ -164,10 +162,9 @@ def _reason(error, endpoint):
     return f"{type(error).__name__}: {error}."
 
 
-@cleaned_up_when_terminated()
-def push_command(argv=None, prog="python -m c3.training.publish.push"):
+def push_command(argv, prog):
     """
-    Pushes as the arguments (`list[str]`, *optional*) say; `prog` is what the command is called.
+    Pushes as the arguments (`list[str]`) say; `prog` is what the command is called.
 
     Raises:
         UserError: an argument that is not allowed.
@@ -187,16 +184,3 @@ def push_command(argv=None, prog="python -m c3.training.publish.push"):
     _check_folder(Path(arguments.folder))
     check_can_publish(settings)
     print(publish(arguments.folder, settings))
-
-
-def main(argv=None):
-    """As `push_command`, but errors are a line on standard error and an exit status."""
-    try:
-        push_command(argv)
-    except (UserError, PublishError) as error:
-        print(f"publish: {in_one_line(error)}", file=sys.stderr)
-        sys.exit(USER_ERROR if isinstance(error, UserError) else 1)
-
-
-if __name__ == "__main__":
-    main()

@@ -213,7 +213,7 @@ def finish(recipe, trainer, history):
                 save_adapter(trainer.accelerator.unwrap_model(trainer.model), final, state_dict=state)
         trainer.accelerator.wait_for_everyone()
         if merged is None:
-            say(f"To merge it: python -m c3.training.publish.merge_lora {final} {output_dir / 'merged'}")
+            say(f"To merge it: c3 merge-lora {final} {output_dir / 'merged'}")
     else:
         save_model(trainer, final, torch.bfloat16)
     if trainer.args.should_save:

@@ -15,7 +15,7 @@ from c3.support.termination import cleaned_up_when_terminated
 from c3.training.run.checkpoints import COMPLETE, checkpoints
 from c3.whole_files_c3 import whole_file
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs SIGTERM")
 
 

@@ -1,4 +1,4 @@
-"""The benchmarks, tiny, and their harness: rows, limits, tables, exit codes. Run: pytest tests/test_benchmarks.py"""
+"""The benchmarks, tiny, and their harness: rows, limits, tables, exit codes. Run: pytest tests/benchmarks"""
 
 import copy
 import gzip
@@ -9,13 +9,15 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from c3.benchmarks import command, profile, registry
-from c3.benchmarks.command import RESULT_FILE, bench
+from c3.benchmarks import profile, ratios, registry
+from c3.benchmarks.command import OTHERS, bench
 from c3.benchmarks.harness import Benchmark, Setup, at_least, at_most, check_row, ratio_row, summarize, value_row
 from c3.benchmarks.prefill_flops import prefill_flops
+from c3.benchmarks.ratios import RESULT_FILE
 from c3.benchmarks.recorded_calls import recorded_calls
 from c3.benchmarks.registry import BENCHMARKS
 from c3.benchmarks.report import find_markers, insert_into, render, verdict
+from c3.benchmarks.run_header import code_fingerprint, describe
 from c3.benchmarks.texts import make_text
 from c3.cli.main import main as c3_main
 
@@ -43,7 +45,7 @@ def two(monkeypatch):
             "is wrong", lambda setup: [check_row("texts", 0.5), value_row("size", 3e6, "B", at_most(1))]
         ),
     }
-    for module in (command, registry):
+    for module in (ratios, registry):
         monkeypatch.setattr(module, "BENCHMARKS", fakes)
     monkeypatch.setattr("c3.benchmarks.report.BENCHMARKS", fakes)
     return calls
@@ -58,7 +60,7 @@ def test_smoke_run(name, setup):
     rows = BENCHMARKS[name].measure(setup)
     assert rows and all(row["met"] for row in rows if row.get("is_check")), rows
     json.dumps(rows, allow_nan=False)
-    result = {**command.describe(setup), "benchmarks": {name: {"rows": rows, "seconds": 1.0}}}
+    result = {**describe(setup), "benchmarks": {name: {"rows": rows, "seconds": 1.0}}}
     assert render(result).count(f"| `{name}` |") == len(rows)
     # A smoke run judges outputs and never times.
     assert all(verdict(row, smoke=True) == "" for row in rows if not row.get("is_check"))
@@ -76,7 +78,7 @@ def test_every_benchmark_says_what_it_measures_against():
 def test_resumes_and_renders(two, tmp_path, capsys):
     argv = ["--smoke", "--output", str(tmp_path)]
     assert bench([*argv, "--only", "first"], "bench") == 0
-    assert bench(argv, "bench") == command.DISAGREEING
+    assert bench(argv, "bench") == ratios.DISAGREEING
     out, err = capsys.readouterr()
     assert len(two) == 1  # the second call took it from the file
     assert "outputs that have to be equal are not: second" in err
@@ -94,6 +96,23 @@ def test_results_of_another_run_are_not_continued(two, tmp_path):
     with pytest.raises(ValueError, match=r"holds results of another run \(runs differ\)"):
         bench([*argv, "--runs", "2"], "bench")
     assert len(two) == 1
+
+
+def test_results_of_other_code_are_not_continued(tmp_path):
+    """Of the code of all packages, and of nothing else."""
+    for name in ("__init__.py", "part_c3.py", "eval/__init__.py", "eval/suites/__init__.py", "tests/test_x.py", "a.md"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    before = code_fingerprint(tmp_path)
+    for name in ("part_c3.py", "eval/__init__.py", "eval/suites/__init__.py"):
+        (tmp_path / name).write_text("changed")
+        assert code_fingerprint(tmp_path) != before
+        (tmp_path / name).write_text(name)
+    (tmp_path / "tests/test_x.py").write_text("changed")
+    (tmp_path / "a.md").write_text("changed")
+    assert code_fingerprint(tmp_path) == before
+    (tmp_path / "part_c3.py").rename(tmp_path / "eval/part_c3.py")
+    assert code_fingerprint(tmp_path) != before
 
 
 def test_table_goes_between_the_markers(two, tmp_path):
@@ -122,8 +141,12 @@ def test_list_and_errors(capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert c3_main(["bench", "--device", "cuda"]) == 2
     assert "c3: error: --device cuda: there is no CUDA GPU here" in capsys.readouterr().err
-    with pytest.raises(SystemExit, match="benchmarks: error: --device cuda"):
-        command.main(["--device", "cuda"])
+    assert c3_main(["bench", "--help"]) == 0
+    assert {f"  {name} " for name in OTHERS} <= set(re.findall(r"^  \S+ ", capsys.readouterr().out, re.MULTILINE))
+    for name in OTHERS:
+        assert c3_main(["bench", name, "--no-such-option"]) == 2
+        said = f"c3: error: unrecognized arguments: --no-such-option (see c3 bench {name} --help)\n"
+        assert capsys.readouterr().err == said
 
 
 # ------------------------------------------------------------------------------------------------------------- parts
@@ -199,6 +222,6 @@ def test_profile(name, setup, tmp_path):
 def test_profile_command(tmp_path, capsys):
     path = tmp_path / "doc.md"
     path.write_text("<!-- profile: begin --><!-- profile: end -->", encoding="utf-8")
-    profile.main(["--smoke", "--only", "compress", "--write-into", str(path)])
+    assert not bench(["profile", "--smoke", "--only", "compress", "--write-into", str(path)], "c3 bench")
     assert "**`compress`**: a text to latents" in find_markers(path, "profile")[1]
     assert "**`compress`**" in capsys.readouterr().out

@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from transformers import AutoModel
 
 from authors_release import read_weights, run_as_the_authors, write_release
-from c3.convert.authors_checkpoint import convert_from_authors, convert_to_authors
+from c3.convert.from_authors import convert_from_authors
+from c3.convert.to_authors import convert_to_authors
 
 TOLERANCE = 1e-4
 STEPS = 12

@@ -1,4 +1,4 @@
-"""docs/performance.md says what the committed measurements say. Run: pytest tests/test_performance_doc.py"""
+"""docs/performance.md says what the committed measurements say. Run: pytest tests/benchmarks"""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from c3.benchmarks.report import find_markers, render
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

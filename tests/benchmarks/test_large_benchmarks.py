@@ -1,12 +1,15 @@
-"""The measurements at true sizes and of training steps, run tiny. Run: pytest tests/test_large_benchmarks.py"""
+"""The measurements at true sizes and of training steps, run tiny. Run: pytest tests/benchmarks"""
 
 import json
+import sys
 
 import pytest
 import yaml
 
 from c3.benchmarks import large_cpu, large_stages, train_throughput
+from c3.benchmarks.command import bench
 from c3.benchmarks.large_stages import AUTHORS, CONVERTED, STAGES
+from c3.support.errors import UserError
 from tiny_models import write_training_folder
 
 
@@ -20,7 +23,7 @@ def test_large_cpu(in_this_process, tmp_path, capsys):
     """From random weights to a table, and no stage twice."""
     argv = ["--size", "tiny", "--dtype", "float32", "--text-tokens", "40", "--new-tokens", "4", "--runs", "1"]
     argv += ["--folder", str(tmp_path / "work"), "--output", str(tmp_path / "large.json")]
-    large_cpu.main(argv)
+    bench(["large-cpu", *argv], "c3 bench")
     result = json.loads((tmp_path / "large.json").read_text())
     assert list(result["benchmarks"]) == list(STAGES)
     rows = {row["case"]: row for each in result["benchmarks"].values() for row in each["rows"]}
@@ -28,18 +31,28 @@ def test_large_cpu(in_this_process, tmp_path, capsys):
     assert "Reconstructing 4 tokens by a bare loop" in rows
     assert (tmp_path / "large.md").read_text().strip() in capsys.readouterr().out
     written = (tmp_path / "work" / AUTHORS / "config.json").stat().st_mtime_ns
-    large_cpu.main(argv)
+    bench(["large-cpu", *argv], "c3 bench")
     assert (tmp_path / "work" / AUTHORS / "config.json").stat().st_mtime_ns == written
 
 
 def test_large_cpu_says_what_is_missing(tmp_path, monkeypatch):
     tiny = ["--size", "tiny", "--folder", str(tmp_path)]
     for stages, said in ((["convert"], f"lacks {AUTHORS}: run the stage write"), (["load"], f"lacks {CONVERTED}")):
-        with pytest.raises(SystemExit, match=said):
-            large_cpu.main([*tiny, "--stages", *stages])
+        with pytest.raises(ValueError, match=said):
+            bench(["large-cpu", *tiny, "--stages", *stages], "c3 bench")
     monkeypatch.setattr(large_cpu, "SPARE_DISK", 1 << 60)
-    with pytest.raises(SystemExit, match="too little disk"):
-        large_cpu.main([*tiny, "--stages", "write"])
+    with pytest.raises(ValueError, match="too little disk"):
+        bench(["large-cpu", *tiny, "--stages", "write"], "c3 bench")
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"), [("large-cpu", "psutil"), ("train-throughput", "c3.training.run.trainer")]
+)
+def test_what_is_not_installed(name, missing, monkeypatch):
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.delitem(sys.modules, f"c3.benchmarks.{name.replace('-', '_')}")
+    with pytest.raises(UserError, match=rf"{missing}.*: pip install -e \.\[bench\]"):
+        bench([name], "c3 bench")
 
 
 def test_train_throughput(tmp_path, capsys, monkeypatch):
@@ -50,9 +63,8 @@ def test_train_throughput(tmp_path, capsys, monkeypatch):
     # As much text in a batch as the two passes need to be more than their fixed costs.
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe | {"tokens_per_batch": 512}))
     output = tmp_path / "throughput.json"
-    train_throughput.main(
-        ["--recipe", str(tmp_path / "recipe.yaml"), "--steps", "3", "--output", str(output), "training.bf16=false"]
-    )
+    argv = ["--recipe", str(tmp_path / "recipe.yaml"), "--steps", "3", "--output", str(output)]
+    bench(["train-throughput", *argv, "training.bf16=false"], "c3 bench")
     found = json.loads(output.read_text())
     assert json.dumps(found, indent=1) in capsys.readouterr().out
     assert found["steps"] == 3 and found["overrides"] == ["training.bf16=false"]

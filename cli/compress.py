@@ -1,0 +1,156 @@
+"""`c3 compress`: texts to latents."""
+
+import contextlib
+import json
+import os
+import re
+import sys
+import warnings
+
+from c3.quoting_c3 import in_one_line, printable
+from c3.support.arguments import compression_ratio, file_name, whole_number
+from c3.support.errors import UserError, described
+from c3.support.loading import PACKAGE
+
+from .inputs import read_text, source_name
+from .model_options import add_model_options, asked_model, progress
+from .outputs import check_output
+
+SUMMARY = "texts to latents"
+NOTHING_LEFT = "none of the texts can be compressed"
+
+
+def add_arguments(parser):
+    add_model_options(parser)
+    about = "UTF-8 texts, one per file, of any length; - for standard input"
+    parser.add_argument("files", type=file_name, nargs="+", metavar="FILE", help=about)
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=file_name,
+        metavar="OUT",
+        help="one file for the latents of all texts (default: FILE.c3 beside each FILE)",
+    )
+    amount = parser.add_mutually_exclusive_group()
+    amount.add_argument("--num-latents", type=whole_number(1), metavar="N", help="latents of a full window")
+    amount.add_argument(
+        "--ratio",
+        type=compression_ratio,
+        metavar="R",
+        help=f"text tokens per latent, over each text as a whole (default: the model's own{_default_ratio()})",
+    )
+    parser.add_argument(
+        "--window",
+        type=whole_number(1),
+        metavar="TOKENS",
+        help="text tokens of a window (default: the model's own)",
+    )
+    parser.add_argument(
+        "--latents-dtype",
+        choices=("bfloat16", "float16", "float32"),
+        help="precision of the latents (default: bfloat16, or float16 where the model computes in that)",
+    )
+    parser.add_argument(
+        "--on-error",
+        choices=["raise", "skip"],
+        default="raise",
+        help="stop before any work at a text that cannot be compressed, or leave it out and say so (default: raise)",
+    )
+
+
+def run(args):
+    if args.files.count("-") > 1:
+        raise UserError("standard input (-) can be read only once")
+    if "-" in args.files and args.output is None:
+        raise UserError("text from standard input has no file name: say with -o where the latents go")
+    if args.output == "-":
+        raise UserError("latents go to a file, not to standard output: name one with -o")
+    if args.output:
+        check_output(args.output, args.files)
+    files, texts = _read_texts(args)
+    outputs = [args.output] if args.output else [f"{file}.c3" for file in files]
+    skipped = {}
+    with asked_model(args) as model, _named(files):
+        latents = model.compress(
+            texts[0] if len(texts) == 1 else texts,
+            num_latents=args.num_latents,
+            ratio=args.ratio,
+            window=args.window,
+            batch_size=args.batch_size,
+            show_progress=progress(args),
+            output=outputs[0] if len(outputs) == 1 else None,
+            on_error=args.on_error,
+            dtype=args.latents_dtype,
+        )
+    if args.on_error == "skip":
+        latents, skipped = latents
+    for reason in skipped.values():
+        _say_skipped(_of_file(reason, files))
+    if latents is None:
+        raise UserError(NOTHING_LEFT)
+    parts = [latents.to("cpu")]
+    if len(outputs) > 1:
+        outputs = [output for index, output in enumerate(outputs) if index not in skipped]
+        parts = list(parts[0])
+        for output, part in zip(outputs, parts, strict=True):
+            part.save(output)
+    for output, part in zip(outputs, parts, strict=True):
+        print(printable(f"{output}: {part!r}"))
+
+
+def _default_ratio():
+    """What the help says of the ratio of the checkpoint that comes with the package; nothing where there is none."""
+    try:
+        config = json.loads((PACKAGE / "config.json").read_text(encoding="utf-8"))
+        default = (config.get("default_window") or config["window"]) / config["num_latents"]
+    except (OSError, ValueError, KeyError):
+        return ""
+    return f", {default:g} for the one that comes with c3"
+
+
+def _read_texts(args):
+    """The files to compress and their texts; with `--on-error skip` less those that cannot be read."""
+    files, texts, outputs = [], [], set()
+    for file in args.files:
+        try:
+            text = read_text(file)
+            if args.output is None:
+                output = os.path.realpath(f"{file}.c3")
+                if output in outputs:
+                    raise UserError(
+                        f"{file} is given twice, for one file of latents: give it once, or name one with -o"
+                    )
+                check_output(f"{file}.c3", args.files)
+                outputs.add(output)
+            files.append(file)
+            texts.append(text)
+        except (UserError, OSError) as error:
+            if args.on_error == "raise":
+                raise
+            _say_skipped(described(error))
+    if not files:
+        raise UserError(NOTHING_LEFT)
+    return files, texts
+
+
+def _of_file(said, files):
+    """What the library says of "text", or of "text I" where there are several, said of the file."""
+    text = re.match(r"text\b" if len(files) == 1 else r"text ([0-9]+)\b", said)
+    return said if text is None else source_name(files[int(text[1]) if text.groups() else 0]) + said[text.end() :]
+
+
+@contextlib.contextmanager
+def _named(files):
+    """Meanwhile warnings and errors of texts name their files."""
+    show = warnings.showwarning
+    warnings.showwarning = lambda message, *rest, **more: show(_of_file(str(message), files), *rest, **more)
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(_of_file(str(error), files)) from error
+    finally:
+        warnings.showwarning = show
+
+
+def _say_skipped(reason):
+    print(f"c3: skipped: {in_one_line(reason)}", file=sys.stderr)
