@@ -37,12 +37,19 @@ def train_command(argv=None, prog="train_hf.py"):
         RunError: a run that cannot go on although its recipe is right.
     """
     arguments = _parser(prog).parse_intermixed_args(argv)  # options may stand between overrides
-    _check_packages()
-    from c3.training.devices.distributed import leave_distributed
-    from c3.training.recipe.recipe_file import load_recipe
-    from c3.training.run.dry_run import dry_run
-    from c3.training.run.stages import train
+    try:
+        import accelerate  # noqa: F401  TrainingArguments needs it
+        import datasets  # noqa: F401
+        import matplotlib  # noqa: F401
+        import xxhash  # noqa: F401
+        import yaml  # noqa: F401
 
+        from c3.training.devices.distributed import leave_distributed
+        from c3.training.recipe.recipe_file import load_recipe
+        from c3.training.run.dry_run import dry_run
+        from c3.training.run.stages import train
+    except ModuleNotFoundError as error:
+        raise UserError(f"{error}. Install c3 with what training needs: pip install -e .[train]") from error
     try:
         recipe = load_recipe(arguments.recipe, arguments.overrides)
         if arguments.dry_run:
@@ -67,18 +74,6 @@ def main(argv=None):
 def _exit(code, error):
     print(f"train_hf.py: {printable_lines(error)}", file=sys.stderr)
     sys.exit(code)
-
-
-def _check_packages():
-    """Raises `UserError` for a package that training needs and c3 alone does not."""
-    try:
-        import accelerate  # noqa: F401  TrainingArguments needs it
-        import datasets  # noqa: F401
-        import matplotlib  # noqa: F401
-        import xxhash  # noqa: F401
-        import yaml  # noqa: F401
-    except ModuleNotFoundError as error:
-        raise UserError(f"{error}. Install c3 with what training needs: pip install -e .[train]") from error
 
 
 def _parser(prog):
