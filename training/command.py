@@ -42,10 +42,11 @@ def train_command(argv, prog):
         import matplotlib  # noqa: F401
         import xxhash  # noqa: F401
         import yaml  # noqa: F401
-    from c3.training.devices.distributed import leave_distributed
-    from c3.training.recipe.recipe_file import load_recipe
-    from c3.training.run.dry_run import dry_run
-    from c3.training.run.stages import train
+
+        from c3.training.devices.distributed import leave_distributed
+        from c3.training.recipe.recipe_file import load_recipe
+        from c3.training.run.dry_run import dry_run
+        from c3.training.run.stages import train
 
     try:
         recipe = load_recipe(arguments.recipe, arguments.overrides)

@@ -316,7 +316,7 @@ def test_emulated_16_bit_products_are_warned_of(instructions, override, warned, 
     assert ("This CPU emulates matrix products of" in capsys.readouterr().err) == warned
 
 
-@pytest.mark.parametrize("missing", ["accelerate", "xxhash"])
+@pytest.mark.parametrize("missing", ["accelerate", "xxhash", "c3.training.run.stages"])
 def test_what_is_not_installed(missing, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SystemExit) as stop:

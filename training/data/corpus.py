@@ -60,6 +60,7 @@ class Corpus:
             self.streams.append(stream)
 
     def _read_rows(self, name, max_documents):
+        """Reads the rows of the objective `name`."""
         objective = OBJECTIVES[name]
         for source in getattr(self.recipe, objective.reads):
             with loading(f"{objective.reads}: {source.path}"):
