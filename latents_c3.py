@@ -38,7 +38,6 @@ from .quoting_c3 import quoted
 LENGTH_FIELDS = ("latent_lengths", "text_lengths", "window_counts")
 # Files of larger `values` are checked when these are first used, so that loading a large file stays instant.
 CHECKED_AT_ONCE = 64 << 20
-
 # Files that were warned of, each once.
 _UNCHECKED_FILES = set()
 
@@ -59,9 +58,9 @@ class C3Latents:
             one `str` back. `latents[i]` is such a text.
         check_finite (`bool`): whether to look for NaN and infinities; False where they were looked for already.
 
-    The lengths stay on the CPU, where cutting needs them; only `values` follows `to`. Texts are picked by an int, a
-    slice, or a list, tensor or array of ints or, one for each text, of booleans, and come back as `C3Latents` again
-    (sharing memory when they are neighbours); there may be none. `+` joins, `==` compares values, lengths, provenance.
+    The lengths stay on the CPU; only `values` follows `to`. Texts are picked by an int, a slice, or a list, tensor or
+    array of ints or booleans, one for each text, and come back as `C3Latents` again (sharing memory when they are
+    neighbours); there may be none. `+` joins, `==` compares values, lengths and provenance.
 
     Raises `TypeError` for something that is not a tensor, `ValueError` for anything else that does not fit.
     """
@@ -174,9 +173,9 @@ class C3Latents:
         neighbours = picked == list(range(first, first + len(picked)))
         spans = [(first, first + len(picked))] if neighbours else [(text, text + 1) for text in picked]
         windows = [(self._window_starts[start], self._window_starts[end]) for start, end in spans]
-        latents = [(self._latent_starts[start], self._latent_starts[end]) for start, end in windows]
+        rows = [(self._latent_starts[start], self._latent_starts[end]) for start, end in windows]
         return C3Latents(
-            _take(self.values, latents),
+            _take(self.values, rows),
             _take(self.latent_lengths, windows),
             _take(self.text_lengths, windows),
             _take(self.window_counts, spans),
@@ -331,8 +330,7 @@ class C3Latents:
             parts: pairs of the rows of `values` that a part makes, `(n,)`, and their numbers, `(n, D_dec)`; each row is
                 in one of them.
             lengths: `latent_lengths`, `text_lengths` and `window_counts`.
-            provenance: the model that makes them.
-            single: as in [`C3Latents`].
+            provenance, single: as in [`C3Latents`].
 
         Returns what `load` would, memory-mapped. Raises as `save`, and `ValueError` when a number is not finite.
         """
