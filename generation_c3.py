@@ -80,8 +80,8 @@ class PromptingMixin:
         the turn. Unlike theirs, special tokens written in a text or a prompt are text, and `no_repeat_ngram_size=20`,
         with which no text that repeats itself can be given back, is off unless it is asked for.
 
-        A model with the uniform layout, which knows only windows, and one that was trained to give texts back and
-        nothing else get the text in windows. Asked for the text itself, they give what `expand` gives.
+        A model with the uniform layout, which knows only windows, one that was trained to give texts back and nothing
+        else, and one whose encoder reads something else than text get the text in windows. Asked for the text itself, they give what `expand` gives.
 
         Args:
             context (`str`): the text.
@@ -97,7 +97,12 @@ class PromptingMixin:
         kwargs = plain_options(kwargs)
         prompts = self._checked_prompts(prompt, 1)
         self._check_keywords(kwargs)
-        if self.config.latent_position_layout == "uniform" or self.config.reconstruction_only:
+        config = self.config
+        if (
+            config.latent_position_layout == "uniform"
+            or config.reconstruction_only
+            or config.context_modality != "text"
+        ):
             latents = self.compress(context, show_progress=False)
             if prompts is None:
                 return _alone(self._repeat(latents, kwargs))

@@ -5,12 +5,17 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
+from c3 import C3Model
 from c3.context_modalities_c3 import CONTEXT_MODALITIES
 from c3.eval.baselines import METHODS
 from c3.eval.suites import SUITES
 from c3.expansion_c3 import DECODING_METHODS
 from c3.training.data.objectives import OBJECTIVES
+from c3.training.recipe.recipe_file import load_recipe
+from c3.training.run.dry_run import dry_run
+from c3.training.run.stages import train
 from tiny_models import TEXTS
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "extending.md"
@@ -54,6 +59,20 @@ def run(tokenizer, checkpoint, training_folder, tmp_path, monkeypatch):
         registry.update(content)
 
 
+def train_two_steps(folder, config):
+    """The trainer knows nothing of what the encoder reads."""
+    recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
+    recipe["model"] |= {"context_modality": "picture", "pooling": "mean", "tie_word_embeddings": False}
+    recipe["model"]["encoder_config"] = config.encoder_config.to_diff_dict()
+    recipe["training"] |= {"max_steps": 2, "eval_strategy": "no", "save_strategy": "no"}
+    recipe |= {"output_dir": str(folder / "pictured")}
+    (folder / "pictures.yaml").write_text(yaml.safe_dump(recipe))
+    recipe = load_recipe(folder / "pictures.yaml", [])
+    assert "context_pixel_values (1, 3, 64, 64)" in dry_run(recipe)
+    trained = C3Model.from_pretrained(train(recipe))
+    assert trained.encoder.config.model_type == "siglip_vision_model"
+
+
 def test_the_examples_run(run, capsys, tmp_path):
     """In the order of the document: later ones use what earlier ones have made."""
     sections = code_of_sections()
@@ -68,6 +87,7 @@ def test_the_examples_run(run, capsys, tmp_path):
             assert loaded.config.context_modality == "picture"
             text = TEXTS[0]
             assert loaded.expand(loaded.compress(text)) == names["model"].expand(names["model"].compress(text))
+            train_two_steps(tmp_path, names["config"])
     rows = json.loads((tmp_path / "results" / "digits.json").read_text())["examples"]
     assert {row["method"] for row in rows} == {"c3", "both-ends"} and all(0 <= row["digits"] <= 1 for row in rows)
     assert (tmp_path / "results" / "digits.png").is_file()

@@ -183,20 +183,29 @@ def _example(recipe, model):
         corpus.check_texts(recipe)
         corpus.check_rows()
     collated = corpus.example()
-    processor = model.processor
-    context_tokenizer = processor.context_tokenizer or processor.tokenizer
-    text = _shown(context_tokenizer, collated["context_input_ids"][0], {model.config.query_token_id: "<query>"})
-    placeholders = {model.config.latent_token_id: "<latent>", model.config.mask_token_id: "<mask>"}
+    tokenizer, config = model.processor.tokenizer, model.config
+    placeholders = {config.latent_token_id: "<latent>", config.mask_token_id: "<mask>"}
     return "\n".join(
         [
             f"an example, from the first {DOCUMENTS} documents",
-            f"context text       {text!r}",
-            f"context_input_ids  {collated['context_input_ids'][0].tolist()}",
-            f"input text         {_shown(processor.tokenizer, collated['input_ids'][0], placeholders)!r}",
+            *_context_lines(collated, model),
+            f"input text         {_shown(tokenizer, collated['input_ids'][0], placeholders)!r}",
             f"input_ids          {collated['input_ids'][0].tolist()}",
             f"labels             {collated['labels'][0].tolist()}",
         ]
     )
+
+
+def _context_lines(collated, model):
+    """What the encoder reads: of text the ids, of other kinds of context the shapes."""
+    names = model.processor.modality.input_names
+    if "context_input_ids" not in names:
+        return [f"{name:<18} {tuple(collated[name].shape)}" for name in names if name in collated]
+    tokenizer, ids = model.processor.context_tokenizer or model.processor.tokenizer, collated["context_input_ids"][0]
+    return [
+        f"context text       {_shown(tokenizer, ids, {model.config.query_token_id: '<query>'})!r}",
+        f"context_input_ids  {ids.tolist()}",
+    ]
 
 
 def _shown(tokenizer, ids, placeholders):
