@@ -1,4 +1,4 @@
-"""The README's example runs as it stands and prints the text that it compressed."""
+"""The README's example and tree, and the links of all texts, are right. Run: pytest tests/test_readme.py"""
 
 import os
 import re
@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from module_graph import find_files
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -35,6 +37,43 @@ def test_python_example(tmp_path):
     assert precision(text, result.stdout.split("\n", 1)[1].removesuffix("\n")) > 0.9
 
 
+def find_tree():
+    """The paths of the README's tree, `set[str]`: a line is a name and what is there, inner ones are indented."""
+    tree = re.search(r"## Where things are\n.*?```text\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)[1]
+    paths, folders = set(), []
+    for line in tree.splitlines():
+        indent, name, said = re.fullmatch(r"((?:  )*)(\S+) +(\S.*)", line).groups()
+        del folders[len(indent) // 2 :]
+        assert len(folders) == len(indent) // 2 and said, line
+        paths.add("".join(folders) + name)
+        if name.endswith("/"):
+            folders.append(name)
+    return paths
+
+
 def test_says_where_things_are():
-    said = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert [each.name for each in ROOT.glob("*_c3.py") if f"`{each.name}`" not in said] == []
+    """All that the tree names is there, and it names every module of the root and every package."""
+    tree = find_tree()
+    assert [path for path in tree if not (ROOT / path).exists() or path.endswith("/") != (ROOT / path).is_dir()] == []
+    packages = {f"{file.parent.as_posix()}/" for file in find_files(ROOT) if file.name == "__init__.py"} - {"./"}
+    assert ({path.name for path in ROOT.glob("*_c3.py")} | packages) - tree == set()
+
+
+TEXTS = ["README.md", "model_card.md", "examples/README.md", *(f"docs/{each.name}" for each in ROOT.glob("docs/*.md"))]
+
+
+def find_anchors(text):
+    """What `#…` in a link to a Markdown text can be, as GitHub makes it of the headings."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_links_point_to_what_is_there(name):
+    """A relative link's file, and its heading if it names one."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    links = re.findall(r"\]\((?!\w+:)([^)\s]+)\)", re.sub(r"^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE))
+    for path, _, heading in (link.partition("#") for link in links):
+        file = (ROOT / name).parent / path if path else ROOT / name
+        assert file.exists(), path
+        assert not heading or heading in find_anchors(file.read_text(encoding="utf-8")), f"{path}#{heading}"
