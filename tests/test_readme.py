@@ -39,7 +39,8 @@ def test_python_example(tmp_path):
 
 def find_tree():
     """The paths of the README's tree, `set[str]`: a line is a name and what is there, inner ones are indented."""
-    tree = re.search(r"## Where things are\n.*?```text\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)[1]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    tree = re.search(r"## Where things are\n.*?```text\n(.*?)```", text, re.DOTALL)[1]
     paths, folders = set(), []
     for line in tree.splitlines():
         indent, name, said = re.fullmatch(r"((?:  )*)(\S+) +(\S.*)", line).groups()
