@@ -24,7 +24,7 @@ class PromptingMixin:
     """
     Prompts about latents; mixed into [`C3Model`]. It needs of the model `embed_prompt`, `encode_context`,
     `check_positions` and `config`, `processor` and `check_latents` of [`CheckpointMixin`], `compress` and
-    `encode_window` of [`CompressionMixin`], and behind it, as `super()`, `GenerationMixin`.
+    `encode_windows` of [`CompressionMixin`], and behind it, as `super()`, `GenerationMixin`.
     """
 
     @torch.no_grad()
@@ -81,7 +81,8 @@ class PromptingMixin:
         with which no text that repeats itself can be given back, is off unless it is asked for.
 
         A model with the uniform layout, which knows only windows, one that was trained to give texts back and nothing
-        else, and one whose encoder reads something else than text get the text in windows. Asked for the text itself, they give what `expand` gives.
+        else, and one whose encoder reads something else than text get the text in windows. Asked for the text itself,
+        they give what `expand` gives.
 
         Args:
             context (`str`): the text.
@@ -116,7 +117,7 @@ class PromptingMixin:
                     f"{most}; use compress and generate, which cut it into windows."
                 )
             spans = [[LatentSpan(self.config.num_latents, len(self.processor.encode(context)))]]
-            values = self.encode_window(ids, self.config.num_latents)
+            values = self.encode_windows([ids], [self.config.num_latents])
         defaults = {"do_sample": False, "num_beams": 1}
         greedy = {name: value for name, value in defaults.items() if _setting(kwargs, name) is None}
         answers = self._answer(spans, values, prompts, _with_settings(kwargs, **greedy), CHAT_NEW_TOKENS)

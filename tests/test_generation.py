@@ -174,7 +174,7 @@ def test_the_models_own_settings_hold(uniform, monkeypatch):
 def test_keywords_that_cannot_be(kwargs, error, message, uniform, monkeypatch):
     latents = uniform.compress("a text")
     if "max_length" not in kwargs:  # known before the text is compressed, or the latents are checked
-        monkeypatch.setattr(type(uniform), "encode_window", None)
+        monkeypatch.setattr(type(uniform), "encode_windows", None)
     for ask in (lambda: uniform.generate(latents, "x", **kwargs), lambda: uniform.chat("a text", "x", **kwargs)):
         with pytest.raises(error, match=message):
             ask()

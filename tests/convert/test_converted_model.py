@@ -33,7 +33,7 @@ def test_chat(model, prompt):
     ids = processor.encode(text)
     assert len(ids) > model.config.window
     inputs = {
-        "input_ids": processor.prompt_inputs([[(6, 1)]], prompt and [prompt])["input_ids"],
+        "input_ids": processor.decoder_inputs([processor.row([LatentSpan(6, 1)], prompt)])["input_ids"],
         "context_input_ids": processor.context_inputs([ids], [6])["context_input_ids"],
     }
     new = model.generate(**inputs, max_new_tokens=9, do_sample=False)
