@@ -1,4 +1,4 @@
-"""Mean pooling instead of queries, in everything that a model does. Run: pytest tests/test_pooling.py"""
+"""Mean pooling instead of queries, in everything that a model does. Run: pytest tests/test_context_text.py"""
 
 import pytest
 import torch
@@ -14,9 +14,7 @@ from c3.eval.page_data import Page, count_page
 from c3.fingerprints_c3 import fingerprint_config
 from c3.training.checks import RecipeError
 from c3.training.run.stages import train
-from tiny_models import TEXTS, history
-
-LONG = " ".join(TEXTS) * 3
+from tiny_models import LONG, TEXTS, history
 
 
 @pytest.fixture(scope="module", params=["appended", "uniform"])
