@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from c3 import C3Latents, C3Model, CompressionWarning
+from c3 import C3Latents, C3Model, C3Processor, CompressionWarning
+from c3.windows_c3 import TextWindows
 from tiny_models import LONG, TEXTS, token_ids
 
 BAD = [TEXTS[0], "", TEXTS[1], None, "a\ud800", LONG]
@@ -21,6 +22,16 @@ def test_batches_do_not_change_latents(model):
     alone = C3Latents.cat([model.compress(text) for text in texts])
     torch.testing.assert_close(alone.values, whole.values)
     assert torch.equal(alone.latent_lengths, whole.latent_lengths)
+
+
+@pytest.mark.parametrize("two", [False, True])
+def test_every_window_is_cut_once(two, make_model, tokenizer, monkeypatch):
+    model, cuts, cut = make_model(), [], TextWindows.__getitem__
+    if two:
+        model.processor = C3Processor.from_config(model.config, tokenizer, tokenizer)
+    monkeypatch.setattr(TextWindows, "__getitem__", lambda self, index: cuts.append((self, index)) or cut(self, index))
+    latents = model.compress([LONG, *TEXTS], batch_size=3)
+    assert len(cuts) == len(set(cuts)) == latents.num_windows
 
 
 def test_texts_that_the_weights_may_not_give_back(make_model, recwarn, tmp_path):
@@ -145,7 +156,7 @@ def test_only_a_whole_file_replaces_one(make_model, tmp_path):
 
 def test_five_megabytes(uniform):
     text = (LONG + "\n") * (5_000_000 // len(LONG.encode()))
-    latents = uniform.compress(text, ratio=16, batch_size=2048, show_progress=False, dtype="float32")
+    latents = uniform.compress(text, ratio=16, batch_size=256, show_progress=False, dtype="float32")
     ids = token_ids(uniform.processor.tokenizer, text)
     assert latents.text_tokens == len(ids) and latents.num_latents == int(len(ids) / 16)
     length, n = int(latents.text_lengths[-1]), int(latents.latent_lengths[-1])

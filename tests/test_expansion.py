@@ -1,6 +1,7 @@
 """expand: drafting whole windows and correcting them gives the text of greedy decoding, in fewer passes."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
@@ -87,15 +88,26 @@ def test_half_precision_round_trip_runs(dtype, make_model):
     assert len(model.expand(latents)) == 3
 
 
+@pytest.fixture(scope="module")
+def decoded_greedily(make_model):
+    """By layout and decoder: a model, latents, the ids of their windows and the number of passes; each made once."""
+
+    @cache
+    def decode(layout, decoder):
+        model = make_model(layout, decoder=decoder)
+        latents = model.compress([LONG, *TEXTS, *NASTY])
+        return model, latents, *windows_of(model, latents, "greedy", 100)
+
+    return decode
+
+
 @pytest.mark.parametrize("layout", ["uniform", "appended"])
 @pytest.mark.parametrize("decoder", ["qwen2", "qwen3", "llama"])
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 @pytest.mark.parametrize("overhead", [0, 80, 10**6], ids=["few-at-a-time", "as-measured", "all-at-once"])
-def test_parallel_equals_greedy(layout, decoder, batch_size, overhead, make_model, monkeypatch):
+def test_parallel_equals_greedy(layout, decoder, batch_size, overhead, decoded_greedily, monkeypatch):
     monkeypatch.setitem(PASS_IN_POSITIONS, "cpu", overhead)
-    model = make_model(layout, decoder=decoder)
-    latents = model.compress([LONG, *TEXTS, *NASTY])
-    greedy, passes = windows_of(model, latents, "greedy", 100)
+    model, latents, greedy, passes = decoded_greedily(layout, decoder)
     drafted, most = windows_of(model, latents, "parallel", batch_size)
     assert drafted == greedy
     assert [len(ids) for ids in drafted] == latents.text_lengths.tolist()

@@ -129,7 +129,11 @@ def test_windows_of_two_tokenizers_count_the_decoders_tokens(make_model, tokeniz
     model.processor = C3Processor.from_config(model.config, tokenizer, train_tokenizer([word * 40] * 9, vocab_size=320))
     latents = model.compress(word * 20, ratio=4)
     assert latents.text_tokens == len(tokenizer(word * 20)["input_ids"]) and latents.text_lengths.max() == 32
-    assert latents.num_latents == latents.text_tokens // 4
+    assert latents.num_latents == latents.text_tokens // 4 and latents.ratio == pytest.approx(4, rel=0.02)
+    assert len(model.processor.encode_context(word * 20)) < latents.text_tokens / 4
+    plan = model.processor.plan(word * 20, ratio=4)
+    assert plan.windows.lengths == latents.text_lengths.tolist()
+    assert plan.num_latents == latents.latent_lengths.tolist()
     assert isinstance(model.expand(latents), str)
     forged = replace(latents, text_lengths=latents.text_lengths.index_fill(0, torch.tensor([0]), 33))
     with pytest.raises(ValueError, match="window 0 has 33 text tokens, but .* have 1 to 32"):
