@@ -35,6 +35,7 @@ def test_spans_are_the_windows_of_each_text(latents):
     spans = [(span.num_latents, span.num_tokens) for text in latents.spans for span in text]
     assert spans == list(zip(latents.latent_lengths.tolist(), latents.text_lengths.tolist(), strict=True))
     assert list(map(len, latents.spans)) == latents.window_counts.tolist()
+    assert latents.windows_of_texts == [range(0, 1), range(1, 4), range(4, 6)]
 
 
 def test_repr():
