@@ -94,8 +94,8 @@ def test_a_window_of_ids_is_one_text_on_both_sides(text, make_processor, other_t
     """Wherever training cuts it out; of characters that the cuts went through nothing is left."""
     processor = make_processor(two=True)
     ids = processor.encode(text)
-    for start in range(0, len(ids), 3):
-        for length in (1, 2, 7, 16):
+    for start in range(0, len(ids), 5):
+        for length in (1, 7, 16):
             piece = ids[start : start + length]
             window = processor.window_of(piece)
             ours = processor.decode(window.text_ids)
