@@ -43,6 +43,8 @@ class CompressionMixin:
         """
         Compresses texts of any length into latents; long ones window by window.
 
+            latents = model.compress(["a long text", "another"], ratio=8)
+
         Args:
             text (`str` or `list[str]`): what to compress; `expand` gives back a string for a string, a list for a list.
                 Any sequence, iterator or column of strings will do: NumPy's,

@@ -34,6 +34,8 @@ class PromptingMixin:
         streamers, `return_dict_in_generate`) but an assistant model. All windows of a text are read together; only
         where the text itself is asked for each is given back by itself, as in `expand`.
 
+            answer = model.generate(model.compress("a long text"), "What is it about?", max_new_tokens=64)
+
         Args:
             latents ([`C3Latents`]): what `compress` returned. Token ids (`torch.LongTensor`) or only keywords such as
                 `input_ids` go to transformers' own `generate`; with `context_input_ids` or a tensor of latents beside
@@ -48,7 +50,8 @@ class PromptingMixin:
                 `max_length`, which counts latents and prompt too; of the text itself no more than it had.
 
         Returns:
-            `str` for one text, else `list[str]`, times `num_return_sequences`; with `return_dict_in_generate` what
+            `str` where one text was compressed by itself, `list[str]` where a list was, or with several
+            `num_return_sequences`; with `return_dict_in_generate` what
             transformers returns, where the text itself is asked for with a row for each window.
 
         Raises:
@@ -84,6 +87,8 @@ class PromptingMixin:
         else, and one whose encoder reads something else than text get the text in windows. Asked for the text itself,
         they give what `expand` gives.
 
+            answer = model.chat("a long text", "What is it about?")
+
         Args:
             context (`str`): the text.
             prompt (`str` or chat messages, *optional*): what to ask, see `generate`; by default for the text itself.
@@ -98,12 +103,8 @@ class PromptingMixin:
         kwargs = plain_options(kwargs)
         prompts = self._checked_prompts(prompt, 1)
         self._check_keywords(kwargs)
-        config = self.config
-        if (
-            config.latent_position_layout == "uniform"
-            or config.reconstruction_only
-            or config.context_modality != "text"
-        ):
+        in_windows = self.config.latent_position_layout == "uniform" or self.config.reconstruction_only
+        if in_windows or not self.processor.modality.has_tokenizer:
             latents = self.compress(context, show_progress=False)
             if prompts is None:
                 return _alone(self._repeat(latents, kwargs))

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from authors_layout_models import AFTER, BEFORE, to_bytes, write_tiktoken
 from c3.convert.authors_tokenizer import SPECIAL_TOKENS, load_authors_tokenizer, write_ranks
+from c3.decoder_rows_c3 import LatentSpan
 from tiny_models import TEXTS
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"

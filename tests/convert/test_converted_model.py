@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModel
 
 from c3.convert.authors_tokenizer import SPECIAL_TOKENS
+from c3.decoder_rows_c3 import LatentSpan
 from tiny_models import TEXTS
 
 
