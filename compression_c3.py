@@ -43,6 +43,8 @@ class CompressionMixin:
         """
         Compresses texts of any length into latents; long ones window by window.
 
+            latents = model.compress(["a long text", "another"], ratio=8)
+
         Args:
             text (`str` or `list[str]`): what to compress; `expand` gives back a string for a string, a list for a list.
                 Any sequence, iterator or column of strings will do: NumPy's,
@@ -118,10 +120,19 @@ class CompressionMixin:
             latents = C3Latents(_gathered(batches, sum(windows.num_latents)), **fields, **about)
         return (latents, skipped) if on_error == "skip" else latents
 
-    def encode_window(self, context, num_latents):
-        """The latents, `(N, D_dec)`, of one window, from what the encoder reads of it."""
-        batches = self._encode_in_batches([TextWindow(context, [])], [0], [num_latents], 1, show_progress=False)
-        return _gathered(batches, num_latents)
+    def encode_windows(self, contexts, num_latents, batch_size=8):
+        """
+        The latents of windows, `(latents, D_dec)`, one window after the other.
+
+        Args:
+            contexts (`list`): what the encoder reads of each window, as in [`TextWindow`].
+            num_latents (`list[int]`): N of each window.
+            batch_size (`int`): windows that go through the encoder at once.
+        """
+        windows = [TextWindow(context, []) for context in contexts]
+        lengths = [0] * len(windows)  # so that they go in their order
+        batches = self._encode_in_batches(windows, lengths, num_latents, batch_size, show_progress=False)
+        return _gathered(batches, sum(num_latents))
 
     def _encode_in_batches(self, windows, lengths, num_latents, batch_size, show_progress, dtype=None):
         """

@@ -93,6 +93,9 @@ class C3Config(PreTrainedConfig):
     Two language models in cascade: a context encoder that leaves `num_latents` vectors per window of text, and a
     decoder that reads them (arXiv 2511.15244, section 3).
 
+        backbone = {"model_type": "qwen3", "vocab_size": 8192, "hidden_size": 512, "num_hidden_layers": 4}
+        config = C3Config(encoder_config=backbone, decoder_config=backbone, num_latents=8, window=512)
+
     Args:
         encoder_config (`PreTrainedConfig` or `dict`):
             Config of any causal LM of transformers; its backbone, without the LM head, is the context encoder.

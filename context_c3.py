@@ -11,8 +11,14 @@ class ContextModality(ABC):
     tokenizers and templates are the processor's, weights the model's. Windows and ratios count the decoder's tokens,
     whatever the encoder reads.
 
+    With `pooling: queries` in its config a model has a table of queries, `model.context_queries`, which `states` must
+    then use; with `pooling: mean` it has none.
+
     The kinds there are stand in `context_modalities_c3.py`; `config.context_modality` names one.
     """
+
+    # Whether the encoder is a language model, with a tokenizer that it may have for itself.
+    has_tokenizer = False
 
     def reads_ids(self, processor):
         """

@@ -16,6 +16,8 @@ class TextContext(ContextModality):
     2606.09659).
     """
 
+    has_tokenizer = True
+
     def reads_ids(self, processor):
         return processor.context_tokenizer is None
 

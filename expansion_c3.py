@@ -24,6 +24,8 @@ class ExpansionMixin:
         Reconstructs the texts, greedily: the windows of all texts are decoded side by side and joined. Each window
         stops after exactly the number of text tokens that it stands for.
 
+            texts = model.expand(model.compress(["a long text", "another"]))
+
         Args:
             latents ([`C3Latents`]): what `compress` returned.
             method (`str`, *optional*): of `DECODING_METHODS`: `"greedy"`, one token a pass, or `"parallel"`, which

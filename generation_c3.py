@@ -24,7 +24,7 @@ class PromptingMixin:
     """
     Prompts about latents; mixed into [`C3Model`]. It needs of the model `embed_prompt`, `encode_context`,
     `check_positions` and `config`, `processor` and `check_latents` of [`CheckpointMixin`], `compress` and
-    `encode_window` of [`CompressionMixin`], and behind it, as `super()`, `GenerationMixin`.
+    `encode_windows` of [`CompressionMixin`], and behind it, as `super()`, `GenerationMixin`.
     """
 
     @torch.no_grad()
@@ -33,6 +33,8 @@ class PromptingMixin:
         Generates text from latents and a prompt with all of `GenerationMixin` (sampling, beams, stop strings,
         streamers, `return_dict_in_generate`) but an assistant model. All windows of a text are read together; only
         where the text itself is asked for each is given back by itself, as in `expand`.
+
+            answer = model.generate(model.compress("a long text"), "What is it about?", max_new_tokens=64)
 
         Args:
             latents ([`C3Latents`]): what `compress` returned. Token ids (`torch.LongTensor`) or only keywords such as
@@ -48,7 +50,8 @@ class PromptingMixin:
                 `max_length`, which counts latents and prompt too; of the text itself no more than it had.
 
         Returns:
-            `str` for one text, else `list[str]`, times `num_return_sequences`; with `return_dict_in_generate` what
+            `str` where one text was compressed by itself, `list[str]` where a list was, or with several
+            `num_return_sequences`; with `return_dict_in_generate` what
             transformers returns, where the text itself is asked for with a row for each window.
 
         Raises:
@@ -81,7 +84,10 @@ class PromptingMixin:
         with which no text that repeats itself can be given back, is off unless it is asked for.
 
         A model with the uniform layout, which knows only windows, one that was trained to give texts back and nothing
-        else, and one whose encoder reads something else than text get the text in windows. Asked for the text itself, they give what `expand` gives.
+        else, and one whose encoder reads something else than text get the text in windows. Asked for the text itself,
+        they give what `expand` gives.
+
+            answer = model.chat("a long text", "What is it about?")
 
         Args:
             context (`str`): the text.
@@ -97,12 +103,8 @@ class PromptingMixin:
         kwargs = plain_options(kwargs)
         prompts = self._checked_prompts(prompt, 1)
         self._check_keywords(kwargs)
-        config = self.config
-        if (
-            config.latent_position_layout == "uniform"
-            or config.reconstruction_only
-            or config.context_modality != "text"
-        ):
+        in_windows = self.config.latent_position_layout == "uniform" or self.config.reconstruction_only
+        if in_windows or not self.processor.modality.has_tokenizer:
             latents = self.compress(context, show_progress=False)
             if prompts is None:
                 return _alone(self._repeat(latents, kwargs))
@@ -116,7 +118,7 @@ class PromptingMixin:
                     f"{most}; use compress and generate, which cut it into windows."
                 )
             spans = [[LatentSpan(self.config.num_latents, len(self.processor.encode(context)))]]
-            values = self.encode_window(ids, self.config.num_latents)
+            values = self.encode_windows([ids], [self.config.num_latents])
         defaults = {"do_sample": False, "num_beams": 1}
         greedy = {name: value for name, value in defaults.items() if _setting(kwargs, name) is None}
         answers = self._answer(spans, values, prompts, _with_settings(kwargs, **greedy), CHAT_NEW_TOKENS)

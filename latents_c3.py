@@ -46,6 +46,9 @@ _UNCHECKED_FILES = set()
 class C3Latents:
     """Latent contexts of T texts, cut into W windows in all; window w has N_w latents.
 
+        model.compress(["one text", "another"]).save("texts.c3")
+        second = C3Latents.load("texts.c3")[1]
+
     Args:
         values (`torch.Tensor` of shape `(sum of N_w, D_dec)`): float32, float16 or bfloat16, projected to the decoder's
             width, windows one after the other.
@@ -227,10 +230,8 @@ class C3Latents:
         return [[windows[place] for place in owned] for owned in self.windows_of_texts]
 
     def to(self, *args, **kwargs) -> "C3Latents":
-        """`values` on another device and/or in another dtype, with the arguments of `torch.Tensor.to`.
-
-        Raises `ValueError` when numbers overflow in the new dtype.
-        """
+        """`values` on another device and/or in another dtype, with the arguments of `torch.Tensor.to`; `ValueError` when
+        numbers overflow in it."""
         values = self.values.to(*args, **kwargs)
         return self if values is self.values else replace(self, values=values, check_finite=values.dtype != self.dtype)
 
@@ -280,9 +281,8 @@ class C3Latents:
     def save(self, path: str | os.PathLike | BinaryIO) -> Path | None:
         """Writes one safetensors file and returns its path. A file already there is only replaced by a complete one.
 
-        `path` may begin with `~`, or be a file object open for writing bytes, such as `sys.stdout.buffer`.
-
-        Raises `FileNotFoundError` when the folder does not exist, `OSError` when writing fails; no half file is left.
+        `path` may begin with `~`, or be a file object open for writing bytes, such as `sys.stdout.buffer`. Raises
+        `FileNotFoundError` when the folder does not exist, `OSError` when writing fails; no half file is left.
         """
         tensors = {name: getattr(self, name) for name in ("values", *LENGTH_FIELDS)}
         write = write_latents if hasattr(path, "write") else write_latents_file
@@ -299,9 +299,8 @@ class C3Latents:
             rows = rows.map(compress, batched=True)
             latents = C3Latents.cat([C3Latents.from_bytes(each) for each in rows["latents"]])
 
-        With `num_proc` the processes are forked, and hang once torch has computed with several threads. Either call
-        `torch.set_num_threads(1)` before anything else; or have them started anew, with
-        `multiprocess.set_start_method("spawn")` (the package `multiprocess`, which `datasets` uses).
+        With `num_proc` call `torch.set_num_threads(1)` first, or `multiprocess.set_start_method("spawn")`: processes that
+        are forked after torch has computed with several threads hang.
         """
         file = io.BytesIO()
         self.save(file)

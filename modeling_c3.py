@@ -83,6 +83,9 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
     """
     Context encoder, projector and decoder in cascade (arXiv 2511.15244, section 3).
 
+        model = C3Model.from_pretrained("org/c3")
+        text = model.expand(model.compress("a long text", ratio=8))
+
     Args:
         config ([`C3Config`]): the configuration.
         encoder (`PreTrainedModel`, *optional*): a backbone without LM head; by default made from its config.
@@ -94,6 +97,7 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
 
     def __init__(self, config, encoder=None, decoder=None):
         super().__init__(config)
+        self._modality  # noqa: B018  raises for one that there is not
         self.encoder = AutoModel.from_config(config.encoder_config) if encoder is None else encoder
         self.decoder = AutoModelForCausalLM.from_config(config.decoder_config) if decoder is None else decoder
         # Embeddings, not bare parameters: ZeRO-3 hooks, default initialisation and PEFT's modules_to_save all apply.
@@ -110,6 +114,8 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
     ):
         """
         Starts a C3 model from two causal LMs, to be trained: the queries and the projector are new.
+
+            model = C3Model.from_encoder_decoder_pretrained("Qwen/Qwen2.5-1.5B", "Qwen/Qwen2.5-3B", num_latents=32)
 
         Args:
             encoder, decoder (`str`): Hub ids or folders, for example `Qwen/Qwen2.5-1.5B` and `Qwen/Qwen2.5-3B`. Their
@@ -141,9 +147,9 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         model.set_attn_implementation(attention)
         embeddings = encoder_model.get_input_embeddings()
         device, dtype = execution_device(embeddings), encoder_model.dtype
-        (table,) = stored_weights(embeddings).values()
         if model.context_queries is not None:
             # At the scale of the embeddings that the encoder is used to.
+            table = stored_weights(embeddings)["weight"]
             nn.init.normal_(model.context_queries.weight, std=_standard_deviation(table))
         for part in (model.context_queries, model.projector, model.mask_embedding):
             if part is not None:
@@ -200,6 +206,9 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         Raises:
             TypeError, ValueError: what this kind of context, or this model, does not take.
         """
+        names = self._modality.input_names
+        if unknown := [name for name in context if name.startswith("context_") and name not in names]:
+            raise TypeError(f"encode_context takes no {', '.join(unknown)}; it takes {', '.join(names)}.")
         return self.projector(self._modality.states(self, *args, **context))
 
     def embed_prompt(self, input_ids, latents=None):

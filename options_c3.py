@@ -13,7 +13,11 @@ GENERATION_NUMBERS = frozenset(
 
 
 class CompressionWarning(UserWarning):
-    """What was asked for, or a text, is not what is given (back); the message says what is."""
+    """
+    What was asked for, or a text, is not what is given (back); the message says what is.
+
+        warnings.simplefilter("error", CompressionWarning)  # no text goes on that may not come back
+    """
 
 
 def plain_number(value):

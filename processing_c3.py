@@ -8,6 +8,7 @@ from pathlib import Path
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
 from .configuration_c3 import C3Config
+from .context_modalities_c3 import context_modality
 from .conversations_c3 import check_conversation, conversation_pieces, is_conversation
 from .decoder_rows_c3 import LatentSpan, TextSegment, decoder_rows
 from .fingerprints_c3 import fingerprint_tokenizer
@@ -22,6 +23,9 @@ CONTEXT_TOKENIZER_FOLDER = "context_tokenizer"
 class C3Processor(WindowPlanningMixin, ProcessorMixin):
     r"""
     Builds the ids that [`C3Model`] reads; the model itself knows no templates.
+
+        processor = C3Processor.from_config(model.config, AutoTokenizer.from_pretrained("Qwen/Qwen2.5-3B"))
+        loss = model(**processor(["a text", "another"], return_tensors="pt")).loss
 
     Args:
         tokenizer (`PreTrainedTokenizerBase`): the decoder's tokenizer.
@@ -110,15 +114,15 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         Raises:
             OSError, ValueError: no tokenizer in one of them.
         """
-        tokenizer = AutoTokenizer.from_pretrained(decoder, **kwargs)
-        context_tokenizer = AutoTokenizer.from_pretrained(encoder, **kwargs)
-        # Where a folder has no tokenizer, transformers may make an empty one, which gives no ids.
-        for name, each in ((decoder, tokenizer), (encoder, context_tokenizer)):
-            if not each("a")["input_ids"]:
+        has_own = context_modality(config.context_modality).has_tokenizer
+        tokenizers = []
+        for name in (decoder, encoder) if has_own else (decoder,):
+            tokenizers.append(AutoTokenizer.from_pretrained(name, **kwargs))
+            # Where a folder has no tokenizer, transformers may make an empty one, which gives no ids.
+            if not tokenizers[-1]("a")["input_ids"]:
                 raise ValueError(f"{name} has no tokenizer.")
-        if fingerprint_tokenizer(tokenizer) == fingerprint_tokenizer(context_tokenizer):
-            context_tokenizer = None
-        return cls.from_config(config, tokenizer, context_tokenizer)
+        different = len(set(map(fingerprint_tokenizer, tokenizers))) > 1
+        return cls.from_config(config, tokenizers[0], tokenizers[1] if different else None)
 
     def to_dict(self):
         """What goes into processor_config.json; for the context tokenizer the name of its folder."""

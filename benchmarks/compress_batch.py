@@ -28,12 +28,12 @@ def measure(setup):
     counts = [-(-window // RATIO)] * windows
 
     def encode():
-        return model._encode_windows(contexts, counts, windows, show_progress=False)
+        return model.encode_windows(contexts, counts, batch_size=windows)
 
     with torch.no_grad():
         with recorded_calls(model.encoder) as calls:
             together = encode()
-        alone = [model._encode_windows([each], [n], 1, False) for each, n in zip(contexts, counts, strict=True)]
+        alone = [model.encode_windows([each], [n]) for each, n in zip(contexts, counts, strict=True)]
     baseline, padding = bare_encoder(model, calls)
     row = ratio_row(
         f"{windows} windows of {window} tokens",

@@ -114,7 +114,7 @@ class Setup:
         """[`C3Latents`] of so many texts of one window each."""
         length = self.pick(WINDOW_TOKENS, 16)
         latents = self.latents(count * length, ratio, length)
-        return replace(latents, window_counts=torch.ones(latents.num_windows, dtype=torch.long))
+        return replace(latents, window_counts=torch.ones(latents.num_windows, dtype=torch.long), single=False)
 
     def pick(self, full, smoke):
         """A size: the first, or the second in a smoke run."""

@@ -46,7 +46,7 @@ STAGES = {
     "tokenise and cut": (lambda model: model.processor, "plan"),
     "build the encoder's input": (lambda model: model.processor, "context_inputs"),
     "put in the queries, positions": (lambda model: model, "encode_context"),
-    "build the decoder's input": (lambda model: model, "_prompt_embeds"),
+    "build the decoder's input": (lambda model: model.processor, "decoder_inputs"),
     "ids to text": (lambda model: model.processor, "decode"),
     "encoder": (lambda model: model.encoder, "forward"),
     "decoder": (lambda model: model.decoder, "forward"),

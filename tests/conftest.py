@@ -8,8 +8,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 import torch
+from latent_examples import PROVENANCE, make_parts
 
-from c3 import C3Config, C3Model, C3Processor
+from c3 import C3Config, C3Latents, C3Model, C3Processor
 from c3.training.data.tokenizer import train_tokenizer
 from tiny_models import TEXTS, tiny_backbone, write_training_folder
 
@@ -47,6 +48,28 @@ def make_model(tokenizer):
         return model
 
     return make
+
+
+@pytest.fixture(scope="module", params=["appended", "uniform"])
+def model(request, make_model):
+    """A model of either layout."""
+    return make_model(request.param)
+
+
+@pytest.fixture(scope="module")
+def uniform(make_model):
+    return make_model("uniform")
+
+
+@pytest.fixture
+def latents():
+    """Those of three texts, see `make_parts`."""
+    return C3Latents(**make_parts(), provenance=PROVENANCE)
+
+
+@pytest.fixture
+def latents_path(tmp_path):
+    return tmp_path / "latents.safetensors"
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,18 @@
 import json
 import zipfile
 
+from c3.eval.command import evaluate
+
 PAGES = [
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness. ",
     "We, the undersigned, have found no evidence of this; a second look, at 5 pm on 3 May 1912, found the same. ",
     "Of man's first disobedience, and the fruit of that forbidden tree, whose mortal taste brought death. ",
 ]
+
+
+def main(argv):
+    """`c3 eval …`, whose errors are raised."""
+    evaluate(argv, "c3 eval")
 
 
 def write_lines(path, rows):

@@ -1,5 +1,6 @@
 """C3Config: what it accepts, and its file. Run: pytest tests/test_configuration.py"""
 
+import inspect
 import json
 from fractions import Fraction
 
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 from transformers import AutoConfig, PreTrainedConfig
 
-from c3 import C3Config
+from c3 import C3Config, C3Processor
 from c3.configuration_c3 import INHERITED_FIELDS, OWN_FIELDS
+from c3.processing_c3 import SETTINGS
 from tiny_models import tiny_backbone
 
 
@@ -135,6 +137,18 @@ def test_every_field_is_documented_and_settable():
     for name in OWN_FIELDS:
         assert hasattr(config, name)
         assert name in C3Config.__doc__
+
+
+def test_every_field_is_declared_once():
+    """With its check, which its own default passes; the processor names what it copies, and nothing else."""
+    assert OWN_FIELDS == tuple(inspect.get_annotations(C3Config))
+    for name in OWN_FIELDS:
+        check, default = C3Config.__dataclass_fields__[name].metadata["check"], getattr(C3Config, name)
+        if not name.endswith("_token_id"):  # by default what the vocabularies say
+            assert check(name, default) == default
+    parameters = tuple(inspect.signature(C3Processor.__init__).parameters)
+    assert parameters == ("self", "tokenizer", "context_tokenizer", *SETTINGS)
+    assert set(SETTINGS) <= set(OWN_FIELDS)
 
 
 def test_transformers_own_fields_are_known():

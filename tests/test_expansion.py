@@ -1,18 +1,17 @@
 """expand: drafting whole windows and correcting them gives the text of greedy decoding, in fewer passes."""
 
 from dataclasses import replace
+from functools import cache
 
 import pytest
 import torch
 
-from c3 import C3Latents, C3Processor, parallel_decoding_c3
+from c3 import C3Latents, parallel_decoding_c3
 from c3.decoder_rows_c3 import LatentSpan
 from c3.parallel_decoding_c3 import PASS_IN_POSITIONS, _tokens_to_read, expected_error_rate, is_worth_drafting
-from c3.training.data.tokenizer import train_tokenizer
-from tiny_models import TEXTS
+from tiny_models import LONG, TEXTS
 
-LONG = " ".join(TEXTS) * 3
-NASTY = ["x", " \n\t ", "a\x00b", "<|endoftext|>", "👩‍👩‍👧‍👦é", "ÿ" * 50]
+NASTY = ["x", " \n\t ", "a\x00b", "<|endoftext|>", "\r\n\r\n", "👩‍👩‍👧‍👦é", "ÿ" * 50]
 
 
 def windows_of(model, latents, method, batch_size=8):
@@ -28,15 +27,87 @@ def windows_of(model, latents, method, batch_size=8):
     return [found[i] for i in range(len(found))], len(passes)
 
 
+def test_expand_gives_exactly_the_stored_number_of_tokens(model):
+    latents = model.compress([LONG, *NASTY])
+    windows = [ids for _, ids in sorted(model._expand_windows(latents, "greedy", 4, False, in_order=False))]
+    assert [len(ids) for ids in windows] == latents.text_lengths.tolist()
+    special = set(model.processor.tokenizer.all_special_ids)
+    assert not any(special & set(ids) for ids in windows)
+
+
+def test_batches_do_not_change_the_text(model):
+    latents = model.compress([LONG, *TEXTS])
+    whole = model.expand(latents, batch_size=100)
+    assert whole == model.expand(latents, batch_size=1) == model.expand(latents, batch_size=3)
+    assert whole == [model.expand(text) for text in latents]
+
+
+def test_expand_equals_generation_without_cache_window_by_window(model):
+    latents = model.compress(TEXTS[0])
+    special = model.processor.tokenizer.all_special_ids
+    text = ""
+    for window in range(latents.num_windows):
+        count, length = int(latents.latent_lengths[window]), int(latents.text_lengths[window])
+        batch = model.processor.decoder_inputs([model.processor.row([LatentSpan(count, length)])])
+        ids = []
+        for _ in range(length):
+            following = torch.tensor([ids], dtype=torch.long)
+            last = batch["position_ids"][0, -1]
+            positions = torch.cat([batch["position_ids"], (last + 1 + torch.arange(len(ids)))[None]], dim=1)
+            with torch.no_grad():
+                logits = model(
+                    input_ids=torch.cat([batch["input_ids"], following], dim=1),
+                    position_ids=positions,
+                    latents=latents.windows()[window],
+                    use_cache=False,
+                ).logits[0, -1]
+            logits[special] = -torch.inf
+            ids.append(int(logits.argmax()))
+        text += model.processor.decode(ids)
+    assert model.expand(latents, batch_size=1) == text
+
+
+def test_stream_gives_the_same_text_in_order(model):
+    latents = model.compress([LONG, *NASTY, *TEXTS])
+    texts = [""] * len(latents)
+    order = []
+    for index, piece in model.expand(latents, batch_size=2, stream=True):
+        texts[index] += piece
+        order.append(index)
+    assert texts == model.expand(latents)
+    assert order == sorted(order)
+    pieces = list(model.expand(latents[0], batch_size=2, stream=True))
+    assert len(pieces) > 3 and "".join(pieces) == texts[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_round_trip_runs(dtype, make_model):
+    model = make_model("uniform").to(dtype)
+    latents = model.compress(TEXTS)
+    assert latents.dtype == dtype
+    assert len(model.expand(latents)) == 3
+
+
+@pytest.fixture(scope="module")
+def decoded_greedily(make_model):
+    """By layout and decoder: a model, latents, the ids of their windows and the number of passes; each made once."""
+
+    @cache
+    def decode(layout, decoder):
+        model = make_model(layout, decoder=decoder)
+        latents = model.compress([LONG, *TEXTS, *NASTY])
+        return model, latents, *windows_of(model, latents, "greedy", 100)
+
+    return decode
+
+
 @pytest.mark.parametrize("layout", ["uniform", "appended"])
 @pytest.mark.parametrize("decoder", ["qwen2", "qwen3", "llama"])
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
 @pytest.mark.parametrize("overhead", [0, 80, 10**6], ids=["few-at-a-time", "as-measured", "all-at-once"])
-def test_parallel_equals_greedy(layout, decoder, batch_size, overhead, make_model, monkeypatch):
+def test_parallel_equals_greedy(layout, decoder, batch_size, overhead, decoded_greedily, monkeypatch):
     monkeypatch.setitem(PASS_IN_POSITIONS, "cpu", overhead)
-    model = make_model(layout, decoder=decoder)
-    latents = model.compress([LONG, *TEXTS, *NASTY])
-    greedy, passes = windows_of(model, latents, "greedy", 100)
+    model, latents, greedy, passes = decoded_greedily(layout, decoder)
     drafted, most = windows_of(model, latents, "parallel", batch_size)
     assert drafted == greedy
     assert [len(ids) for ids in drafted] == latents.text_lengths.tolist()
@@ -215,20 +286,6 @@ def test_latents_that_the_model_cannot_have_made(layout, most_latents, make_mode
         ):
             with pytest.raises(ValueError, match=f"This model cannot have made these latents: .*{message}"):
                 read(forged)
-
-
-def test_windows_of_two_tokenizers_count_the_decoders_tokens(make_model, tokenizer):
-    model = make_model("uniform")
-    # The encoder's tokenizer knows the word as one token, the decoder's does not.
-    word = "supercalifragilistic"
-    model.processor = C3Processor.from_config(model.config, tokenizer, train_tokenizer([word * 40] * 9, vocab_size=320))
-    latents = model.compress(word * 20, ratio=4)
-    assert latents.text_tokens == len(tokenizer(word * 20)["input_ids"]) and latents.text_lengths.max() == 32
-    assert latents.num_latents == latents.text_tokens // 4
-    assert isinstance(model.expand(latents), str)
-    forged = replace(latents, text_lengths=latents.text_lengths.index_fill(0, torch.tensor([0]), 33))
-    with pytest.raises(ValueError, match="window 0 has 33 text tokens, but .* have 1 to 32"):
-        model.expand(forged)
 
 
 def test_no_texts_give_no_texts(make_model):

@@ -1,7 +1,9 @@
 """generate and chat: prompts, the text itself, keywords, and models that were trained to give texts back only."""
 
 import re
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from transformers import GenerationConfig, TextIteratorStreamer, TextStreamer
@@ -15,16 +17,6 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}{{ m.role }}: {{ m.content | trim }}<|endoftext|>{% endfor %}"
     "{% if add_generation_prompt %}assistant: {% endif %}"
 )
-
-
-@pytest.fixture(scope="module", params=["appended", "uniform"])
-def model(request, make_model):
-    return make_model(request.param)
-
-
-@pytest.fixture(scope="module")
-def uniform(make_model):
-    return make_model("uniform")
 
 
 @pytest.fixture
@@ -57,6 +49,15 @@ def test_the_text_itself_is_what_expand_gives(model):
     for settings in (greedy, {"max_new_tokens": 1000}, {"generation_config": GenerationConfig(**greedy)}):
         assert model.generate(latents, **settings) == expected
     assert model.generate(latents[0], max_new_tokens=None, stop_strings=None) == expected[0]
+
+
+def test_generate_defaults_to_the_reconstruction_prompt(model):
+    latents = model.compress(["one window", "another"])
+    lengths = latents.text_lengths.tolist()
+    expanded, generated = model.expand(latents), model.generate(latents, do_sample=False, eos_token_id=[])
+    assert [len(model.processor.encode(each)) > 0 for each in generated] == [True, True]
+    longest = max(range(2), key=lambda i: lengths[i])
+    assert generated[longest][:4] == expanded[longest][:4]
 
 
 def test_a_part_of_the_text_itself(model):
@@ -119,6 +120,80 @@ def test_what_an_adapter_was_trained_for_its_base_does_not_know(make_model):
     assert isinstance(adapted.generate(adapted.compress("text"), "Go on: ", max_new_tokens=2), str)
 
 
+# ---------------------------------------------------------------------------------------------------- transformers' own
+
+
+def test_generate_takes_what_transformers_takes(uniform):
+    latents = uniform.compress(TEXTS)
+    beams = uniform.generate(latents, "Go on: ", num_beams=3, max_new_tokens=6, num_return_sequences=2)
+    assert len(beams) == 6
+    torch.manual_seed(0)
+    assert len(uniform.generate(latents, ["a", "b", "c"], do_sample=True, top_p=0.9, max_new_tokens=6)) == 3
+    output = uniform.generate(latents, "x", max_new_tokens=3, return_dict_in_generate=True, output_scores=True)
+    assert output.sequences.shape[0] == 3 and len(output.scores) <= 3
+    cached = uniform.generate(latents, "x", max_new_tokens=8, do_sample=False)
+    assert cached == uniform.generate(latents, "x", max_new_tokens=8, do_sample=False, use_cache=False)
+    ids = uniform.generate(latents[0], "x", max_new_tokens=8, do_sample=False, return_dict_in_generate=True).sequences[
+        0
+    ]
+    stop = uniform.processor.decode(ids[:2])
+    stopped = uniform.generate(latents[0], "x", max_new_tokens=8, do_sample=False, stop_strings=[stop])
+    assert stopped.startswith(stop) and len(stopped) < len(cached[0])
+    streamer = TextIteratorStreamer(uniform.processor.tokenizer, skip_special_tokens=True)
+    text = uniform.generate(latents[0], "x", max_new_tokens=8, do_sample=False, streamer=streamer)
+    assert "".join(streamer) == text == cached[0]
+
+
+def test_generate_takes_numbers_whoever_made_them(uniform):
+    latents = uniform.compress("x")
+
+    def sampled(**options):
+        torch.manual_seed(0)
+        return uniform.generate(latents, "a", do_sample=True, **options)
+
+    expected = sampled(temperature=0.5, top_k=5, max_new_tokens=4)
+    for number in (np.float32, Fraction, torch.tensor):
+        assert sampled(temperature=number(0.5), top_k=np.int64(5), max_new_tokens=torch.tensor(4)) == expected
+    torch.manual_seed(0)
+    options = {"temperature": np.float32(0.5), "top_k": np.int64(5), "max_new_tokens": 4}
+    assert uniform.chat("x", "a", do_sample=True, **options) == expected.strip()
+    for name in ("temperature", "max_new_tokens"):
+        with pytest.raises(ValueError, match=f"{name} must be a number, not True"):
+            uniform.generate(latents, "a", **{name: True})
+
+
+def test_generate_batch_equals_single(model):
+    latents = model.compress([LONG, *TEXTS])
+    together = model.generate(latents, "Go on: ", max_new_tokens=8, do_sample=False)
+    assert together == [model.generate(text, "Go on: ", max_new_tokens=8, do_sample=False) for text in latents]
+
+
+def test_token_ids_fall_through_to_transformers(model):
+    ids = torch.tensor([[5, 6, 7]])
+    expected = model.decoder.generate(ids, max_new_tokens=5, do_sample=False)
+    assert torch.equal(model.generate(ids, max_new_tokens=5, do_sample=False), expected)
+    assert torch.equal(model.generate(input_ids=ids, max_new_tokens=5, do_sample=False), expected)
+
+
+def test_ids_with_a_context_fall_through_too(model):
+    batch = model.processor("one window", labels=False)
+    ids = model.generate(**batch, max_new_tokens=5, do_sample=False)
+    again = {name: each for name, each in batch.items() if not name.startswith("context_")}
+    context = {name: each for name, each in batch.items() if name.startswith("context_")}
+    latents = model.encode_context(**context)
+    assert torch.equal(ids, model.generate(latents, **again, max_new_tokens=5, do_sample=False))
+
+
+def test_bad_prompts(uniform):
+    latents = uniform.compress(TEXTS)
+    with pytest.raises(ValueError, match="There are 2 prompts for 3 texts"):
+        uniform.generate(latents, ["a", "b"])
+    with pytest.raises(ValueError, match="A prompt needs latents"):
+        uniform.generate(torch.tensor([[5]]), "a")
+    with pytest.raises(ValueError, match="need input_ids with their placeholders"):
+        uniform.generate(torch.zeros(3, 32))
+
+
 # ------------------------------------------------------------------------------------------------------------ keywords
 
 
@@ -174,7 +249,7 @@ def test_the_models_own_settings_hold(uniform, monkeypatch):
 def test_keywords_that_cannot_be(kwargs, error, message, uniform, monkeypatch):
     latents = uniform.compress("a text")
     if "max_length" not in kwargs:  # known before the text is compressed, or the latents are checked
-        monkeypatch.setattr(type(uniform), "encode_window", None)
+        monkeypatch.setattr(type(uniform), "encode_windows", None)
     for ask in (lambda: uniform.generate(latents, "x", **kwargs), lambda: uniform.chat("a text", "x", **kwargs)):
         with pytest.raises(error, match=message):
             ask()

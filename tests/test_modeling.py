@@ -12,11 +12,6 @@ from tiny_models import TEXTS, tiny_backbone
 LAYOUTS = ("appended", "uniform")
 
 
-@pytest.fixture(scope="module", params=LAYOUTS)
-def model(request, make_model):
-    return make_model(request.param)
-
-
 def run(model, texts, **kwargs):
     with torch.no_grad():
         return model(**model.processor(texts, **kwargs))

@@ -10,6 +10,7 @@ from c3 import C3Config, C3Processor
 from c3.decoder_rows_c3 import LatentSpan
 from c3.texts_c3 import check_text
 from c3.training.data.tokenizer import END_OF_TEXT, train_tokenizer
+from c3.windows_c3 import TextWindow
 from tiny_models import TEXTS, tiny_backbone
 
 ODD_TEXTS = {
@@ -86,6 +87,21 @@ def test_no_cut_falls_inside_a_character(make_processor, other_tokenizer):
         assert windows.lengths == [4 * len(piece) for piece in pieces]
     with pytest.raises(ValueError, match="The character at 1 takes more tokens than window=3; use a larger one"):
         processor.split("a👍👍", 3)
+
+
+@pytest.mark.parametrize("text", [*TEXTS, *ODD_TEXTS.values()])
+def test_a_window_of_ids_is_one_text_on_both_sides(text, make_processor, other_tokenizer):
+    """Wherever training cuts it out; of characters that the cuts went through nothing is left."""
+    processor = make_processor(two=True)
+    ids = processor.encode(text)
+    for start in range(0, len(ids), 5):
+        for length in (1, 7, 16):
+            piece = ids[start : start + length]
+            window = processor.window_of(piece)
+            ours = processor.decode(window.text_ids)
+            assert other_tokenizer.decode(window.context) == ours and window.text_ids == processor.encode(ours)
+            assert ours in text or set(ours) == {"\ufffd"}
+            assert make_processor().window_of(piece) == TextWindow(piece, piece)
 
 
 def test_special_tokens_in_a_text_are_text(make_processor, tokenizer):

@@ -11,11 +11,8 @@ from safetensors.torch import load_file, save_file
 
 from c3 import C3Latents, C3Model
 from c3.cli import main as cli_c3
-from c3.eval.command import main as eval_main
 from c3.latents_c3 import LatentMismatchError
 from c3.quoting_c3 import in_one_line, listed, printable, printable_lines, quoted
-from c3.training.publish import merge_lora
-from c3.training.publish import push as publish
 from train_hf import main as train_hf
 
 # Clears the screen, in the forms of one and of two bytes; sets the window's title; turns what follows around; feeds a
@@ -146,23 +143,23 @@ def test_checkpoint_of_a_stranger(shown, checkpoint, tmp_path):
     assert code == 2 and "its weights lack" in said
     (folder / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": EVIL, "peft_type": "LORA"}))
     (folder / "config.json").unlink()
-    assert shown(publish.main, folder, "org/name")[0] == 1
-    assert shown(merge_lora.main, folder, "merged")[0] == 2
+    assert shown(cli_c3.main, "publish", folder, "org/name")[0] == 1
+    assert shown(cli_c3.main, "merge-lora", folder, "merged")[0] == 2
 
 
 def test_data_of_a_stranger(shown, checkpoint, tmp_path, training_folder):
     rows = tmp_path / "rows.jsonl"
     rows.write_text(json.dumps({EVIL: "text"}) + "\n")
     options = ("pages", "--model", checkpoint, "--device", "cpu", "--ratios", "4", "--data")
-    assert "no column 'text'" in shown(eval_main, *options, rows)[1]
+    assert "no column 'text'" in shown(cli_c3.main, "eval", *options, rows)[1]
     rows.write_text(json.dumps({"id": EVIL, "text": 5}) + "\n")
-    assert "is not a string but int" in shown(eval_main, *options, rows)[1]
+    assert "is not a string but int" in shown(cli_c3.main, "eval", *options, rows)[1]
     # An id in the report of a whole run, and in an error.
     rows.write_text(
         "".join(json.dumps({"id": f"{EVIL}{i}", "text": text}) + "\n" for i, text in enumerate(("a b", "")))
     )
-    code, said = shown(eval_main, *options, rows)
-    assert code is None and printable_lines(EVIL) in said
+    code, said = shown(cli_c3.main, "eval", *options, rows)
+    assert code == 0 and printable_lines(EVIL) in said
     rows.write_text((json.dumps({"id": EVIL, "text": "a b"}) + "\n") * 2)
     code, said = shown(cli_c3.main, "eval", "fox", *options[1:5], "--count-with", checkpoint, "--data", rows)
     assert code == 2 and f"two pages have the id {EVIL!r}" in said

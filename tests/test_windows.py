@@ -1,19 +1,30 @@
-"""Windows: every token once, every latent the same number of tokens, no window too long."""
+"""Windows: every token once, every latent the same number of tokens; and the ids of long texts, made in pieces."""
 
+import random
 from array import array
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
+from transformers import AutoTokenizer
 
 from c3.windows_c3 import (
+    MARGIN,
+    MOST_TRIES,
     TextWindow,
     TextWindows,
     WindowPlan,
     WindowsOfTexts,
+    encode_in_pieces,
     even_windows,
     share_latents,
     windows_at,
 )
+from tiny_models import TEXTS, token_ids
+
+ROOT = Path(__file__).resolve().parents[1]
+ALPHABET = "aé短  \n\t.,'’123—👍-_<|end|>\r"
 
 
 def test_even_windows_by_hand():
@@ -61,3 +72,56 @@ def test_windows_of_texts_are_those_of_each():
     together = WindowsOfTexts(plans)
     assert list(together) == [*plans[0].windows, TextWindow("context", [7, 8])]
     assert (together.lengths, together.num_latents) == ([2, 3, 2], [1, 2, 1])
+
+
+# Ids of long texts, in pieces
+
+
+@pytest.fixture(scope="module", params=["tiny", "default checkpoint"])
+def encode(request, tokenizer):
+    if request.param == "tiny":
+        return partial(token_ids, tokenizer)
+    return partial(token_ids, AutoTokenizer.from_pretrained(ROOT, trust_remote_code=False))
+
+
+def random_text(seed, length):
+    draw = random.Random(seed)
+    return "".join(draw.choice([draw.choice(ALPHABET), draw.choice(TEXTS).split()[0], " "]) for _ in range(length))
+
+
+@pytest.mark.parametrize("piece", [1, 7, 300, 10**6])
+def test_ids_are_those_of_the_whole(encode, piece):
+    prose = (ROOT / "examples" / "jefferson_1805.txt").read_text(encoding="utf-8")[:3000]
+    for text in (
+        prose,
+        " ".join(TEXTS * 5),
+        "\n\n".join(TEXTS),
+        "word" * 500,
+        " " * 500,
+        *map(random_text, range(5), [500] * 5),
+    ):
+        assert encode_in_pieces(encode, text, piece).tolist() == encode(text)
+
+
+def test_pieces_are_small(encode):
+    lengths = []
+
+    def spy(text):
+        lengths.append(len(text))
+        return encode(text)
+
+    encode_in_pieces(spy, TEXTS[0] * 200, piece=1000)
+    assert max(lengths) < 1000 + 2 * MARGIN and len(lengths) > 20
+
+
+def test_no_cut_where_the_tokenizer_marks_the_start_of_a_text():
+    """As those of SentencePiece do. Few cuts are tried, so that this costs no more than the text itself."""
+    calls = []
+
+    def encode(text):
+        calls.append(text)
+        return [ord(each) for each in "▁" + text]
+
+    text = "a b " * 5000
+    assert encode_in_pieces(encode, text, piece=100).tolist() == [ord(each) for each in "▁" + text]
+    assert len(calls) == 3 * MOST_TRIES + 1

@@ -17,6 +17,13 @@ TEXTS = [
     "def add(a, b):\n    return a + b\n",
     "短い文章です。 Émigré naïve café — 42 %",
 ]
+# More than a tiny model's window.
+LONG = " ".join(TEXTS) * 3
+
+
+def token_ids(tokenizer, text):
+    """Ids of a text in which nothing is special."""
+    return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
 
 def tiny_backbone(model_type, vocab_size, hidden_size=32, **options):

@@ -88,7 +88,10 @@ def test_eval_has_the_default_model_and_one_line_for_every_mistake(run, checkpoi
     for argv, message in (
         ([], "the following arguments are required: SUITE (see c3 eval --help)"),
         (["foxes"], "invalid choice: 'foxes'"),
-        (["fox", "--limit", "0"], "argument --limit: must be 1 or more, not 0 (see c3 eval fox --help)"),
+        (
+            ["fox", "--limit", "0"],
+            "argument --limit: must be a whole number of 1 or more, not '0' (see c3 eval fox --help)",
+        ),
         (["fox", *pages], f"no model is installed in {tmp_path}: name a folder or a Hub id with --model"),
         (["fox", *pages, "--output", "/proc/results"], "/proc/results: No such file or directory"),
         (["fox", *pages, "--output", pages[1]], f"--output {pages[1]} is a file: name a folder"),

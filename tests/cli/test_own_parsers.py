@@ -1,4 +1,4 @@
-"""`c3 train`, `eval`, `bench`, `publish` and `merge-lora`: who reads their arguments, and what they need installed."""
+"""Commands that read their own arguments: who does, and what they need installed."""
 
 import re
 import sys
@@ -14,6 +14,7 @@ FUNCTIONS = {
     "train": ("c3.training.command", "train_command"),
     "eval": ("c3.eval.command", "evaluate"),
     "bench": ("c3.benchmarks.command", "bench"),
+    "compare": ("c3.training.like_for_like", "compare"),
     "publish": ("c3.training.publish.push", "push_command"),
     "merge-lora": ("c3.training.publish.merge_lora", "merge_command"),
 }

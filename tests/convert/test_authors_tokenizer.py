@@ -10,6 +10,7 @@ from transformers import AutoTokenizer
 
 from authors_layout_models import AFTER, BEFORE, to_bytes, write_tiktoken
 from c3.convert.authors_tokenizer import SPECIAL_TOKENS, load_authors_tokenizer, write_ranks
+from c3.decoder_rows_c3 import LatentSpan
 from tiny_models import TEXTS
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
@@ -81,10 +82,10 @@ def test_qwens_own_tokenizer(tmp_path):
 def test_wrapping_is_the_authors(model):
     """The processor's ids are those of the authors' strings, encoded in one go."""
     processor, tokenizer = model.processor, model.processor.tokenizer
-    ids = processor.prompt_inputs([[(6, 99)]])["input_ids"][0].tolist()
+    ids = processor.decoder_inputs([processor.row([LatentSpan(6, 99)])])["input_ids"][0].tolist()
     assert ids == tokenizer(BEFORE + "<imgpad>" * 6 + AFTER)["input_ids"]
     for text in TEXTS:
         context = processor.context_inputs([processor.encode_context(text)], [6])["context_input_ids"][0].tolist()
         assert context == tokenizer(text + "<img>" + "<imgpad>" * 6 + "</img>")["input_ids"]
-        prompt = processor.prompt_inputs([[(6, 99)]], [text])["input_ids"][0].tolist()
+        prompt = processor.decoder_inputs([processor.row([LatentSpan(6, 99)], text)])["input_ids"][0].tolist()
         assert prompt == tokenizer(BEFORE + "<imgpad>" * 6 + AFTER.replace("Repeat the text: ", text))["input_ids"]

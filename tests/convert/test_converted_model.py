@@ -8,6 +8,7 @@ import torch
 from transformers import AutoModel
 
 from c3.convert.authors_tokenizer import SPECIAL_TOKENS
+from c3.decoder_rows_c3 import LatentSpan
 from tiny_models import TEXTS
 
 
@@ -33,7 +34,7 @@ def test_chat(model, prompt):
     ids = processor.encode(text)
     assert len(ids) > model.config.window
     inputs = {
-        "input_ids": processor.prompt_inputs([[(6, 1)]], prompt and [prompt])["input_ids"],
+        "input_ids": processor.decoder_inputs([processor.row([LatentSpan(6, 1)], prompt)])["input_ids"],
         "context_input_ids": processor.context_inputs([ids], [6])["context_input_ids"],
     }
     new = model.generate(**inputs, max_new_tokens=9, do_sample=False)

@@ -3,9 +3,8 @@
 import pytest
 
 from c3.eval.baselines import METHODS, optimised_latents
-from c3.eval.command import main
 from c3.eval.harness import Options
-from eval_files import PAGES, load
+from eval_files import PAGES, load, main
 
 
 @pytest.mark.parametrize("method", METHODS)

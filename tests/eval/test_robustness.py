@@ -3,11 +3,10 @@
 import pytest
 
 from c3 import C3Model
-from c3.eval.command import main
 from c3.eval.metrics import METRICS, all_scores
 from c3.eval.suites.robustness import KINDS, kind_tables, lengths
 from c3.eval.text_kinds import GENERATED_KINDS, PAGE_KINDS, RANDOM_TOKENS, cut_tokens
-from eval_files import PAGES, load
+from eval_files import PAGES, load, main
 
 
 def test_robustness(arguments, checkpoint, tmp_path, capsys):
@@ -43,7 +42,7 @@ def test_robustness_without_pages(checkpoint, tmp_path):
     kinds = {row["group"].split(", ")[0] for row in result["examples"]}
     assert kinds == {*GENERATED_KINDS, RANDOM_TOKENS} and result["data"] == []
     assert len(result["left_out"]) == len(PAGE_KINDS) + 1
-    with pytest.raises(SystemExit, match="no text of any kind could be made: English: there are no English pages"):
+    with pytest.raises((OSError, ValueError), match="no text of any kind could be made: English: there are no"):
         main(["robustness", *options, "--kinds", "English"])
 
 

@@ -12,11 +12,12 @@ from peft import PeftModel
 from transformers import AutoModel, AutoProcessor, Trainer, TrainingArguments
 
 from adapted_models import as_if_trained, prints, tell
-from c3 import C3Model, compression_c3
+from c3 import C3Model, checkpoint_c3
+from c3.cli.main import main
 from c3.latents_c3 import LatentMismatchError
 from c3.training.data.collator import C3Collator
 from c3.training.optim.lora import LoraSettings, add_lora, save_adapter, save_base
-from c3.training.publish.merge_lora import main, merge_anew
+from c3.training.publish.merge_lora import merge_anew
 from c3.training.run.stages import train
 from tiny_models import TEXTS, history, tiny_backbone, window_example
 
@@ -85,14 +86,13 @@ def test_a_model_with_adapters_takes_no_more(adapt):
 
 def test_peft_is_not_installed(make_model, adapter, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "peft", None)
-    monkeypatch.setattr(compression_c3, "is_peft_available", lambda: False)
+    monkeypatch.setattr(checkpoint_c3, "is_peft_available", lambda: False)
     with pytest.raises(ImportError, match=r"LoRA needs peft, which is not installed: pip install -e \.\[train\]"):
         add_lora(make_model(), LoraSettings())
     with pytest.raises(ImportError, match="adapter holds an adapter, which needs peft: pip install"):
         C3Model.from_pretrained(adapter)
-    with pytest.raises(SystemExit):
-        main([str(adapter), str(tmp_path / "merged")])
-    assert capsys.readouterr().err.startswith("merge_lora: LoRA needs peft")
+    assert main(["merge-lora", str(adapter), str(tmp_path / "merged")]) == 2
+    assert capsys.readouterr().err.startswith("c3: error: LoRA needs peft")
 
 
 # ------------------------------------------------------------------------------------------------------ training

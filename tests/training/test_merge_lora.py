@@ -11,9 +11,10 @@ from safetensors.torch import load_file
 
 from adapted_models import prints, tell
 from c3 import C3Model, C3Processor
+from c3.cli.main import main
 from c3.latents_c3 import LatentMismatchError
 from c3.training.optim.lora import save_adapter
-from c3.training.publish.merge_lora import main, merge_lora
+from c3.training.publish.merge_lora import merge_lora
 from tiny_models import TEXTS
 
 
@@ -39,7 +40,7 @@ def test_merging(options, make_model, adapt, tmp_path, capsys):
     make_model(**options).save_pretrained(tmp_path / "base")
     model = adapt(tmp_path / "base", use_dora=True)
     save_adapter(model, tmp_path / "adapter")
-    main([str(tmp_path / "adapter"), str(tmp_path / "merged")])
+    assert main(["merge-lora", str(tmp_path / "adapter"), str(tmp_path / "merged")]) == 0
     assert capsys.readouterr().out == f"Merged: {tmp_path / 'merged'}\n"
     assert not list((tmp_path / "merged").glob("adapter_*"))
     base, merged = (load_file(tmp_path / name / "model.safetensors") for name in ("base", "merged"))
@@ -67,11 +68,9 @@ def test_what_cannot_be_merged(make_model, adapter, checkpoint, tmp_path, capsys
     output = str(tmp_path / "merged")
 
     def error(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([*map(str, arguments)])
-        assert stop.value.code == 2
+        assert main(["merge-lora", *map(str, arguments)]) == 2
         message = capsys.readouterr().err.splitlines()[-1]
-        assert message.startswith("merge_lora: ")
+        assert message.startswith("c3: error: ")
         return message
 
     assert "Can't find 'adapter_config.json'" in error(checkpoint, output)
@@ -93,7 +92,7 @@ def test_what_cannot_be_merged(make_model, adapter, checkpoint, tmp_path, capsys
         assert message in error(adapter, output)
     assert not (tmp_path / "merged").exists()
     (adapter / "processor_config.json").unlink()
-    main([str(adapter), output, "--base", str(checkpoint)])
+    assert main(["merge-lora", str(adapter), output, "--base", str(checkpoint)]) == 0
     assert C3Processor.from_pretrained(output).encode(TEXTS[0])
 
 

@@ -8,9 +8,9 @@ import pytest
 from huggingface_hub import constants
 
 from c3 import C3Model, C3Processor
+from c3.cli.main import main
 from c3.training.checks import checked
 from c3.training.data.tokenizer import train_tokenizer
-from c3.training.publish import push as publish_module
 from c3.training.publish.hub_settings import HubSettings
 from c3.training.publish.model_card import TrainedModel, write_model_card
 from c3.training.publish.push import PublishError, check_can_publish, publish
@@ -116,7 +116,7 @@ def test_a_model_without_a_processor_is_saved_alone(make_model, tmp_path, caplog
     for name in ("config.json", "model.safetensors", "generation_config.json"):
         shutil.copy(tmp_path / "whole" / name, tmp_path / "weights")
     # transformers' logger keeps its messages to itself.
-    monkeypatch.setattr(logging.getLogger("c3.compression_c3"), "propagate", True)
+    monkeypatch.setattr(logging.getLogger("c3.checkpoint_c3"), "propagate", True)
     C3Model.from_pretrained(tmp_path / "weights").save_pretrained(tmp_path / "again")
     assert "Saving the model without a processor. No processor could be loaded from" in caplog.text
     assert (tmp_path / "again" / "model.safetensors").is_file()
@@ -139,7 +139,7 @@ def test_an_interrupted_push_keeps_the_model_and_can_be_repeated(client, finishe
     assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
     assert set(client.repositories["org/interrupted"].files()) == {".gitattributes"}
 
-    publish_module.main([str(folder), "org/interrupted", "--private", "--message", "Again"])
+    assert main(["publish", str(folder), "org/interrupted", "--private", "--message", "Again"]) == 0
     repository = client.repositories["org/interrupted"]
     assert capsys.readouterr().out.endswith(f"{repository.branches['main']}\n")
     assert repository.files()["model.safetensors"].content == (folder / "model.safetensors").read_bytes()
@@ -215,7 +215,7 @@ def test_other_failures_end_in_one_line(client, finished, monkeypatch):
     client.failures["commit"] = [413]
     assert "answered 413 (commit was made to fail). The finished" in reason()
     with monkeypatch.context() as patch:
-        patch.setattr(publish_module.HfApi, "upload_folder", lambda *_, **__: (folder / "missing").read_bytes())
+        patch.setattr(huggingface_hub.HfApi, "upload_folder", lambda *_, **__: (folder / "missing").read_bytes())
         assert "FileNotFoundError: " in reason()
     with monkeypatch.context() as patch:
         patch.setattr(constants, "HF_HUB_OFFLINE", True)
@@ -232,10 +232,8 @@ def test_pushing_by_hand_what_is_no_model(client, tmp_path, capsys):
         ((tmp_path, "org/nothing"), 1, f"{tmp_path} is not the folder of a finished model: it has no config.json"),
         ((tmp_path, "nothing"), 2, "hub.repo_id must be owner/name, not 'nothing'."),
     ):
-        with pytest.raises(SystemExit) as stop:
-            publish_module.main(list(map(str, arguments)))
-        assert stop.value.code == code
-        assert capsys.readouterr().err.startswith(f"publish: {message}")
+        assert main(["publish", *map(str, arguments)]) == code
+        assert capsys.readouterr().err.startswith(f"c3: error: {message}")
     assert "org/nothing" not in client.repositories
 
 

@@ -301,7 +301,7 @@ def test_a_full_disk(what, kept, training_folder):
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert run.returncode == 1, run.stderr
     message = run.stderr.splitlines()[-1]
-    assert message.startswith(f"train_hf.py: {output / what} could not be written: ")
+    assert message.startswith(f"train_hf.py: error: {output / what} could not be written: ")
     assert f"It was removed again. The last checkpoint is {output / f'checkpoint-{kept}'}. Make room" in message
     assert [each.name for each in checkpoints(output)] == [f"checkpoint-{step}" for step in range(2, kept + 1, 2)]
     assert not (output / what).exists()

@@ -187,7 +187,9 @@ def test_a_loss_that_is_not_finite_stops_the_run(value, poisoned_loss, training_
     with pytest.raises(SystemExit) as stop:
         train_hf.main([str(training_folder / "recipe.yaml"), f"output_dir={output}", "training.eval_steps=9"])
     assert stop.value.code == 1
-    message = f"train_hf.py: The loss is {value} at step 4 of 8. The last checkpoint is {output / 'checkpoint-2'}. "
+    message = (
+        f"train_hf.py: error: The loss is {value} at step 4 of 8. The last checkpoint is {output / 'checkpoint-2'}. "
+    )
     assert message + "Start again in a new output_dir with a lower learning rate" in capsys.readouterr().err
 
 
@@ -229,7 +231,7 @@ def test_bad_recipes_end_with_one_line(override, message, training_folder, capsy
         train_hf.main([str(training_folder / "recipe.yaml"), override])
     assert stop.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"train_hf.py: {message}") and error.count("\n") == 1
+    assert error.startswith(f"train_hf.py: error: {message}") and error.count("\n") == 1
 
 
 def test_the_command_as_another_one_calls_it(training_folder, capsys):

@@ -93,7 +93,7 @@ def _without_weights(recipe):
         configs = backbone_configs(fields)
         encoder, decoder = fields.pop("encoder"), fields.pop("decoder")
         with loading("init_from_pair"):
-            config = C3Config(*configs, **fields)
+            config = C3Config(**dict(zip(("encoder_config", "decoder_config"), configs, strict=True)), **fields)
             processor = C3Processor.from_pair(config, encoder, decoder)
     else:
         tokenizer = make_tokenizer(recipe)

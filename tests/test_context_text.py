@@ -1,4 +1,4 @@
-"""Mean pooling instead of queries, in everything that a model does. Run: pytest tests/test_pooling.py"""
+"""Contexts of text: positions, and mean pooling in all that a model does. Run: pytest tests/test_context_text.py"""
 
 import pytest
 import torch
@@ -7,21 +7,30 @@ from transformers import AutoConfig
 
 from c3 import C3Latents, C3Model, LatentMismatchError
 from c3.checkpoint_c3 import FINGERPRINTED_FIELDS
-from c3.context_text_c3 import mean_pool
+from c3.context_text_c3 import context_positions, mean_pool
 from c3.eval.baselines import METHODS
 from c3.eval.harness import Example, Options
 from c3.eval.page_data import Page, count_page
 from c3.fingerprints_c3 import fingerprint_config
 from c3.training.checks import RecipeError
 from c3.training.run.stages import train
-from tiny_models import TEXTS, history
-
-LONG = " ".join(TEXTS) * 3
+from tiny_models import LONG, TEXTS, history
 
 
 @pytest.fixture(scope="module", params=["appended", "uniform"])
 def model(request, make_model):
     return make_model(request.param, pooling="mean")
+
+
+def test_positions_by_hand():
+    """Padding, 4 tokens and 2 queries; and packed with 2 tokens and 1 query. Every window begins at 0."""
+    windows = torch.tensor([[0, 0, 0, 1, 1, 1, 1, 1, 1], [3, 3, 3, 2, 2, 2, 2, 2, 2]])
+    is_query = torch.tensor([[0, 0, 0, 0, 0, 0, 0, 1, 1], [0, 0, 1, 0, 0, 0, 0, 1, 1]]).bool()
+    uniform = context_positions(is_query, windows, "uniform")
+    assert uniform.tolist() == [[0, 0, 0, 0, 1, 2, 3, 0.5, 2.5], [0, 1, 0.5, 0, 1, 2, 3, 0.5, 2.5]]
+    appended = context_positions(is_query, windows, "appended")
+    assert appended.tolist() == [[0, 0, 0, 0, 1, 2, 3, 4, 5], [0, 1, 2, 0, 1, 2, 3, 4, 5]]
+    assert (uniform.dtype, appended.dtype) == (torch.float, torch.long)
 
 
 def test_stretches_by_hand():
