@@ -230,8 +230,9 @@ class C3Latents:
         return [[windows[place] for place in owned] for owned in self.windows_of_texts]
 
     def to(self, *args, **kwargs) -> "C3Latents":
-        """`values` on another device and/or in another dtype, with the arguments of `torch.Tensor.to`; `ValueError` when
-        numbers overflow in it."""
+        """`values` on another device and/or in another dtype, with the arguments of `torch.Tensor.to`.
+
+        Raises `ValueError` when numbers overflow in it."""
         values = self.values.to(*args, **kwargs)
         return self if values is self.values else replace(self, values=values, check_finite=values.dtype != self.dtype)
 
@@ -299,8 +300,8 @@ class C3Latents:
             rows = rows.map(compress, batched=True)
             latents = C3Latents.cat([C3Latents.from_bytes(each) for each in rows["latents"]])
 
-        With `num_proc` call `torch.set_num_threads(1)` first, or `multiprocess.set_start_method("spawn")`: processes that
-        are forked after torch has computed with several threads hang.
+        With `num_proc` call `torch.set_num_threads(1)` first, or `multiprocess.set_start_method("spawn")`: processes
+        that are forked after torch has computed with several threads hang.
         """
         file = io.BytesIO()
         self.save(file)
