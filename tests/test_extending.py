@@ -39,7 +39,7 @@ def run(tokenizer, checkpoint, training_folder, tmp_path, monkeypatch):
         for name in before:
             monkeypatch.setitem(registry, name, before[name])
     kept = [dict(registry) for registry in REGISTRIES]
-    for path in training_folder.glob("*.*"):
+    for path in filter(Path.is_file, training_folder.iterdir()):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     recipe = (training_folder / "recipe.yaml").read_text().replace(str(training_folder), str(tmp_path))
     (tmp_path / "recipe.yaml").write_text(recipe)
