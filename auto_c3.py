@@ -3,6 +3,7 @@
 from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from .configuration_c3 import C3Config
+from .corrections_c3 import InexactTextError
 from .latents_c3 import (
     C3Latents,
     LatentChecksumError,
@@ -24,6 +25,7 @@ __all__ = [
     "C3Model",
     "C3Processor",
     "CompressionWarning",
+    "InexactTextError",
     "LatentChecksumError",
     "LatentFileWarning",
     "LatentFormatError",

@@ -4,11 +4,15 @@ import math
 import sys
 import warnings
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import accumulate
 
 import torch
 
 from .character_ranges_c3 import kinds_in
+from .corrections_c3 import find_corrections, pack, text_corrections
+from .decoder_rows_c3 import LatentSpan
+from .expansion_c3 import joined_pieces
 from .latents_c3 import C3Latents
 from .latents_checks_c3 import VALUE_DTYPES
 from .latents_file_c3 import check_folder
@@ -39,6 +43,7 @@ class CompressionMixin:
         output=None,
         on_error="raise",
         dtype=None,
+        exact=False,
     ):
         """
         Compresses texts of any length into latents; long ones window by window.
@@ -62,6 +67,8 @@ class CompressionMixin:
             output (`str` or `PathLike`, *optional*): a file for the latents, as `C3Latents.save` writes it. They are
                 written there while they are made, so that memory does not grow with the text.
             on_error (`str`): `"raise"`; or `"skip"`, which leaves out texts that cannot be compressed and says which.
+            exact (`bool`): store corrections beside the latents, so that `expand` gives the very text back or raises
+                [`InexactTextError`] (`corrections_c3.py`). Takes one more pass of the decoder.
             dtype (`torch.dtype` or `str`, *optional*): of the latents, two or four bytes a number; by default the
                 model's, but bfloat16 for float32, whose further digits hold next to nothing of a text.
 
@@ -111,13 +118,21 @@ class CompressionMixin:
             "window_counts": torch.tensor([len(plan.windows) for plan in plans]),
         }
         about = {"provenance": self.latent_provenance(), "single": isinstance(text, str)}
+        found = {} if exact else None
         batches = self._encode_in_batches(
-            windows, windows.lengths, windows.num_latents, batch_size, show_progress, dtype
+            windows, windows.lengths, windows.num_latents, batch_size, show_progress, dtype, found
         )
+        chosen = [each for index, each in enumerate(texts) if index not in skipped]
         if output is not None:
             latents = C3Latents.save_parts(output, batches, fields, **about)
         else:
             latents = C3Latents(_gathered(batches, sum(windows.num_latents)), **fields, **about)
+        if exact:
+            corrections = self._packed_corrections(plans, chosen, found)
+            latents = replace(latents, corrections=corrections, check_finite=False)
+            if output is not None:
+                latents.save(output)
+                latents = C3Latents.load(output)
         return (latents, skipped) if on_error == "skip" else latents
 
     def encode_windows(self, contexts, num_latents, batch_size=8):
@@ -134,10 +149,22 @@ class CompressionMixin:
         batches = self._encode_in_batches(windows, lengths, num_latents, batch_size, show_progress=False)
         return _gathered(batches, sum(num_latents))
 
-    def _encode_in_batches(self, windows, lengths, num_latents, batch_size, show_progress, dtype=None):
+    def _packed_corrections(self, plans, texts, found):
+        """The corrections of each text, `tuple[bytes, …]`, from those of all windows (`dict` by their place)."""
+        packed, start = [], 0
+        for plan, text in zip(plans, texts, strict=True):
+            windows = plan.windows
+            ids = [window.text_ids for window in windows]
+            decoded = "".join(joined_pieces(self.processor, ids))
+            corrections = text_corrections([found[start + i] for i in range(len(ids))], ids, text, decoded)
+            packed.append(pack(corrections, windows.lengths))
+            start += len(ids)
+        return tuple(packed)
+
+    def _encode_in_batches(self, windows, lengths, num_latents, batch_size, show_progress, dtype=None, found=None):
         """
         Yields of each batch of windows the rows among all latents, `(n,)`, and the latents, `(n, D_dec)`; longest
-        windows first.
+        windows first. Into `found`, a `dict`, go the corrections of each window, by its place.
         """
         device = execution_device(self.encoder.get_input_embeddings())
         order = sorted(range(len(windows)), key=lambda i: lengths[i] + num_latents[i], reverse=True)
@@ -145,14 +172,15 @@ class CompressionMixin:
         with progress_bar(len(order), batch_size, show_progress, "Compressing", "window") as bar:
             for start in range(0, len(order), batch_size):
                 chosen = order[start : start + batch_size]
-                batch = self.processor.context_inputs(
-                    [windows[i].context for i in chosen], [num_latents[i] for i in chosen]
-                )
+                cut = [windows[i] for i in chosen]
+                batch = self.processor.context_inputs([each.context for each in cut], [num_latents[i] for i in chosen])
                 latents = self.encode_context(**{name: each.to(device) for name, each in batch.items()})
-                yield (
-                    torch.cat([torch.arange(starts[i], starts[i + 1]) for i in chosen]),
-                    latents.to(dtype or latents.dtype),
-                )
+                latents = latents.to(dtype or latents.dtype)
+                if found is not None:
+                    spans = [LatentSpan(num_latents[i], lengths[i]) for i in chosen]
+                    stored = find_corrections(self, spans, latents, [each.text_ids for each in cut])
+                    found.update(zip(chosen, stored, strict=True))
+                yield torch.cat([torch.arange(starts[i], starts[i + 1]) for i in chosen]), latents
                 bar.update(len(chosen))
 
     def _latent_dtype(self, dtype):

@@ -1,15 +1,23 @@
 """Latents back to text: `expand`, which decodes the windows of all texts side by side and joins them."""
 
+import zlib
+from itertools import islice
+
 import torch
-from transformers import GenerationMixin, StoppingCriteria, StoppingCriteriaList
+from transformers import GenerationMixin, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
+from .corrections_c3 import InexactTextError, checksum_of_ids, forced_tokens, special_ids, unpack
 from .greedy_decoding_c3 import decode_greedily
 from .options_c3 import progress_bar, whole_number
 from .parallel_decoding_c3 import decode_in_parallel, is_worth_drafting
 from .stored_weights_c3 import execution_device
 
-# By name, `(model, prompt, spans, suppressed) -> list[list[int]]`, see `decode_windows`; all give the same ids.
+NOT_EXACT = (
+    "did not come back as it was, though it was compressed exactly: the latents are not those that were made, or this "
+    "device or dtype computes too differently. Expand it where it was compressed, or compress it again."
+)
+# By name, `(model, prompt, spans, suppressed, forced) -> list[list[int]]`, see `decode_windows`.
 DECODING_METHODS = {"greedy": decode_greedily, "parallel": decode_in_parallel}
 
 
@@ -44,6 +52,7 @@ class ExpansionMixin:
 
         Raises:
             LatentMismatchError: the latents are another model's.
+            InexactTextError: a text that was compressed with `exact=True` did not come back as it was.
             ValueError: wrong width or options, a method that this model was not trained for, or windows of more tokens
                 or latents than `compress` makes.
         """
@@ -69,29 +78,37 @@ class ExpansionMixin:
 
     def _stream_text(self, latents, method, batch_size, show_progress, in_order):
         """Yields (text index, piece of text): the pieces of a text in order, one window each."""
-        owners = [i for i, count in enumerate(latents.window_counts.tolist()) for _ in range(count)]
-        finished, following, before, held = {}, 0, [], []
-        for window, ids in self._expand_windows(latents, method, batch_size, show_progress, in_order):
+        corrections = unpacked_corrections(latents, self.config.decoder_config.vocab_size)
+        expanded = self._expand_windows(latents, corrections, method, batch_size, show_progress, in_order)
+        windows = self._in_order(expanded)
+        for index, owned in enumerate(latents.windows_of_texts):
+            ours = islice(windows, len(owned))
+            if corrections is None:
+                pieces = joined_pieces(self.processor, ours)
+            else:
+                pieces = checked_pieces(self.processor, ours, corrections[index], f"text {index}")
+            yield from ((index, piece) for piece in pieces)
+
+    @staticmethod
+    def _in_order(windows):
+        """The ids of (window, ids), in the order of the windows."""
+        finished, following = {}, 0
+        for window, ids in windows:
             finished[window] = ids
             while following in finished:
-                index = owners[following]
-                held += finished.pop(following)
+                yield finished.pop(following)
                 following += 1
-                last = following == len(owners) or owners[following] != index
-                # Decoded together with the window before, as some tokenizers treat the start of a text differently;
-                # held back while a character's bytes are still incomplete.
-                known = self.processor.decode(before) if before else ""
-                piece = self.processor.decode(before + held)[len(known) :]
-                if last or not piece.endswith("\ufffd"):
-                    yield index, piece
-                    before, held = ([], []) if last else (held, [])
 
-    def _expand_windows(self, latents, method, batch_size, show_progress, in_order):
+    def _expand_windows(self, latents, corrections, method, batch_size, show_progress, in_order):
         """Yields (window, its token ids); longest windows first unless `in_order`."""
+        stored = None if corrections is None else [window for text in corrections for window in text.windows]
         values, spans = latents.windows(), [span for text in latents.spans for span in text]
-        # Text never holds special tokens: they are encoded as the characters they are written with.
-        special = torch.tensor(sorted(set(self.processor.tokenizer.all_special_ids)), dtype=torch.long)
+        special = torch.tensor(special_ids(self.processor), dtype=torch.long)
         order = list(range(len(spans)))
+        if stored is not None:
+            # Windows all of whose tokens are stored need no decoder.
+            order = [i for i in order if len(stored[i]) < spans[i].num_tokens]
+            yield from ((i, list(each.values())) for i, each in enumerate(stored) if len(each) == spans[i].num_tokens)
         if not in_order:
             order.sort(key=lambda i: (spans[i].num_tokens, spans[i].num_latents), reverse=True)
         with progress_bar(len(order), batch_size, show_progress, "Expanding", "window") as bar:
@@ -100,7 +117,11 @@ class ExpansionMixin:
                 with torch.no_grad():
                     rows = [self.processor.row([spans[i]]) for i in chosen]
                     prompt = prompt_embeds(self, rows, torch.cat([values[i] for i in chosen]))
-                    ids = decode_windows(self, prompt, [spans[i] for i in chosen], special, method)
+                    forced = None
+                    if stored is not None:
+                        longest = max(spans[i].num_tokens for i in chosen)
+                        forced = forced_tokens([stored[i] for i in chosen], longest)
+                    ids = decode_windows(self, prompt, [spans[i] for i in chosen], special, method, forced)
                 bar.update(len(chosen))
                 yield from zip(chosen, ids, strict=True)
 
@@ -123,7 +144,59 @@ def prompt_embeds(model, rows, latents):
     return {"inputs_embeds": model.embed_prompt(batch.pop("input_ids"), latents), **batch}
 
 
-def decode_windows(model, prompt, spans, suppressed, method=None):
+def joined_pieces(processor, windows):
+    """Yields the pieces of a text from the ids of its windows (iterable of `list[int]`), one a window at most."""
+    before, held, piece = [], [], ""
+    for ids in windows:
+        # Decoded together with the window before, as some tokenizers treat the start of a text differently; held back
+        # while a character's bytes are still incomplete.
+        held += ids
+        known = processor.decode(before) if before else ""
+        piece = processor.decode(before + held)[len(known) :]
+        if not piece.endswith("\ufffd"):
+            yield piece
+            before, held = held, []
+    if held:
+        yield piece
+
+
+def unpacked_corrections(latents, vocab_size):
+    """
+    [`TextCorrections`] of each text, `list`; None where there are none. `ValueError` for what no text of a model with
+    so many tokens has.
+    """
+    if latents.corrections is None:
+        return None
+    lengths = latents.text_lengths.tolist()
+    return [
+        unpack(packed, [lengths[place] for place in owned], vocab_size)
+        for packed, owned in zip(latents.corrections, latents.windows_of_texts, strict=True)
+    ]
+
+
+def checked_pieces(processor, windows, corrections, name):
+    """As `joined_pieces`, of a text with corrections; raises [`InexactTextError`] where it is not that text."""
+    pieces = joined_pieces(processor, _checked_windows(windows, corrections, name))
+    if corrections.text is not None:
+        for _ in pieces:
+            pass
+        pieces = [corrections.text]
+    checksum = 0
+    for piece in pieces:
+        checksum = zlib.crc32(piece.encode("utf-8", "surrogatepass"), checksum)
+        yield piece
+    if checksum != corrections.checksum:
+        raise InexactTextError(f"{name} {NOT_EXACT}")
+
+
+def _checked_windows(windows, corrections, name):
+    for number, (ids, checksum) in enumerate(zip(windows, corrections.window_checksums, strict=True)):
+        if checksum_of_ids(ids) != checksum:
+            raise InexactTextError(f"{name}, window {number}, {NOT_EXACT}")
+        yield ids
+
+
+def decode_windows(model, prompt, spans, suppressed, method=None, forced=None):
     """
     From the latents of windows to their token ids, by one of two ways that give the same: one token a pass, or drafted
     in parallel; and by transformers' `generate` where processes share a model.
@@ -133,6 +206,8 @@ def decode_windows(model, prompt, spans, suppressed, method=None):
         prompt (`dict[str, torch.Tensor]`): see `prompt_embeds`.
         spans (`list[LatentSpan]`): latents and tokens of each row.
         suppressed (`torch.LongTensor`): ids that are never chosen.
+        forced (`torch.LongTensor` of shape `(rows, tokens)`, *optional*): ids that are taken instead of the decoder's
+            own; -1 where there is none.
         method (`str`, *optional*): of `DECODING_METHODS`. By default parallel where the decoder was trained for it, but
             greedy for so many rows, or so many tokens per latent, that correcting the drafts takes longer. A model
             whose weights are shared among processes (ZeRO-3, FSDP) decodes greedily, by transformers' `generate`.
@@ -141,12 +216,12 @@ def decode_windows(model, prompt, spans, suppressed, method=None):
         `list[list[int]]`: the ids of each row.
     """
     if _is_sharded(model):
-        return _generate_together(model, prompt, [span.num_tokens for span in spans], suppressed)
+        return _generate_together(model, prompt, [span.num_tokens for span in spans], suppressed, forced)
     if method is None:
         is_trained = model.mask_embedding is not None
         is_parallel = is_trained and is_worth_drafting(prompt["attention_mask"].device.type, spans)
         method = "parallel" if is_parallel else "greedy"
-    return DECODING_METHODS[method](model, prompt, spans, suppressed)
+    return DECODING_METHODS[method](model, prompt, spans, suppressed, forced)
 
 
 def _is_sharded(model):
@@ -158,7 +233,7 @@ def _is_sharded(model):
     return is_deepspeed_zero3_enabled() or isinstance(model, FSDPModule)
 
 
-def _generate_together(model, prompt, lengths, suppressed):
+def _generate_together(model, prompt, lengths, suppressed, forced):
     """`decode_greedily` by transformers' `generate`, which under ZeRO-3 goes on until all processes have finished."""
     ids = GenerationMixin.generate(
         model,
@@ -168,9 +243,24 @@ def _generate_together(model, prompt, lengths, suppressed):
         max_new_tokens=max(lengths),
         suppress_tokens=suppressed.tolist() or None,
         stopping_criteria=StoppingCriteriaList([StopAtLengths(lengths)]),
+        logits_processor=LogitsProcessorList([] if forced is None else [ForceTokens(forced)]),
         pad_token_id=0,
     )
     return [row[:length] for row, length in zip(ids.tolist(), lengths, strict=True)]
+
+
+class ForceTokens(LogitsProcessor):
+    """Has row i choose `forced[i, n]`, `(rows, tokens)`, as its n-th new token, where that is no -1."""
+
+    def __init__(self, forced):
+        self.forced = forced
+
+    def __call__(self, input_ids, scores):
+        # Generation from embeddings starts with no ids, so all ids are new.
+        forced = self.forced[:, input_ids.shape[1] : input_ids.shape[1] + 1].to(scores.device)
+        forced = forced.repeat_interleave(len(scores) // len(self.forced), dim=0)
+        is_other = torch.arange(scores.shape[-1], device=scores.device) != forced
+        return scores.masked_fill(is_other & (forced >= 0), -torch.inf)
 
 
 class StopAtLengths(StoppingCriteria):

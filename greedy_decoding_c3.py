@@ -4,7 +4,7 @@ import torch
 from transformers import DynamicCache, StaticCache
 
 
-def decode_greedily(model, prompt, spans, suppressed):
+def decode_greedily(model, prompt, spans, suppressed, forced=None):
     """
     One token of each row a pass, until every row has its tokens.
 
@@ -12,12 +12,12 @@ def decode_greedily(model, prompt, spans, suppressed):
 
     Returns: `list[list[int]]`, the ids of each row.
     """
-    return decode_lengths(model, prompt, [span.num_tokens for span in spans], suppressed)
+    return decode_lengths(model, prompt, [span.num_tokens for span in spans], suppressed, forced)
 
 
-def decode_lengths(model, prompt, lengths, suppressed):
+def decode_lengths(model, prompt, lengths, suppressed, forced=None):
     """As `decode_greedily`, for rows of so many tokens, `list[int]`."""
-    rows = Rows(prompt, lengths)
+    rows = Rows(prompt, lengths, forced)
     config = model.config.decoder_config
     if "flash" in (config._attn_implementation or ""):
         # It would read a static cache to its end, beyond what is in it.
@@ -25,13 +25,14 @@ def decode_lengths(model, prompt, lengths, suppressed):
     else:
         cache = StaticCache(config=config, max_cache_len=rows.mask.shape[1] + rows.longest - 1)
     logits = model(**prompt, past_key_values=cache, use_cache=True, logits_to_keep=1).logits
-    rows.ids[:, 0] = choose(logits[:, -1], suppressed)
+    places = torch.zeros_like(rows.certain).unsqueeze(1)
+    rows.ids[:, :1] = rows.forced_or(choose(logits[:, -1:], suppressed), places)
     step = 0
     while not rows.take_out(cache):
         places = torch.full_like(rows.certain, step).unsqueeze(1)
         logits = model(**rows.read(places), past_key_values=cache, use_cache=True, logits_to_keep=1).logits
         step += 1
-        rows.ids[:, step] = choose(logits[:, -1], suppressed)
+        rows.ids[:, step : step + 1] = rows.forced_or(choose(logits[:, -1:], suppressed), places + 1)
         rows.certain += 1
     return rows.finished
 
@@ -42,7 +43,7 @@ class Rows:
     and the mask of the cache's columns. Rows that are finished are taken out.
     """
 
-    def __init__(self, prompt, lengths):
+    def __init__(self, prompt, lengths, forced=None):
         self.mask, positions = prompt["attention_mask"], prompt["position_ids"]
         self.longest = max(lengths)
         self.index = torch.arange(len(lengths), device=self.mask.device)
@@ -52,6 +53,7 @@ class Rows:
         following = torch.arange(1, self.longest + 1, dtype=positions.dtype, device=positions.device)
         self.positions = positions[:, -1:] + following
         self.finished = [None] * len(lengths)
+        self.forced = forced if forced is None else forced.to(self.mask.device)
 
     def read(self, places):
         """Keywords of the model's forward for the tokens at `places` `(rows, count)`, the cache's next columns."""
@@ -61,6 +63,13 @@ class Rows:
             "attention_mask": self.mask,
             "position_ids": self.positions.gather(1, places),
         }
+
+    def forced_or(self, chosen, places):
+        """The tokens chosen for `places`, both `(rows, count)`, or what is forced there."""
+        if self.forced is None:
+            return chosen
+        forced = self.forced.gather(1, places.to(self.forced.device))
+        return forced.where(forced >= 0, chosen.to(forced.device))
 
     def take_out(self, cache):
         """Moves the rows all of whose tokens are certain to `finished`; returns whether no row is left."""
@@ -75,8 +84,9 @@ class Rows:
         for layer in cache.layers:  # not by batch_select_indices, which a static cache lacks
             here = kept.to(layer.keys.device)
             layer.keys, layer.values = layer.keys[here], layer.values[here]
-        for name in ("index", "lengths", "certain", "ids", "mask", "positions"):
-            setattr(self, name, getattr(self, name)[kept])
+        for name in ("index", "lengths", "certain", "ids", "mask", "positions", "forced"):
+            if getattr(self, name) is not None:
+                setattr(self, name, getattr(self, name)[kept])
         self.longest = int(self.lengths.max())
         return False
 

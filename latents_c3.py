@@ -5,45 +5,27 @@ each window of the text. Windows may differ in N and texts in their number of wi
 vectors lie in one matrix, with the lengths beside it.
 """
 
-import io
 import math
-import os
-import warnings
-from collections.abc import Iterable, Iterator, Sequence
+import operator
+from collections.abc import Iterator, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate, chain
-from pathlib import Path
-from typing import BinaryIO
+from itertools import accumulate
 
 import torch
 
+from .corrections_c3 import unpack
 from .decoder_rows_c3 import LatentSpan
 from .latents_checks_c3 import check_finite_values, check_tensors
-from .latents_file_c3 import (
-    FORMAT_VERSION,
-    LatentChecksumError,
-    LatentFileWarning,
-    LatentFormatError,
-    StoredLatents,
-    latents_file_in_parts,
-    read_latents,
-    write_latents,
-    write_latents_file,
-)
+from .latents_file_c3 import FORMAT_VERSION, LatentChecksumError, LatentFileWarning, LatentFormatError
 from .latents_index_c3 import picked_texts
-from .latents_provenance_c3 import LatentMismatchError, LatentProvenance, common_provenance, from_metadata, to_metadata
+from .latents_provenance_c3 import LatentMismatchError, LatentProvenance, common_provenance
+from .latents_storage_c3 import LENGTH_FIELDS, LatentsStorageMixin
 from .quoting_c3 import quoted
-
-LENGTH_FIELDS = ("latent_lengths", "text_lengths", "window_counts")
-# Files of larger `values` are checked when these are first used, so that loading a large file stays instant.
-CHECKED_AT_ONCE = 64 << 20
-# Files that were warned of, each once.
-_UNCHECKED_FILES = set()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class C3Latents:
+class C3Latents(LatentsStorageMixin):
     """Latent contexts of T texts, cut into W windows in all; window w has N_w latents.
 
         model.compress(["one text", "another"]).save("texts.c3")
@@ -59,6 +41,8 @@ class C3Latents:
         provenance (`LatentProvenance`): the model that made them.
         single (`bool`): whether one text was given by itself, and not in a list, so that `expand` and `generate` give
             one `str` back. `latents[i]` is such a text.
+        corrections (`tuple[bytes, ...]`, *optional*): for each text what its latents do not hold, as
+            `corrections_c3.py` packs it.
         check_finite (`bool`): whether to look for NaN and infinities; False where they were looked for already.
 
     The lengths stay on the CPU; only `values` follows `to`. Texts are picked by an int, a slice, or a list, tensor or
@@ -74,6 +58,7 @@ class C3Latents:
     window_counts: torch.Tensor
     provenance: LatentProvenance = field(default_factory=LatentProvenance)
     single: bool = False
+    corrections: tuple[bytes, ...] | None = None
     check_finite: InitVar[bool] = True
 
     def __post_init__(self, check_finite: bool):
@@ -89,6 +74,8 @@ class C3Latents:
         ):
             if count != held:
                 raise ValueError(f"{name} {count} {against}")
+        if self.corrections is not None and len(self.corrections) != len(self):
+            raise ValueError(f"corrections are of {len(self.corrections)} texts, not of {len(self)}")
         if self.single and len(self) != 1:
             raise ValueError(f"single is for one text, but window_counts describes {len(self)}")
         if check_finite:
@@ -111,21 +98,6 @@ class C3Latents:
     @property
     def num_windows(self) -> int:
         return len(self.latent_lengths)
-
-    def __getattr__(self, name: str):
-        # `values` alone may be missing, in what `load` returns, until somebody wants them.
-        if name == "values" and (unchecked := vars(self).get("_unchecked")):
-            values, stored = unchecked
-            stored.verify()
-            try:
-                check_finite_values(values)
-            except ValueError as error:
-                raise _damaged(stored, error) from error
-            vars(self)["values"] = values
-            vars(self).pop("_unchecked", None)
-        if name == "values" and name in vars(self):  # now, or meanwhile in another thread
-            return vars(self)[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def _unread(self) -> torch.Tensor:
@@ -164,6 +136,25 @@ class C3Latents:
         """`ratio` of each text."""
         return [text.ratio for text in self]
 
+    @cached_property
+    def window_fidelities(self) -> list[float] | None:
+        """For each window the share of its tokens that need no correction, 0 where it is kept as its tokens; None for
+        latents that were not compressed with `exact=True`."""
+        if self.corrections is None:
+            return None
+        lengths = self.text_lengths.tolist()
+        owners = zip(self.corrections, self.windows_of_texts, strict=True)
+        windows = [w for packed, owned in owners for w in unpack(packed, [lengths[i] for i in owned]).windows]
+        return [1 - len(stored) / length for stored, length in zip(windows, lengths, strict=True)]
+
+    @property
+    def fidelity(self) -> float | None:
+        """The share of all tokens that need no correction, see `window_fidelities`."""
+        each = self.window_fidelities
+        if not each:
+            return None
+        return sum(map(operator.mul, each, self.text_lengths.tolist())) / self.text_tokens
+
     def __len__(self) -> int:
         return len(self.window_counts)
 
@@ -184,6 +175,7 @@ class C3Latents:
             _take(self.window_counts, spans),
             self.provenance,
             single=is_one,
+            corrections=self.corrections and tuple(self.corrections[text] for text in picked),
             check_finite=False,
         )
 
@@ -196,7 +188,7 @@ class C3Latents:
         return (
             hash(self) == hash(other)
             and all(torch.equal(getattr(self, name), getattr(other, name)) for name in LENGTH_FIELDS)
-            and self.provenance == other.provenance
+            and (self.provenance, self.corrections) == (other.provenance, other.corrections)
             and torch.equal(self.values, other.values.to(self.device))
         )
 
@@ -276,112 +268,16 @@ class C3Latents:
         return cls(
             *(torch.cat([getattr(part, name) for part in parts]) for name in ("values", *LENGTH_FIELDS)),
             common_provenance([part.provenance for part in parts]),
+            corrections=_joined_corrections(parts),
             check_finite=False,
         )
 
-    def save(self, path: str | os.PathLike | BinaryIO) -> Path | None:
-        """Writes one safetensors file and returns its path. A file already there is only replaced by a complete one.
 
-        `path` may begin with `~`, or be a file object open for writing bytes, such as `sys.stdout.buffer`. Raises
-        `FileNotFoundError` when the folder does not exist, `OSError` when writing fails; no half file is left.
-        """
-        tensors = {name: getattr(self, name) for name in ("values", *LENGTH_FIELDS)}
-        write = write_latents if hasattr(path, "write") else write_latents_file
-        return write(path, tensors, to_metadata(self.provenance, self.single))
-
-    def to_bytes(self) -> bytes:
-        """What `save` writes: what a column of a data set or of a database can hold. `from_bytes` reads it.
-
-        With `datasets`, where a row holds the latents of one text:
-
-            def compress(batch):
-                return {"latents": [each.to_bytes() for each in model.compress(batch["text"], show_progress=False)]}
-
-            rows = rows.map(compress, batched=True)
-            latents = C3Latents.cat([C3Latents.from_bytes(each) for each in rows["latents"]])
-
-        With `num_proc` call `torch.set_num_threads(1)` first, or `multiprocess.set_start_method("spawn")`: processes
-        that are forked after torch has computed with several threads hang.
-        """
-        file = io.BytesIO()
-        self.save(file)
-        return file.getvalue()
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> "C3Latents":
-        """Reads what `to_bytes` returned. Raises as `load`, and `TypeError` for what is no bytes."""
-        if data is None:  # a missing value of a column, which BytesIO would take for no bytes
-            raise TypeError("from_bytes reads what to_bytes returned, not None")
-        return cls.load(io.BytesIO(data))
-
-    @classmethod
-    def save_parts(
-        cls,
-        path: str | os.PathLike,
-        parts: Iterable[tuple[torch.Tensor, torch.Tensor]],
-        lengths: dict[str, torch.Tensor],
-        provenance: LatentProvenance,
-        single: bool = False,
-    ) -> "C3Latents":
-        """Saves latents while they are made, so that memory never holds all of them.
-
-        Args:
-            path: the file, as for `save`.
-            parts: pairs of the rows of `values` that a part makes, `(n,)`, and their numbers, `(n, D_dec)`; each row is
-                in one of them.
-            lengths: `latent_lengths`, `text_lengths` and `window_counts`.
-            provenance, single: as in [`C3Latents`].
-
-        Returns what `load` would, memory-mapped. Raises as `save`, and `ValueError` when a number is not finite.
-        """
-        parts = iter(parts)
-        first = next(parts)
-        shape, dtype = (int(lengths["latent_lengths"].sum()), first[1].shape[1]), first[1].dtype
-        with latents_file_in_parts(path, lengths, shape, dtype, to_metadata(provenance, single)) as write:
-            for rows, values in chain([first], parts):
-                check_finite_values(values, rows)
-                values = values.cpu()
-                # One call for each run of rows that follow each other.
-                cuts = (rows.diff() != 1).nonzero().flatten() + 1
-                for run, piece in zip(rows.tensor_split(cuts), values.tensor_split(cuts), strict=True):
-                    write(int(run[0]), piece)
-        stored = read_latents(path, ("values", *LENGTH_FIELDS))
-        return cls(**stored.tensors, provenance=provenance, single=single, check_finite=False)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike | BinaryIO, device: str | torch.device = "cpu") -> "C3Latents":
-        """Reads what `save` wrote. On the CPU `values` stays memory-mapped.
-
-        `path` may begin with `~`, or be a file object open for reading bytes, such as `sys.stdin.buffer`, which is read
-        to its end. Whether the file holds what was saved is checked at once up to 64 MiB of `values`, above when they
-        are first used. That a model can have made them is checked by the model that is to read them.
-
-        Raises `FileNotFoundError` when there is no file, `LatentFormatError` when it is truncated, of another kind,
-        of a newer format, or holds tensors that do not fit together or are not finite, `LatentChecksumError`, which is
-        one too, when it is damaged in another way. Warns with `LatentFileWarning` of a file without a checksum, once.
-        """
-        stored = read_latents(path, ("values", *LENGTH_FIELDS))
-        try:
-            provenance, single = from_metadata(stored.provenance, len(stored.tensors["window_counts"]))
-            latents = cls(**stored.tensors, provenance=provenance, single=single, check_finite=False)
-        except (TypeError, ValueError) as error:
-            raise _damaged(stored, error) from error
-        if stored.checksum is None and stored.source not in _UNCHECKED_FILES:
-            _UNCHECKED_FILES.add(stored.source)
-            warnings.warn(
-                f"{stored.source} was saved without a checksum, by an older c3, so that damage may go unnoticed: "
-                "load it and save it anew",
-                LatentFileWarning,
-                stacklevel=2,
-            )
-        vars(latents)["_unchecked"] = vars(latents).pop("values"), stored
-        if latents.nbytes <= CHECKED_AT_ONCE:
-            latents.values  # noqa: B018  checks them
-        return latents if latents.device == torch.device(device) else latents.to(device)
-
-
-def _damaged(stored: StoredLatents, error: Exception) -> LatentFormatError:
-    return LatentFormatError(f"{stored.source} holds damaged latents: {error}. Compress the texts again")
+def _joined_corrections(parts: Sequence[C3Latents]) -> tuple[bytes, ...] | None:
+    """Of all texts, or None where one has none: latents are exact as a whole or not at all."""
+    if any(part.corrections is None for part in parts):
+        return None
+    return tuple(each for part in parts for each in part.corrections)
 
 
 def _take(tensor: torch.Tensor, spans: list[tuple[int, int]]) -> torch.Tensor:

@@ -25,15 +25,15 @@ from safetensors.torch import load
 from .quoting_c3 import listed, printable, quoted
 from .whole_files_c3 import whole_file
 
-# 2 added the checksum, which a file of this version must have; otherwise they are alike.
-FORMAT_VERSION = 2
+# 2 added the checksum, which a file of that version or a later one must have; 3 is 2 with corrections, and no other.
+FORMAT_VERSION, WITHOUT_CORRECTIONS = 3, 2
 METADATA_KEY = "c3"
 CHECKSUM_KEY = "crc32"
 NO_CHECKSUM = "0" * 8
 # Ours takes a thousand bytes; safetensors would read up to 100 MB of JSON, which takes ten times that in memory.
 MAX_HEADER = 1 << 20
 CHUNK_BYTES = 1 << 20
-TYPE_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64"}
+TYPE_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16", torch.int64: "I64", torch.uint8: "U8"}
 
 
 class LatentFormatError(ValueError):
@@ -78,7 +78,7 @@ def write_latents(file: BinaryIO, tensors: Mapping[str, torch.Tensor], provenanc
     tensors = {name: tensor.detach().cpu() for name, tensor in tensors.items()}
     layout = _layout(tensors)
     pieces = [_as_bytes(tensors[name]) for name in layout]
-    file.write(_header(provenance, layout, _checksum(FORMAT_VERSION, provenance, layout, pieces)))
+    file.write(_header(provenance, layout, _checksum(_version(layout), provenance, layout, pieces)))
     for piece in pieces:
         file.write(piece)
 
@@ -129,7 +129,7 @@ def latents_file_in_parts(
         yield lambda row, values: write_at(layout["values"]["data_offsets"][0] + row * row_bytes, values)
         # Parts come in any order, a checksum does not: read once more, in the order of the file.
         file.seek(len(header))
-        checksum = _checksum(FORMAT_VERSION, provenance, layout, iter(lambda: file.read(CHUNK_BYTES), b""))
+        checksum = _checksum(_version(layout), provenance, layout, iter(lambda: file.read(CHUNK_BYTES), b""))
         file.seek(0)
         file.write(_header(provenance, layout, checksum))
 
@@ -145,8 +145,11 @@ def check_folder(path: str | os.PathLike) -> Path:
     return path
 
 
-def read_latents(source: str | os.PathLike | BinaryIO, names: Sequence[str]) -> StoredLatents:
-    """The tensors called `names`, from a path memory-mapped on the CPU, from a binary file object read to its end.
+def read_latents(
+    source: str | os.PathLike | BinaryIO, names: Sequence[str], optional: Sequence[str] = ()
+) -> StoredLatents:
+    """The tensors called `names`, and those of `optional` that are there: from a path memory-mapped on the CPU, from a
+    binary file object read to its end.
 
     Raises `FileNotFoundError` when there is no file, `LatentFormatError` when it is truncated, of another kind or of a
     newer format, or lacks a tensor. What the tensors hold is for the caller to check, with `verify` among others.
@@ -155,7 +158,7 @@ def read_latents(source: str | os.PathLike | BinaryIO, names: Sequence[str]) -> 
         raise TypeError("load reads a path or a file object: for bytes there is C3Latents.from_bytes")
     is_stream = hasattr(source, "read")
     where = printable(_name_of(source) if is_stream else _as_path(source))
-    metadata, held, tensors = (_read_stream if is_stream else _read_file)(source, where, names)
+    metadata, held, tensors = (_read_stream if is_stream else _read_file)(source, where, (*names, *optional))
     version, provenance, checksum = _read_metadata(where, metadata, held)
     missing = [name for name in names if name not in tensors]
     if missing:
@@ -176,9 +179,13 @@ def _layout(tensors: Mapping[str, torch.Tensor]) -> dict[str, dict]:
     return layout
 
 
+def _version(layout: Mapping[str, dict]) -> int:
+    return FORMAT_VERSION if "corrections" in layout else WITHOUT_CORRECTIONS
+
+
 def _header(provenance: Mapping[str, str], layout: Mapping[str, dict], checksum: str) -> bytes:
     """Its length in eight bytes and the JSON, filled up to a multiple of eight; as long for every checksum."""
-    said = {"format_version": FORMAT_VERSION, CHECKSUM_KEY: checksum, "provenance": dict(provenance)}
+    said = {"format_version": _version(layout), CHECKSUM_KEY: checksum, "provenance": dict(provenance)}
     header = {"__metadata__": {METADATA_KEY: json.dumps(said)}, **layout}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)

@@ -57,7 +57,7 @@ def pass_cost(device, positions):
     return positions + PASS_IN_POSITIONS.get(device, PASS_IN_POSITIONS_ELSEWHERE)
 
 
-def decode_in_parallel(model, prompt, spans, suppressed):
+def decode_in_parallel(model, prompt, spans, suppressed, forced=None):
     """
     Drafts all tokens of all rows in one pass in which the decoder sees its mask embedding in the place of every token,
     as in training with decoder-input dropout, and so has only the latents to read. Then it reads the draft, each row's
@@ -73,12 +73,12 @@ def decode_in_parallel(model, prompt, spans, suppressed):
     """
     lengths = [span.num_tokens for span in spans]
     error_rate = expected_error_rate(spans)
-    rows = Rows(prompt, lengths)
+    rows = Rows(prompt, lengths, forced)
     cache = DynamicCache(config=model.config.decoder_config)
     # Sliding windows are counted in columns of the cache, and tokens that prove wrong take columns, too.
     room = min((layer.sliding_window for layer in cache.layers if layer.is_sliding), default=math.inf)
     if rows.mask.shape[1] + rows.longest > room:
-        return decode_lengths(model, prompt, lengths, suppressed)
+        return decode_lengths(model, prompt, lengths, suppressed, forced)
     device = rows.mask.device.type
     _draft(model, rows, prompt, cache, suppressed)
     errors, checked = 1, 1 / error_rate
@@ -91,7 +91,7 @@ def decode_in_parallel(model, prompt, spans, suppressed):
         places = first + steps
         is_read = places + 1 < rows.lengths.unsqueeze(1)
         places = places.where(is_read, first)
-        found = _choices(model, rows.read(places), cache, width, suppressed)
+        found = rows.forced_or(_choices(model, rows.read(places), cache, width, suppressed), places + 1)
         is_same = (found == rows.ids.gather(1, places + 1)) & is_read
         agreed = is_same.long().cumprod(1).sum(1)
         read = is_read.sum(1)
@@ -116,14 +116,15 @@ def _draft(model, rows, prompt, cache, suppressed):
         "attention_mask": torch.cat([mask, mask.new_ones(hidden.shape[:2])], dim=1),
         "position_ids": torch.cat([positions, rows.positions[:, :masked]], dim=1),
     }
-    rows.ids[:] = _choices(model, inputs, cache, rows.longest, suppressed)
+    drafted = _choices(model, inputs, cache, rows.longest, suppressed)
+    rows.ids[:] = rows.forced_or(drafted, torch.arange(rows.longest, device=drafted.device).expand_as(drafted))
     cache.crop(-masked)
 
 
 def _finish_greedily(model, rows, prompt, suppressed):
     """Decodes the rows that are left anew, one token a pass."""
     left = {name: each[rows.index] for name, each in prompt.items()}
-    found = decode_lengths(model, left, rows.lengths.tolist(), suppressed)
+    found = decode_lengths(model, left, rows.lengths.tolist(), suppressed, rows.forced)
     for row, ids in zip(rows.index.tolist(), found, strict=True):
         rows.finished[row] = ids
     return rows.finished

@@ -51,6 +51,11 @@ def add_arguments(parser):
         help="precision of the latents (default: bfloat16, or float16 where the model computes in that)",
     )
     parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="keep corrections too, so that expand gives the very text back or says that it cannot",
+    )
+    parser.add_argument(
         "--on-error",
         choices=["raise", "skip"],
         default="raise",
@@ -81,6 +86,7 @@ def run(args):
             output=outputs[0] if len(outputs) == 1 else None,
             on_error=args.on_error,
             dtype=args.latents_dtype,
+            exact=args.exact,
         )
     if args.on_error == "skip":
         latents, skipped = latents

@@ -29,6 +29,7 @@ def run(args):
         "width": latents.hidden_size,
         "dtype": str(latents.dtype).removeprefix("torch."),
         "latent_bytes": latents.nbytes,
+        "correction_bytes": sum(map(len, latents.corrections or ())),
         "provenance": asdict(latents.provenance),
         "each": [_facts(text) for text in latents],
     }
@@ -53,8 +54,9 @@ def _facts(latents):
         "latents": latents.num_latents,
         "text_tokens": latents.text_tokens,
         "ratio": latents.ratio if len(latents) else None,  # JSON has no NaN
+        "fidelity": latents.fidelity,  # only of what was compressed exactly
     }
 
 
 def _rounded(value):
-    return f"{value:.2f}" if isinstance(value, float) else "none" if value is None else value
+    return f"{value:.4g}" if isinstance(value, float) else "none" if value is None else value

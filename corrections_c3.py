@@ -1,0 +1,238 @@
+"""
+Corrections: the tokens of a text that its latents do not give back by themselves, stored beside them, so that the very
+text comes back. One teacher-forced pass of the decoder finds them: where its most likely token is not the text's next
+one, or leads by too little for another dtype, batch or device to choose alike. When the latents are expanded the
+decoder takes the stored token at such a place and its own elsewhere.
+"""
+
+import math
+import zlib
+from dataclasses import dataclass
+
+import torch
+
+# By how much the most likely token's logit must lead. Measured with the default checkpoint on three pages: choices in
+# bfloat16 differed from those in float32 where it led by at most 0.25.
+MARGIN = 0.5
+# Positions whose logits are held at once.
+LOGITS_AT_ONCE = 1024
+# Bytes of UTF-8 that a token of a text may stand for at most, when a stored text is unpacked.
+MOST_BYTES_PER_TOKEN = 1024
+
+
+class InexactTextError(ValueError):
+    """A text that was compressed exactly did not come back; the message says which, and in which window."""
+
+
+@dataclass(frozen=True)
+class TextCorrections:
+    """
+    What is stored beside the latents of a text.
+
+    Args:
+        windows (`list[dict[int, int]]`): for each window ids by their place among its tokens; all of them where these
+            are cheaper than corrections.
+        window_checksums (`list[int]`): of each window's ids, one byte.
+        checksum (`int`): CRC-32 of the text in UTF-8.
+        text (`str`, *optional*): the text itself, where the tokenizer does not give it back.
+    """
+
+    windows: list
+    window_checksums: list
+    checksum: int
+    text: str | None = None
+
+
+def text_corrections(windows, window_ids, text, decoded):
+    """
+    The [`TextCorrections`] of a text.
+
+    Args:
+        windows (`list[dict[int, int]]`): what `find_corrections` found in each window.
+        window_ids (`Iterable[list[int]]`): all ids of each window.
+        text (`str`): the text.
+        decoded (`str`): what its ids give back.
+    """
+    kept, checksums = [], []
+    for found, ids in zip(windows, window_ids, strict=True):
+        every = dict(enumerate(ids))
+        kept.append(every if len(_packed_window(every, len(ids))) <= len(_packed_window(found, len(ids))) else found)
+        checksums.append(checksum_of_ids(ids))
+    return TextCorrections(kept, checksums, zlib.crc32(text.encode()), None if decoded == text else text)
+
+
+def checksum_of_ids(ids):
+    """One byte that tells one window's ids from nearly all others (`int`)."""
+    return zlib.crc32(b"".join(i.to_bytes(4, "little") for i in ids)) & 0xFF
+
+
+@torch.no_grad()
+def find_corrections(model, spans, latents, window_ids):
+    """
+    Where the decoder would not go on as the text does, by one teacher-forced pass.
+
+    Args:
+        model ([`C3Model`]): the model.
+        spans (`list[LatentSpan]`): of a batch of windows.
+        latents (`torch.Tensor` of shape `(latents, D_dec)`): theirs, in the dtype in which they are kept.
+        window_ids (`list[list[int]]`): the tokens of each window.
+
+    Returns: `list[dict[int, int]]`, for each window the ids to store by their place among its tokens.
+    """
+    processor = model.processor
+    rows = [processor.row([span], target=ids) for span, ids in zip(spans, window_ids, strict=True)]
+    batch = {name: each.to(latents.device) for name, each in processor.decoder_inputs(rows).items()}
+    labels = batch.pop("labels")[:, 1:]
+    embeds = model.embed_prompt(batch.pop("input_ids"), latents)
+    states = model.decoder.base_model(inputs_embeds=embeds, use_cache=False, **batch).last_hidden_state[:, :-1]
+    is_text = (labels != -100).to(states.device)
+    wanted, suppressed = labels[labels != -100], torch.tensor(special_ids(processor), dtype=torch.long)
+    is_stored = torch.cat(
+        [
+            _is_uncertain(model.decoder.get_output_embeddings()(some), ids, suppressed)
+            for some, ids in zip(states[is_text].split(LOGITS_AT_ONCE), wanted.split(LOGITS_AT_ONCE), strict=True)
+        ]
+    )
+    found = []
+    for stored, ids in zip(is_stored.cpu().split(list(map(len, window_ids))), window_ids, strict=True):
+        found.append({place: ids[place] for place in stored.nonzero().flatten().tolist()})
+    return found
+
+
+def special_ids(processor):
+    """Ids that no text holds, sorted (`list[int]`): special tokens in a text are the characters they are written in."""
+    return sorted(set(processor.tokenizer.all_special_ids))
+
+
+def _is_uncertain(logits, wanted, suppressed):
+    """Whether the wanted ids are not chosen, or barely, `torch.BoolTensor` of shape `(tokens,)`."""
+    logits = logits.float().index_fill(-1, suppressed.to(logits.device), -torch.inf)
+    lead, chosen = logits.topk(2, dim=-1)
+    return (chosen[:, 0] != wanted.to(logits.device)) | (lead[:, 0] - lead[:, 1] < MARGIN)
+
+
+def forced_tokens(corrections, length):
+    """
+    What is stored of a batch of windows, `torch.LongTensor` of shape `(windows, length)`: -1 where nothing is.
+
+    Args:
+        corrections (`list[dict[int, int]]`): of each window.
+        length (`int`): tokens of the longest window.
+    """
+    forced = torch.full((len(corrections), length), -1)
+    for row, stored in enumerate(corrections):
+        if stored:
+            forced[row, list(stored)] = torch.tensor(list(stored.values()))
+    return forced
+
+
+# ------------------------------------------------------------------------------------------------------------- bytes
+
+
+def pack(corrections, text_lengths):
+    """[`TextCorrections`] as bytes; `text_lengths` (`list[int]`) are the tokens of each window."""
+    packed = bytearray(corrections.checksum.to_bytes(4, "little"))
+    packed += bytes(corrections.window_checksums)
+    for stored, length in zip(corrections.windows, text_lengths, strict=True):
+        packed += _packed_window(stored, length)
+    if corrections.text is not None:
+        packed += zlib.compress(corrections.text.encode(), 9)
+    return bytes(packed)
+
+
+def unpack(data, text_lengths, vocab_size=math.inf):
+    """
+    What `pack` was given, with ids below `vocab_size`.
+
+    Raises:
+        ValueError: bytes that `pack` does not make of a text with such windows.
+    """
+    count = len(text_lengths)
+    checksum, window_checksums = int.from_bytes(data[:4], "little"), list(data[4 : 4 + count])
+    if len(window_checksums) < count:
+        raise ValueError(f"corrections end before their {count} windows")
+    numbers, windows = _Numbers(data, 4 + count), []
+    for length in text_lengths:
+        stored, is_whole = divmod(numbers.next(), 2)
+        if stored > length or (is_whole and stored != length):
+            raise ValueError(f"corrections have {stored} tokens for a window of {length}")
+        window, place = {}, -1
+        for _ in range(stored):
+            place += 1 if is_whole else 1 + numbers.next()
+            window[place] = numbers.next()
+            if window[place] >= vocab_size:
+                raise ValueError(f"corrections have the token {window[place]}, but there are {vocab_size}")
+        if place >= length:
+            raise ValueError(f"corrections have a token at {place} in a window of {length}")
+        windows.append(window)
+    return TextCorrections(windows, window_checksums, checksum, _unpacked_text(numbers.rest(), sum(text_lengths)))
+
+
+def _unpacked_text(data, num_tokens):
+    if not data:
+        return None
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(data, MOST_BYTES_PER_TOKEN * num_tokens)
+        if not unpacker.eof or unpacker.unused_data:
+            raise ValueError("corrections hold a text that is too long, or more than a text")
+        return text.decode("utf-8")
+    except zlib.error as error:
+        raise ValueError(f"corrections hold a text that cannot be unpacked: {error}") from None
+
+
+def _packed_window(stored, length):
+    """Twice the number of tokens, and one more where these are all; the tokens, each after the gap before it."""
+    is_whole = len(stored) == length
+    packed, before = _packed_number(2 * len(stored) + is_whole), -1
+    for place, token in stored.items():
+        if not is_whole:
+            packed += _packed_number(place - before - 1)
+        packed += _packed_number(token)
+        before = place
+    return packed
+
+
+def _packed_number(number):
+    """Seven bits a byte, the lowest first; the eighth says that more follow (LEB128)."""
+    packed = bytearray()
+    while number > 0x7F:
+        packed.append(number & 0x7F | 0x80)
+        number >>= 7
+    packed.append(number)
+    return packed
+
+
+class _Numbers:
+    """Reads what `_packed_number` has written."""
+
+    def __init__(self, data, start):
+        self.data, self.place = data, start
+
+    def next(self):
+        number = shift = 0
+        while True:
+            if self.place >= len(self.data) or shift > 56:
+                raise ValueError("corrections end in the middle of a number, or hold one that is too large")
+            byte = self.data[self.place]
+            self.place += 1
+            number |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return number
+            shift += 7
+
+    def rest(self):
+        return self.data[self.place :]
+
+
+__all__ = [
+    "InexactTextError",
+    "TextCorrections",
+    "checksum_of_ids",
+    "find_corrections",
+    "forced_tokens",
+    "pack",
+    "special_ids",
+    "text_corrections",
+    "unpack",
+]

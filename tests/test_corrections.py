@@ -1,0 +1,184 @@
+"""Corrections: the very text comes back, or an error says that it does not. Run: pytest tests/test_corrections.py"""
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import normalizers
+from transformers import GenerationMixin
+
+from c3 import C3Latents, C3Model, C3Processor, InexactTextError
+from c3.corrections_c3 import TextCorrections, find_corrections, forced_tokens, pack, unpack
+from c3.expansion_c3 import _generate_together, prompt_embeds
+from c3.training.data.tokenizer import train_tokenizer
+from tiny_models import LONG, TEXTS
+
+ROOT = Path(__file__).parents[1]
+ODD = ["x", " \n\t ", "a\x00b\r\n\r", "<|endoftext|>", "👩‍👩‍👧‍👦é", "ÿ" * 50]
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return C3Model.from_pretrained(ROOT)
+
+
+@pytest.fixture(scope="module")
+def page():
+    return (ROOT / "examples" / "jefferson_1805.txt").read_bytes().decode()[:1500]
+
+
+@pytest.fixture(scope="module")
+def exact(shipped, page):
+    """A page at a ratio at which greedy decoding loses much of it, a short text, and one of odd characters."""
+    texts = [page, *ODD, TEXTS[2] * 3]
+    return texts, shipped.compress(texts, ratio=45, exact=True)
+
+
+def random_corrections(draw, lengths):
+    windows = [{i: draw.randrange(300) for i in range(n) if draw.random() < share} for n, share in lengths]
+    text = draw.choice([None, "a text\ud7ff 🙂" * draw.randrange(1, 5)])
+    return TextCorrections(windows, [draw.randrange(256) for _ in lengths], draw.randrange(2**32), text)
+
+
+def test_bytes_are_what_was_packed():
+    draw = random.Random(0)
+    for _ in range(300):
+        lengths = [(draw.randrange(1, 300), draw.choice([0, 0.02, 0.5, 1])) for _ in range(draw.randrange(1, 6))]
+        corrections = random_corrections(draw, lengths)
+        lengths = [length for length, _ in lengths]
+        assert unpack(pack(corrections, lengths), lengths) == corrections
+    few = TextCorrections([{}, {5: 70}], [1, 2], 3)
+    assert len(pack(few, [64, 64])) == 4 + 2 + 1 + 3
+
+
+def test_other_bytes_are_refused():
+    """Whatever bytes there are, they are refused or are corrections of such windows."""
+    draw, lengths = random.Random(1), [30, 200]
+    good = pack(random_corrections(draw, [(30, 0.1), (200, 0.5)]), lengths)
+    refused = 0
+    for _ in range(3000):
+        data = bytearray(good if draw.random() < 0.7 else draw.randbytes(draw.randrange(40)))
+        for _ in range(draw.randrange(1, 4)):
+            data[draw.randrange(len(data)) : draw.choice([None, draw.randrange(len(data) + 1)])] = draw.randbytes(1)
+            data = data or bytearray(1)
+        try:
+            found = unpack(bytes(data), lengths, vocab_size=300)
+        except ValueError as error:
+            refused += 1
+            assert "correction" in str(error) or "codec" in str(error)
+            continue
+        assert len(found.windows) == 2 and len(found.window_checksums) == 2
+        assert all(
+            place < n and i < 300 for each, n in zip(found.windows, lengths, strict=True) for place, i in each.items()
+        )
+    assert refused > 1000
+
+
+def test_the_very_text_comes_back(shipped, exact, page):
+    """Where greedy decoding alone loses it; whatever decodes it, and however it is batched."""
+    texts, latents = exact
+    assert shipped.expand(replace(latents, corrections=None, check_finite=False))[0] != page
+    assert len(latents.corrections[0]) < len(page) / 5 and 0.5 < latents[0].fidelity < 1
+    for options in ({}, {"method": "greedy", "batch_size": 5}, {"method": "parallel", "batch_size": 3}):
+        assert shipped.expand(latents, **options) == texts
+    assert "".join(shipped.expand(latents[0], stream=True)) == page
+    assert shipped.generate(latents[0]) == page
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1 if threads > 1 else 2)
+    try:
+        assert shipped.expand(latents[[2, 0]], batch_size=1) == [texts[2], page]
+    finally:
+        torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_another_dtype_decodes_alike(dtype, shipped, exact):
+    texts, latents = exact
+    model = C3Model.from_pretrained(ROOT, dtype=dtype)
+    assert model.expand(latents, allow_mismatch=True) == texts
+    assert shipped.expand(model.compress(texts, ratio=45, exact=True), allow_mismatch=True) == texts
+
+
+@pytest.mark.parametrize("layout", ["appended", "uniform"])
+def test_a_model_that_knows_nothing_keeps_the_text(layout, make_model):
+    """Windows are kept as their tokens then, and decoded by nobody."""
+    model = make_model(layout)
+    texts = [LONG, *TEXTS, *ODD]
+    latents = model.compress(texts, exact=True)
+    assert latents.fidelity < 0.1
+    assert model.expand(latents) == texts
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "embed_prompt", None)
+        kept = [text for text, each in zip(texts, latents, strict=True) if not any(each.window_fidelities)]
+        assert kept and [model.expand(each) for each in latents if not any(each.window_fidelities)] == kept
+
+
+def test_what_a_tokenizer_loses_is_kept(make_model):
+    tokenizer = train_tokenizer(TEXTS * 4, vocab_size=300)
+    tokenizer.backend_tokenizer.normalizer = normalizers.Lowercase()
+    model = make_model("uniform")
+    model.processor = C3Processor(
+        tokenizer,
+        **{n: getattr(model.config, n) for n in ("query_token_id", "latent_token_id", "latent_position_layout")},
+    )
+    texts = ["It Was the BEST of times", "it was"]
+    latents = model.compress(texts, exact=True)
+    assert (
+        model.expand(latents) == texts
+        and list(map("".join, (model.expand(each, stream=True) for each in latents))) == texts
+    )
+
+
+def test_latents_that_are_not_those_are_found_out(shipped, exact):
+    texts, latents = exact
+    values = latents.values.clone()
+    values[5:9] = values[9:13].clone()
+    with pytest.raises(InexactTextError, match="text 0, window [0-9]+, did not come back as it was"):
+        shipped.expand(replace(latents, values=values))
+    assert shipped.expand(latents[1:]) == texts[1:]
+    corrections = unpack(latents.corrections[1], latents[1].text_lengths.tolist())
+    forged = pack(replace(corrections, checksum=1), latents[1].text_lengths.tolist())
+    with pytest.raises(InexactTextError, match="text 1 did not come back"):
+        shipped.expand(replace(latents[[0, 1]], corrections=(latents.corrections[0], forged)))
+    with pytest.raises(ValueError, match="corrections have the token 9999, but there are 8192"):
+        shipped.expand(replace(latents[1], corrections=(pack(TextCorrections([{0: 9999}], [0], 0), [1]),)))
+
+
+def test_they_stay_with_their_texts(exact, tmp_path):
+    texts, latents = exact
+    assert latents[2].corrections == (latents.corrections[2],) and latents[1:3].corrections == latents.corrections[1:3]
+    assert C3Latents.cat([latents[0], latents[1]]).corrections == latents.corrections[:2]
+    plain = replace(latents[1], corrections=None)
+    assert C3Latents.cat([latents[0], plain]).corrections is None and plain != latents[1]
+    latents.save(tmp_path / "exact.c3")
+    loaded = C3Latents.load(tmp_path / "exact.c3")
+    assert loaded == latents == C3Latents.from_bytes(latents.to_bytes()) and loaded.corrections == latents.corrections
+    assert loaded.window_fidelities == latents.window_fidelities and plain.fidelity is None
+    with pytest.raises(ValueError, match=f"corrections are of 1 texts, not of {len(latents)}"):
+        replace(latents, corrections=(b"",), check_finite=True)
+
+
+def test_written_while_they_are_made(shipped, page, tmp_path):
+    latents = shipped.compress(page, ratio=45, exact=True, output=tmp_path / "page.c3")
+    assert latents == C3Latents.load(tmp_path / "page.c3") == shipped.compress(page, ratio=45, exact=True)
+    assert shipped.expand(latents) == page
+
+
+def test_generate_is_forced_alike(shipped, page):
+    """As processes that share a model decode."""
+    latents = shipped.compress(page[:400], ratio=45)
+    ids, (spans,) = shipped.processor.encode(page[:400]), latents.spans
+    windows = []
+    for span in spans:
+        windows.append(ids[: span.num_tokens])
+        ids = ids[span.num_tokens :]
+    stored = find_corrections(shipped, spans, latents.values, windows)
+    lengths = [span.num_tokens for span in spans]
+    prompt = prompt_embeds(shipped, [shipped.processor.row([span]) for span in spans], latents.values)
+    suppressed = torch.tensor(shipped.processor.tokenizer.all_special_ids)
+    assert any(stored) and isinstance(shipped, GenerationMixin)
+    forced = forced_tokens(stored, max(lengths))
+    assert _generate_together(shipped, prompt, lengths, suppressed, forced) == windows
+    assert _generate_together(shipped, prompt, lengths, suppressed, None) != windows
