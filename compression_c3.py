@@ -110,14 +110,17 @@ class CompressionMixin:
             "text_lengths": torch.tensor(windows.lengths),
             "window_counts": torch.tensor([len(plan.windows) for plan in plans]),
         }
-        about = {"provenance": self.latent_provenance(), "single": isinstance(text, str)}
         batches = self._encode_in_batches(
             windows, windows.lengths, windows.num_latents, batch_size, show_progress, dtype
         )
-        if output is not None:
-            latents = C3Latents.save_parts(output, batches, fields, **about)
+        if output is None:
+            fields["values"] = _gathered(batches, sum(windows.num_latents))
+        # After the weights were used: of those that processes share, an earlier fingerprint would be another one.
+        about = {"provenance": self.latent_provenance(), "single": isinstance(text, str)}
+        if output is None:
+            latents = C3Latents(**fields, **about)
         else:
-            latents = C3Latents(_gathered(batches, sum(windows.num_latents)), **fields, **about)
+            latents = C3Latents.save_parts(output, batches, fields, **about)
         return (latents, skipped) if on_error == "skip" else latents
 
     def encode_windows(self, contexts, num_latents, batch_size=8):
