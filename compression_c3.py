@@ -80,7 +80,8 @@ class CompressionMixin:
 
         Warns:
             CompressionWarning: with what was reached, where it is not what was asked for, or above the highest ratio of
-            `config.ratio_range`; and where texts hold what `config.unreliable_characters` names.
+            `config.ratio_range`; and, unless `exact`, where texts hold what
+            `config.unreliable_characters` names.
 
         Raises:
             TypeError, ValueError: bad texts or options; the message says which and what is allowed. All texts are
@@ -117,17 +118,20 @@ class CompressionMixin:
             "text_lengths": torch.tensor(windows.lengths),
             "window_counts": torch.tensor([len(plan.windows) for plan in plans]),
         }
-        about = {"provenance": self.latent_provenance(), "single": isinstance(text, str)}
         found = {} if exact else None
         batches = self._encode_in_batches(
             windows, windows.lengths, windows.num_latents, batch_size, show_progress, dtype, found
         )
-        chosen = [each for index, each in enumerate(texts) if index not in skipped]
-        if output is not None:
-            latents = C3Latents.save_parts(output, batches, fields, **about)
+        if output is None:
+            fields["values"] = _gathered(batches, sum(windows.num_latents))
+        # After the weights were used: of those that processes share, an earlier fingerprint would be another one.
+        about = {"provenance": self.latent_provenance(), "single": isinstance(text, str)}
+        if output is None:
+            latents = C3Latents(**fields, **about)
         else:
-            latents = C3Latents(_gathered(batches, sum(windows.num_latents)), **fields, **about)
+            latents = C3Latents.save_parts(output, batches, fields, **about)
         if exact:
+            chosen = [each for index, each in enumerate(texts) if index not in skipped]
             corrections = self._packed_corrections(plans, chosen, found)
             latents = replace(latents, corrections=corrections, check_finite=False)
             if output is not None:

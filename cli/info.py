@@ -29,7 +29,7 @@ def run(args):
         "width": latents.hidden_size,
         "dtype": str(latents.dtype).removeprefix("torch."),
         "latent_bytes": latents.nbytes,
-        "correction_bytes": sum(map(len, latents.corrections or ())),
+        **({} if latents.corrections is None else {"correction_bytes": sum(map(len, latents.corrections))}),
         "provenance": asdict(latents.provenance),
         "each": [_facts(text) for text in latents],
     }
@@ -54,9 +54,9 @@ def _facts(latents):
         "latents": latents.num_latents,
         "text_tokens": latents.text_tokens,
         "ratio": latents.ratio if len(latents) else None,  # JSON has no NaN
-        "fidelity": latents.fidelity,  # only of what was compressed exactly
+        **({} if latents.fidelity is None else {"fidelity": round(latents.fidelity, 4)}),
     }
 
 
 def _rounded(value):
-    return f"{value:.4g}" if isinstance(value, float) else "none" if value is None else value
+    return f"{value:.2f}" if isinstance(value, float) else "none" if value is None else value

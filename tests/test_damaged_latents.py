@@ -12,7 +12,7 @@ import torch
 from latent_examples import PROVENANCE, assert_same, long, make_parts
 from safetensors.torch import save_file
 
-from c3 import latents_c3, latents_file_c3
+from c3 import latents_file_c3, latents_storage_c3
 from c3.latents_c3 import (
     C3Latents,
     LatentChecksumError,
@@ -76,8 +76,8 @@ def test_foreign_safetensors(latents_path):
 
 
 def test_newer_format(latents_path):
-    write(latents_path, {"format_version": 3, "something": "new"}, values=None)
-    with pytest.raises(LatentFormatError, match="latent format version 3, this c3 reads up to 2: upgrade c3"):
+    write(latents_path, {"format_version": 4, "something": "new"}, values=None)
+    with pytest.raises(LatentFormatError, match="latent format version 4, this c3 reads up to 3: upgrade c3"):
         C3Latents.load(latents_path)
 
 
@@ -207,7 +207,7 @@ def test_damage_has_a_name(latents, latents_path):
 
 
 def test_a_large_file_is_checked_on_first_use(latents, latents_path, monkeypatch):
-    monkeypatch.setattr(latents_c3, "CHECKED_AT_ONCE", 100)
+    monkeypatch.setattr(latents_storage_c3, "CHECKED_AT_ONCE", 100)
     latents.save(latents_path)
     content = latents_path.read_bytes()
     checks = []

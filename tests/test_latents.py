@@ -15,7 +15,7 @@ def test_properties(latents):
     assert latents.text_tokens == 52
     assert latents.ratio == 4.0
     assert latents.ratios == [8 / 2, 25 / 6, 19 / 5]
-    assert FORMAT_VERSION == 2
+    assert FORMAT_VERSION == 3
 
 
 def test_windows_are_views(latents):

@@ -7,7 +7,7 @@ import pytest
 import torch
 from latent_examples import PROVENANCE, make_parts
 
-from c3 import latents_c3
+from c3 import latents_storage_c3
 from c3.latents_c3 import C3Latents, LatentMismatchError, LatentProvenance
 
 
@@ -72,6 +72,6 @@ def test_one_text_by_itself_is_remembered(latents, latents_path):
 
 def test_older_files_of_one_text_count_as_a_single_one(latents, latents_path, monkeypatch):
     for index, single in ((1, True), (slice(0, 2), False)):
-        monkeypatch.setattr(latents_c3, "to_metadata", lambda provenance, single: vars(provenance))
+        monkeypatch.setattr(latents_storage_c3, "to_metadata", lambda provenance, single: vars(provenance))
         latents[index].save(latents_path)
         assert C3Latents.load(latents_path).single == single
