@@ -79,7 +79,7 @@ class ExpansionMixin:
     def _stream_text(self, latents, method, batch_size, show_progress, in_order):
         """Yields (text index, piece of text): the pieces of a text in order, one window each."""
         corrections = unpacked_corrections(latents, self.config.decoder_config.vocab_size)
-        expanded = self._expand_windows(latents, corrections, method, batch_size, show_progress, in_order)
+        expanded = self._expand_windows(latents, method, batch_size, show_progress, in_order, corrections)
         windows = self._in_order(expanded)
         for index, owned in enumerate(latents.windows_of_texts):
             ours = islice(windows, len(owned))
@@ -99,7 +99,7 @@ class ExpansionMixin:
                 yield finished.pop(following)
                 following += 1
 
-    def _expand_windows(self, latents, corrections, method, batch_size, show_progress, in_order):
+    def _expand_windows(self, latents, method, batch_size, show_progress, in_order, corrections=None):
         """Yields (window, its token ids); longest windows first unless `in_order`."""
         stored = None if corrections is None else [window for text in corrections for window in text.windows]
         values, spans = latents.windows(), [span for text in latents.spans for span in text]
