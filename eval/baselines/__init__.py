@@ -4,6 +4,7 @@ Ways of keeping a text, by name. Each is a function `(model, examples, options) 
 """
 
 from .c3 import reconstruct_with_c3
+from .exact_c3 import reconstruct_with_exact_c3
 from .lossless import reconstruct_with_xz, reconstruct_with_zlib
 from .mean_pooling import reconstruct_with_mean_pooling
 from .optimised_latents import reconstruct_with_optimised_latents
@@ -11,6 +12,7 @@ from .truncation import reconstruct_with_truncation
 
 METHODS = {
     "c3": reconstruct_with_c3,
+    "exact-c3": reconstruct_with_exact_c3,
     "mean-pooling": reconstruct_with_mean_pooling,
     "truncation": reconstruct_with_truncation,
     "zlib": reconstruct_with_zlib,

@@ -8,8 +8,8 @@ from c3.quoting_c3 import quoted
 BYTES_PER_NUMBER = 2  # bfloat16, whatever the model runs in
 
 
-def compress_examples(model, examples, options):
-    """`list[C3Latents]`, one for each example, with as many latents as it asks for."""
+def compress_examples(model, examples, options, exact=False):
+    """`list[C3Latents]`, one for each example, with as many latents as it asks for; `exact` as in `compress`."""
     parts = []
     for example in examples:
         ratio = own_ratio(example.page, example.latents)
@@ -20,6 +20,7 @@ def compress_examples(model, examples, options):
                 window=options.window,
                 batch_size=options.batch_size,
                 show_progress=False,
+                exact=exact,
             )
         except ValueError as error:
             raise ValueError(f"{example.setting}, {quoted(example.page.id)}: {error}") from error
@@ -32,9 +33,13 @@ def expand_examples(model, parts, options):
     outputs = model.expand(C3Latents.cat(parts), batch_size=options.batch_size, show_progress=False)
     outputs = [outputs] if isinstance(outputs, str) else outputs
     return [
-        Reconstruction(output, part.values.numel() * BYTES_PER_NUMBER, part.num_latents, part.num_windows)
+        Reconstruction(output, _num_bytes(part), part.num_latents, part.num_windows)
         for part, output in zip(parts, outputs, strict=True)
     ]
+
+
+def _num_bytes(latents):
+    return latents.values.numel() * BYTES_PER_NUMBER + sum(map(len, latents.corrections or ()))
 
 
 def reconstruct_with_c3(model, examples, options):
