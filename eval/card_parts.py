@@ -23,7 +23,7 @@ from .report import select as select_rows
 PAGES = {"pages_en": "pages", "pages_zh": "zh/pages"}
 # Seconds for the pages of the suite fox at three numbers of latents, on two CPU cores.
 TIME_LIMIT = 300
-CHINESE, CEILING = "zh/fox", "ceiling/fox"
+CHINESE, CEILING, EXACT = "zh/fox", "ceiling/fox", "exact/pages"
 
 
 def pages(results, name):
@@ -96,8 +96,16 @@ def time_of_pages(results):
     )
 
 
+def exact(results):
+    """What comes back without and with corrections, and the bytes that are kept."""
+    result = results[EXACT]
+    about = f"{describe_pages(result)}; ratios in {ratio_unit(result)}."
+    return "\n\n".join([about, *ratio_tables(result["examples"])])
+
+
 CARD_TABLES = {
     **{name: partial(pages, name=name) for name in PAGES},
+    "exact": exact,
     "time": time_of_pages,
     "fox": fox,
     "methods": methods,
