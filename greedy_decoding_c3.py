@@ -19,8 +19,10 @@ def decode_lengths(model, prompt, lengths, suppressed, forced=None):
     """As `decode_greedily`, for rows of so many tokens, `list[int]`."""
     rows = Rows(prompt, lengths, forced)
     config = model.config.decoder_config
-    if "flash" in (config._attn_implementation or ""):
-        # It would read a static cache to its end, beyond what is in it.
+    autocasts = torch.is_autocast_enabled(rows.mask.device.type)
+    if autocasts or "flash" in (config._attn_implementation or ""):
+        # FlashAttention would read a static cache to its end, beyond what is in it; and under autocast keys and values
+        # may differ in dtype, of which a static cache has one.
         cache = DynamicCache(config=config)
     else:
         cache = StaticCache(config=config, max_cache_len=rows.mask.shape[1] + rows.longest - 1)

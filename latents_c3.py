@@ -97,6 +97,7 @@ class C3Latents(LatentsStorageMixin):
 
     @property
     def num_windows(self) -> int:
+        """Windows of all texts."""
         return len(self.latent_lengths)
 
     @property
@@ -107,18 +108,22 @@ class C3Latents(LatentsStorageMixin):
 
     @property
     def num_latents(self) -> int:
+        """Latents of all windows, the rows of `values`."""
         return self._unread.shape[0]
 
     @property
     def hidden_size(self) -> int:
+        """Width of a latent, the decoder's."""
         return self._unread.shape[1]
 
     @property
     def dtype(self) -> torch.dtype:
+        """Of `values`."""
         return self._unread.dtype
 
     @property
     def device(self) -> torch.device:
+        """Where `values` are."""
         return self._unread.device
 
     @property
@@ -207,7 +212,7 @@ class C3Latents(LatentsStorageMixin):
         return f"C3Latents({', '.join(parts)})"
 
     def windows(self) -> list[torch.Tensor]:
-        """The latents of each window, W views of shape `(N_w, D_dec)`."""
+        """The latents of each window, W views of shape `(N_w, D_dec)`: `latents[0].windows()` are one text's."""
         return list(self.values.split(self.latent_lengths.tolist()))
 
     @property
@@ -222,30 +227,37 @@ class C3Latents(LatentsStorageMixin):
         return [[windows[place] for place in owned] for owned in self.windows_of_texts]
 
     def to(self, *args, **kwargs) -> "C3Latents":
-        """`values` on another device and/or in another dtype, with the arguments of `torch.Tensor.to`.
+        """`values` elsewhere or otherwise, `latents.to("cuda", torch.float16)`: the arguments are those of `Tensor.to`.
 
         Raises `ValueError` when numbers overflow in it."""
         values = self.values.to(*args, **kwargs)
         return self if values is self.values else replace(self, values=values, check_finite=values.dtype != self.dtype)
 
     def half(self) -> "C3Latents":
+        """In float16; `latents.half().save("small.c3")`."""
         return self.to(torch.float16)
 
     def bfloat16(self) -> "C3Latents":
+        """In bfloat16; `latents.bfloat16()`."""
         return self.to(torch.bfloat16)
 
     def float(self) -> "C3Latents":
+        """In float32; `latents.float()`."""
         return self.to(torch.float32)
 
     def cpu(self) -> "C3Latents":
+        """On the CPU; `latents.cpu()`."""
         return self.to("cpu")
 
     def cuda(self) -> "C3Latents":
+        """On the current GPU; `latents.cuda()`."""
         return self.to("cuda")
 
     @classmethod
     def cat(cls, parts: Sequence["C3Latents"]) -> "C3Latents":
         """All texts of `parts`, in order. A field of the provenance is kept where all parts agree, else left empty.
+
+            latents = C3Latents.cat([model.compress(each) for each in texts])
 
         Raises `TypeError` for anything else, `ValueError` when width, dtype or device differ, `LatentMismatchError`
         when known fingerprints differ.

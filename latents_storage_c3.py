@@ -51,6 +51,8 @@ class LatentsStorageMixin:
     def save(self, path: str | os.PathLike | BinaryIO) -> Path | None:
         """Writes one safetensors file and returns its path. A file already there is only replaced by a complete one.
 
+            model.compress("a long text").save("text.c3")
+
         `path` may begin with `~`, or be a file object open for writing bytes, such as `sys.stdout.buffer`. Raises
         `FileNotFoundError` when the folder does not exist, `OSError` when writing fails; no half file is left.
         """
@@ -79,7 +81,7 @@ class LatentsStorageMixin:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "LatentsStorageMixin":
-        """Reads what `to_bytes` returned. Raises as `load`, and `TypeError` for what is no bytes."""
+        """Reads what `to_bytes` returned, `C3Latents.from_bytes(row["latents"])`. Raises as `load`, and `TypeError`."""
         if data is None:  # a missing value of a column, which BytesIO would take for no bytes
             raise TypeError("from_bytes reads what to_bytes returned, not None")
         return cls.load(io.BytesIO(data))
@@ -121,6 +123,8 @@ class LatentsStorageMixin:
     @classmethod
     def load(cls, path: str | os.PathLike | BinaryIO, device: str | torch.device = "cpu") -> "LatentsStorageMixin":
         """Reads what `save` wrote. On the CPU `values` stays memory-mapped.
+
+            text = model.expand(C3Latents.load("text.c3"))
 
         `path` may begin with `~`, or be a file object open for reading bytes, such as `sys.stdin.buffer`, which is read
         to its end. Whether the file holds what was saved is checked at once up to 64 MiB of `values`, above when they

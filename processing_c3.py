@@ -10,7 +10,7 @@ from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 from .configuration_c3 import C3Config
 from .context_modalities_c3 import context_modality
 from .conversations_c3 import check_conversation, conversation_pieces, is_conversation
-from .decoder_rows_c3 import LatentSpan, TextSegment, decoder_rows
+from .decoder_rows_c3 import TextSegment, decoder_rows
 from .fingerprints_c3 import fingerprint_tokenizer
 from .lossy_tokenizers_c3 import lossy_text
 from .options_c3 import CompressionWarning, whole_number
@@ -304,9 +304,8 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         contexts = [window.context for plan in plans for window in plan.windows]
         batch = self.context_inputs(contexts, [n for plan in plans for n in plan.num_latents])
         rows = []
-        for windows, counts in plans:
-            spans = list(map(LatentSpan, counts, windows.lengths))
-            rows.append(self.row(spans, target=list(windows.ids) if labels else None))
+        for plan in plans:
+            rows.append(self.row(plan.spans, target=list(plan.windows.ids) if labels else None))
         batch.update(self.decoder_inputs(rows))
         return batch
 

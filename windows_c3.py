@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import accumulate, islice
 from typing import Any, NamedTuple
 
+from .decoder_rows_c3 import LatentSpan
+
 PIECE = 1 << 16  # characters: some megabytes of memory, and far more than a cut costs
 MARGIN = 256  # characters on each side of a cut that have to come out the same
 WORD_BOUNDARY = re.compile(r"\b")
@@ -58,6 +60,11 @@ class WindowPlan(NamedTuple):
 
     windows: TextWindows
     num_latents: list[int]
+
+    @property
+    def spans(self):
+        """`list[LatentSpan]`: the place of each window's latents in a row of the decoder."""
+        return list(map(LatentSpan, self.num_latents, self.windows.lengths))
 
 
 class WindowsOfTexts(Sequence):

@@ -15,12 +15,12 @@ PACKAGE = "c3"
 MOST_LINES = 400
 # What a run or a build has left.
 SKIPPED = {"build", "dist", "runs"}
-NOT_INSTALLED = {"docs", "tests", "space"}
+NOT_INSTALLED = {"docs", "tests"}
 CARRIED = "what a checkpoint carries"
 # Rows from the top; nothing may import from its own row or from above. A box: its name, which is the beginning of its
 # modules' names, and where it begins and ends, of 24.
 ROWS = [
-    [("cli", 0, 14.5), ("train_hf", 15, 18.2), ("serving", 18.6, 24)],
+    [("cli", 0, 14.5), ("train_hf", 15, 18.2)],
     [("benchmarks", 0, 14.5), ("training.command", 15, 18.2), ("training.like_for_like", 18.6, 22.5)],
     [("training.run", 5, 22.5)],
     [("training.recipe", 5, 18.2)],

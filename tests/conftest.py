@@ -8,10 +8,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import pytest
 import torch
-from latent_examples import PROVENANCE, make_parts
 
 from c3 import C3Config, C3Latents, C3Model, C3Processor
 from c3.training.data.tokenizer import train_tokenizer
+from latent_examples import PROVENANCE, make_parts
 from tiny_models import TEXTS, tiny_backbone, write_training_folder
 
 

@@ -9,7 +9,6 @@ import warnings
 
 import pytest
 import torch
-from latent_examples import PROVENANCE, assert_same, long, make_parts
 from safetensors.torch import save_file
 
 from c3 import latents_file_c3, latents_storage_c3
@@ -20,6 +19,7 @@ from c3.latents_c3 import (
     LatentFormatError,
     LatentProvenance,
 )
+from latent_examples import PROVENANCE, assert_same, long, make_parts
 
 
 def write(latents_path, header, **change):

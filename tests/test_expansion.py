@@ -293,3 +293,13 @@ def test_no_texts_give_no_texts(make_model):
     none = model.compress(TEXTS)[:0]
     assert model.expand(none) == [] and list(model.expand(none, stream=True)) == []
     assert model.generate(none) == model.generate(none, "prompt") == []
+
+
+@pytest.mark.parametrize("method", ["greedy", "parallel"])
+def test_under_autocast(method, make_model):
+    """As training evaluates: Qwen3 normalises keys, but not values, in float32."""
+    model = make_model()
+    latents = model.compress([LONG, TEXTS[0]])
+    with torch.autocast("cpu", torch.bfloat16):
+        texts = model.expand(latents, method=method)
+    assert list(map(len, texts)) and len(texts) == 2

@@ -4,9 +4,9 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
-from latent_examples import DTYPES, FIELDS, PROVENANCE, assert_same, long, make_parts
 
 from c3.latents_c3 import FORMAT_VERSION, C3Latents, LatentProvenance
+from latent_examples import DTYPES, FIELDS, PROVENANCE, assert_same, long, make_parts
 
 
 def test_properties(latents):

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from latent_examples import DTYPES, FIELDS, PROVENANCE, assert_same, long, make_parts
 from safetensors.torch import load_file, save_file
 
 from c3 import latents_file_c3
 from c3.latents_c3 import C3Latents, LatentFormatError
+from latent_examples import DTYPES, FIELDS, PROVENANCE, assert_same, long, make_parts
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

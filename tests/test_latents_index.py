@@ -3,9 +3,9 @@
 import numpy
 import pytest
 import torch
-from latent_examples import PROVENANCE, assert_same
 
 from c3.latents_c3 import C3Latents
+from latent_examples import PROVENANCE, assert_same
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy
 import pytest
 import torch
-from latent_examples import PROVENANCE, make_parts
 
 from c3 import latents_storage_c3
 from c3.latents_c3 import C3Latents, LatentMismatchError, LatentProvenance
+from latent_examples import PROVENANCE, make_parts
 
 
 def test_default_provenance_is_unknown():

@@ -19,7 +19,6 @@ STABLE = [
     "training.lr_scheduler_kwargs={num_decay_steps: 3}",
     CONSTANT[1],
 ]
-SHARE = ["training.lr_scheduler_type=constant_with_warmup", "training.warmup_steps=0.5"]
 
 
 @pytest.fixture

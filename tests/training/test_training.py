@@ -222,7 +222,7 @@ def test_no_document_is_long_enough_to_evaluate(load_training):
     ("override", "message"),
     [
         ("training.max_step=3", "training: unknown key max_step; did you mean max_steps?"),
-        ("train_data=missing.txt", "No such data file: missing.txt."),
+        ("train_data=missing.txt", "train_data: No such data file: missing.txt."),
         ("training.lr_scheduler_type=square", "training.lr_scheduler_type must be one of linear, "),
     ],
 )

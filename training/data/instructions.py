@@ -2,8 +2,6 @@
 
 import numpy as np
 
-from c3.decoder_rows_c3 import LatentSpan
-
 from .documents import UnusableDocuments
 from .specs import TrainingExample
 
@@ -101,7 +99,6 @@ class InstructionExamples:
         if draw.ratio and self.processor.latent_position_layout == "appended":
             # Its windows hold a fixed number of latents.
             options = {"num_latents": max(1, min(draw.window // draw.ratio, self.processor.num_latents))}
-        windows, counts = self.processor.plan(context, window=draw.window, **options)
-        spans = list(map(LatentSpan, counts, windows.lengths))
-        row = self.processor.row(spans, prompt, target, labels)
-        return TrainingExample([window.context for window in windows], counts, row)
+        plan = self.processor.plan(context, window=draw.window, **options)
+        row = self.processor.row(plan.spans, prompt, target, labels)
+        return TrainingExample([window.context for window in plan.windows], plan.num_latents, row)

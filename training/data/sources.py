@@ -70,7 +70,10 @@ def check_sources(name, value):
                 check_keep(source.keep)
             except ValueError as error:
                 raise RecipeError(f"{name}: {error}") from error
-        check_source(source.path)
+        try:
+            check_source(source.path)
+        except (FileNotFoundError, ValueError) as error:
+            raise type(error)(f"{name}: {error}") from error
         sources.append(source)
     return sources
 
