@@ -29,7 +29,10 @@ class ContextModality(ABC):
 
     @abstractmethod
     def from_text(self, processor, text):
-        """What the encoder reads of the text of a window (`str`), in whatever form `inputs` takes."""
+        """
+        What the encoder reads of the text of a window (`str`), in whatever form `inputs` takes. It is asked for while a
+        long text is compressed, batch by batch, and must take any text.
+        """
 
     @abstractmethod
     def inputs(self, processor, contexts, num_latents, pack=False):

@@ -118,7 +118,8 @@ class PromptingMixin:
                     f"{most}; use compress and generate, which cut it into windows."
                 )
             spans = [[LatentSpan(self.config.num_latents, len(self.processor.encode(context)))]]
-            values = self.encode_windows([ids], [self.config.num_latents])
+            whole = self.processor.modality.from_text(self.processor, context)
+            values = self.encode_windows([whole], [self.config.num_latents])
         defaults = {"do_sample": False, "num_beams": 1}
         greedy = {name: value for name, value in defaults.items() if _setting(kwargs, name) is None}
         answers = self._answer(spans, values, prompts, _with_settings(kwargs, **greedy), CHAT_NEW_TOKENS)

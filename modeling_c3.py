@@ -148,9 +148,10 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         embeddings = encoder_model.get_input_embeddings()
         device, dtype = execution_device(embeddings), encoder_model.dtype
         if model.context_queries is not None:
-            # At the scale of the embeddings that the encoder is used to.
-            table = stored_weights(embeddings)["weight"]
-            nn.init.normal_(model.context_queries.weight, std=_standard_deviation(table))
+            # At the scale of the embeddings that the encoder is used to, where it has a table of them.
+            table = stored_weights(embeddings).get("weight")
+            if table is not None:
+                nn.init.normal_(model.context_queries.weight, std=_standard_deviation(table))
         for part in (model.context_queries, model.projector, model.mask_embedding):
             if part is not None:
                 part.to(device=device, dtype=dtype)

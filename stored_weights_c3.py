@@ -54,12 +54,15 @@ def packed_weights(model):
 
 
 def execution_device(module):
-    """The `torch.device` on which a module with a weight computes: where that is, or is brought to for its use."""
-    hook = _offload_hook(module)
-    if hook is not None:
-        return torch.device(hook.execution_device)
-    # torch.ao packs weights for the CPU alone.
-    return torch.device("cpu") if _is_packed(module) else module.weight.device
+    """The `torch.device` on which a module computes: where its first weight is, or is brought to for its use."""
+    for part in module.modules():
+        hook = _offload_hook(part)
+        if hook is not None:
+            return torch.device(hook.execution_device)
+        if _is_packed(part):
+            # torch.ao packs weights for the CPU alone.
+            return torch.device("cpu")
+    return next(module.parameters()).device
 
 
 def has_parted_ties(model):

@@ -1,6 +1,7 @@
 """The processor's windows: where a text is cut, and how many latents each window gets."""
 
 import math
+from functools import partial
 
 from .context_modalities_c3 import context_modality
 from .texts_c3 import check_text
@@ -50,17 +51,17 @@ class WindowPlanningMixin:
         ids, offsets = self.encode_with_offsets(text)
         if not ids:
             raise ValueError(NO_TOKENS.format(text[:40]))
-        return windows_at_characters(text, ids, offsets, window, lambda piece: self.modality.from_text(self, piece))
+        return windows_at_characters(text, ids, offsets, window, partial(self.modality.from_text, self))
 
     def window_of(self, ids):
         """
         The [`TextWindow`] of a piece of a text's ids (`list[int]`), for training. Where the encoder reads something
-        else than these ids, characters that the cuts went through are left out.
+        else than these ids, bytes that make no character, as where a cut went through one, are left out.
         """
         if self.modality.reads_ids(self):
             return TextWindow(ids, ids)
         text = self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-        text = text.strip("\ufffd") or text
+        text = text.replace("\ufffd", "") or text
         return TextWindow(self.modality.from_text(self, text), self.encode(text))
 
     def _ids_of_long(self, text):

@@ -33,7 +33,7 @@ class TextWindows(Sequence):
     Args:
         ids (`array.array`): the decoder's ids of the whole text.
         starts (`list[int]`): where each window begins; W + 1 numbers, the last one the number of ids.
-        contexts (`list`, *optional*): what the encoder reads of each window; by default the window's ids.
+        contexts (`Sequence`, *optional*): what the encoder reads of each window; by default the window's ids.
     """
 
     def __init__(self, ids, starts, contexts=None):
@@ -53,6 +53,28 @@ class TextWindows(Sequence):
             return [self[place] for place in places]
         ids = self.ids[self.starts[places] : self.starts[places + 1]].tolist()
         return TextWindow(ids if self.contexts is None else self.contexts[places], ids)
+
+
+class ContextsOfText(Sequence):
+    """
+    What the encoder reads of each window of a text, made when it is asked for: a picture takes far more memory than the
+    words in it.
+
+    Args:
+        text (`str`): the text.
+        begins (`list[int]`): where in the text each window begins; W + 1 numbers, the last one its length.
+        context_of (`Callable[[str], Any]`): what the encoder reads of the text of a window.
+    """
+
+    def __init__(self, text, begins, context_of):
+        self.text, self.begins, self.context_of = text, begins, context_of
+
+    def __len__(self):
+        return len(self.begins) - 1
+
+    def __getitem__(self, index):
+        place = range(len(self))[index]
+        return self.context_of(self.text[self.begins[place] : self.begins[place + 1]])
 
 
 class WindowPlan(NamedTuple):
@@ -105,20 +127,18 @@ def windows_at_characters(text, ids, offsets, window, context_of):
     Raises:
         ValueError: a character that does not fit into a window.
     """
-    starts, contexts, begins = [0], [], 0
+    starts, begins = [0], [0]
     while starts[-1] < len(ids):
         start = starts[-1]
         end = min(start + window, len(ids))
         # Several tokens may share one character, and a token may stand for none.
-        while start < end < len(ids) and offsets[end][0] < max(offsets[end - 1][1], begins + 1):
+        while start < end < len(ids) and offsets[end][0] < max(offsets[end - 1][1], begins[-1] + 1):
             end -= 1
         if end == start:
-            raise ValueError(f"The character at {begins} takes more tokens than window={window}; use a larger one.")
-        ends = offsets[end][0] if end < len(ids) else len(text)
-        contexts.append(context_of(text[begins:ends]))
+            raise ValueError(f"The character at {begins[-1]} takes more tokens than window={window}; use a larger one.")
         starts.append(end)
-        begins = ends
-    return TextWindows(array("i", ids), starts, contexts)
+        begins.append(offsets[end][0] if end < len(ids) else len(text))
+    return TextWindows(array("i", ids), starts, ContextsOfText(text, begins, context_of))
 
 
 def even_windows(length, num_latents, window):

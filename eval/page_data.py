@@ -14,7 +14,7 @@ from c3.support.without_secrets import without_secrets
 @dataclass(frozen=True)
 class Page:
     """
-    A page and its size: in tokens of the counting tokenizer, in tokens of the model's encoder, and in windows, of which
+    A page and its size: in tokens of the counting tokenizer, in tokens of the model's decoder, and in windows, of which
     it has more where latents have to stand for equally many tokens.
     """
 

@@ -2,13 +2,14 @@
 
 import pytest
 import torch
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from c3 import C3Model, C3Processor, LatentMismatchError
 from c3.context_c3 import ContextModality
 from c3.context_modalities_c3 import CONTEXT_MODALITIES, context_modality
-from c3.context_text_c3 import TextContext
+from c3.context_text_c3 import TextContext, mean_pool
 from c3.decoder_rows_c3 import pad_left
-from tiny_models import LONG, TEXTS
+from tiny_models import LONG, TEXTS, tiny_backbone
 
 QUERY = 256  # the first id that is no byte
 
@@ -99,6 +100,46 @@ def test_chat_reads_what_the_kind_of_context_reads(model):
     """In windows, since what there is room for is known of text alone."""
     answer = model.generate(model.compress("a text"), "Go on: ", max_new_tokens=2, do_sample=False)
     assert model.chat("a text", "Go on: ", max_new_tokens=2) == answer.strip()
+
+
+@pytest.mark.parametrize("model", ["appended"], indirect=True)
+def test_chat_of_a_kind_with_a_tokenizer_gives_it_the_text_at_once(model, monkeypatch):
+    monkeypatch.setattr(BytesContext, "has_tokenizer", True)
+    text = "a text 👍"
+    latents = model.encode_windows([list(text.encode())], [model.config.num_latents])
+    monkeypatch.setattr(model, "_answer", lambda spans, values, *rest: [str(torch.equal(values, latents))])
+    assert model.chat(text, "Go on: ") == "True"
+
+
+class PixelsContext(ContextModality):
+    """The encoder sees the bytes of a window's text as grey pixels."""
+
+    def from_text(self, processor, text):
+        return list(text.encode()[:256].ljust(256))
+
+    def inputs(self, processor, contexts, num_latents, pack=False):
+        pixels = torch.tensor(contexts).view(-1, 1, 16, 16).expand(-1, 3, -1, -1) / 255
+        return {"context_pixel_values": pixels, "context_num_latents": torch.tensor(num_latents)}
+
+    def states(self, model, context_pixel_values, context_num_latents):
+        patches = model.encoder(pixel_values=context_pixel_values).last_hidden_state
+        return mean_pool(patches, torch.ones_like(patches[..., 0], dtype=torch.bool), context_num_latents)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "queries"])
+@pytest.mark.parametrize("encoder", ["vit", "dinov2", "siglip_vision_model"])
+def test_any_vision_tower_and_a_language_model_make_a_pair(encoder, pooling, tokenizer, tmp_path, monkeypatch):
+    """What takes in the patches is a matrix in some, a module around one in others."""
+    monkeypatch.setitem(CONTEXT_MODALITIES, "pixels", PixelsContext())
+    sizes = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "image_size": 16, "patch_size": 4}
+    AutoModel.from_config(AutoConfig.for_model(encoder, **sizes)).save_pretrained(tmp_path / "encoder")
+    decoder = AutoModelForCausalLM.from_config(tiny_backbone("qwen3", len(tokenizer)))
+    decoder.save_pretrained(tmp_path / "decoder")
+    tokenizer.save_pretrained(tmp_path / "decoder")
+    folders, sizes = (tmp_path / "encoder", tmp_path / "decoder"), {"num_latents": 4, "window": 16}
+    model = C3Model.from_encoder_decoder_pretrained(*folders, context_modality="pixels", pooling=pooling, **sizes)
+    latents = model.compress(TEXTS)
+    assert latents.num_latents == 4 * latents.num_windows and len(model.expand(latents)) == len(TEXTS)
 
 
 # Mistakes

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -138,3 +139,15 @@ def test_windows_of_two_tokenizers_count_the_decoders_tokens(make_model, tokeniz
     forged = replace(latents, text_lengths=latents.text_lengths.index_fill(0, torch.tensor([0]), 33))
     with pytest.raises(ValueError, match="window 0 has 33 text tokens, but .* have 1 to 32"):
         model.expand(forged)
+
+
+def test_training_windows_of_two_tokenizers_keep_to_the_window(make_model, tokenizer):
+    """Bytes that make no character are left out: as replacement characters they would be three tokens each."""
+    processor = C3Processor.from_config(make_model().config, tokenizer, tokenizer)
+    cut, before, after = processor.encode("👍")[1:], processor.encode("be"), processor.encode("fore")
+    window = processor.window_of([*before, *cut, *after, *cut])
+    assert window.text_ids == processor.encode("before") == window.context
+    assert processor.window_of(cut).text_ids  # never empty
+    random = np.random.default_rng(0)
+    single = np.array([i for token, i in tokenizer.get_vocab().items() if len(token) == 1])
+    assert all(len(processor.window_of(random.choice(single, 32).tolist()).text_ids) <= 32 for _ in range(50))

@@ -20,6 +20,7 @@ from c3.windows_c3 import (
     even_windows,
     share_latents,
     windows_at,
+    windows_at_characters,
 )
 from tiny_models import TEXTS, token_ids
 
@@ -64,6 +65,15 @@ def test_windows_are_a_sequence_that_is_cut_when_asked():
     assert [each.text_ids for each in windows[1:]] == [[2, 3, 4], [5]] == [each.context for each in windows][1:]
     with pytest.raises(IndexError):
         windows[3]
+
+
+def test_what_the_encoder_reads_is_made_when_asked():
+    """So that a long text's pictures are never all in memory."""
+    made = []
+    windows = windows_at_characters("abcde", [7, 8, 9], [(0, 2), (2, 4), (4, 5)], 2, made.append)
+    assert windows.lengths == [2, 1] and not made
+    assert windows[-1].text_ids == [9] and windows[0].text_ids == [7, 8]
+    assert made == ["e", "abcd"] and len(windows.contexts) == 2
 
 
 def test_windows_of_texts_are_those_of_each():

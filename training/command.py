@@ -50,11 +50,12 @@ def train_command(argv, prog):
 
     try:
         recipe = load_recipe(arguments.recipe, arguments.overrides)
-        if arguments.dry_run:
-            print(printable_lines(dry_run(recipe, arguments.devices)))
-            return
+        told = dry_run(recipe, arguments.devices) if arguments.dry_run else None
     except (OSError, ValueError) as error:
         raise RecipeError(str(error)) from error
+    if told is not None:
+        print(printable_lines(told))  # whose errors are not the recipe's
+        return
     train(recipe)
     leave_distributed()
 

@@ -34,7 +34,7 @@ def add_arguments(parser):
 
 
 def prepare(args, pages, model, counter, window):
-    tokenizer = model.processor.context_tokenizer or model.processor.tokenizer
+    tokenizer = model.processor.tokenizer
     by_language = {}
     for page in pages:
         by_language.setdefault(language(page.text), []).append(page)

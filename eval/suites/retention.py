@@ -49,7 +49,7 @@ def add_arguments(parser):
 def prepare(args, pages, model, counter, window):
     if args.continuation < 2:
         raise ValueError("--continuation must be 2 or more: the first token is given, so that all have one before them")
-    tokenizer = model.processor.context_tokenizer or model.processor.tokenizer
+    tokenizer = model.processor.tokenizer
     examples, left_out = [], []
     for length in sorted(set(args.lengths)):
         texts, short, altered = [], [], []

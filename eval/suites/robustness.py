@@ -45,7 +45,7 @@ def lengths(window):
 
 
 def prepare(args, pages, model, counter, window):
-    tokenizer = model.processor.context_tokenizer or model.processor.tokenizer
+    tokenizer = model.processor.tokenizer
     by_language = {"en": [], "zh": []}
     for page in pages:
         by_language[language(page.text)].append(page.text)

@@ -1,7 +1,10 @@
 """Every mistake of a recipe is found before anything is loaded. Run: pytest tests/training/test_bad_recipes.py"""
 
+from unittest.mock import Mock
+
 import pytest
 
+from c3 import train_hf
 from c3.training.checks import RecipeError
 from c3.training.recipe.recipe import Recipe
 
@@ -262,3 +265,11 @@ def test_appended_layout_with_enough_latents(load_changed):
 def test_missing_files(changes, message, load_changed):
     with pytest.raises(FileNotFoundError, match=message):
         load_changed(changes)
+
+
+def test_a_reader_that_is_gone_is_no_fault_of_the_recipe(training_folder, monkeypatch, capsys):
+    monkeypatch.setattr("c3.training.run.dry_run.dry_run", lambda recipe, devices: "told")
+    monkeypatch.setattr("c3.training.command.print", Mock(side_effect=BrokenPipeError), raising=False)
+    with pytest.raises(SystemExit) as stop:
+        train_hf.main([str(training_folder / "recipe.yaml"), "--dry-run"])
+    assert stop.value.code == 141

@@ -117,7 +117,11 @@ def test_stages_take_over_what_they_do_not_set(load_changed):
 def test_files_that_are_no_recipes(tmp_path):
     with pytest.raises(FileNotFoundError, match="No such recipe: .*missing.yaml"):
         load_recipe(tmp_path / "missing.yaml")
-    for text, message in (("- a\n- b\n", "is not a recipe: it must hold keys"), ("a: [", "recipe.yaml is not YAML")):
-        (tmp_path / "recipe.yaml").write_text(text)
+    for text, message in (
+        (b"- a\n- b\n", "is not a recipe: it must hold keys"),
+        (b"a: [", "recipe.yaml is not YAML"),
+        (b"a: \xff", "recipe.yaml is not UTF-8 text"),
+    ):
+        (tmp_path / "recipe.yaml").write_bytes(text)
         with pytest.raises(RecipeError, match=message):
             load_recipe(tmp_path / "recipe.yaml")

@@ -66,3 +66,9 @@ def test_round_trip_through_a_folder(tokenizer, tmp_path):
     for text in TEXTS.values():
         assert encode(loaded, text) == encode(tokenizer, text)
         assert loaded.decode(encode(loaded, text), skip_special_tokens=True) == text
+
+
+def test_nothing_goes_to_standard_output(capfd):
+    """Not even an empty line, with which the library would panic where the reader is gone."""
+    train_tokenizer(["the cat and the hat"], vocab_size=280)
+    assert capfd.readouterr().out == ""

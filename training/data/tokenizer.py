@@ -35,6 +35,7 @@ def train_tokenizer(texts, vocab_size):
         vocab_size=vocab_size,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         special_tokens=[END_OF_TEXT],
+        show_progress=False,  # it would go to standard output
     )
     tokenizer.train_from_iterator(texts, trainer)
     return PreTrainedTokenizerFast(

@@ -19,7 +19,10 @@ def load_recipe(path, overrides=()):
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"No such recipe: {path}.")
-    values = _parse(path.read_text(encoding="utf-8"), path)
+    try:
+        values = _parse(path.read_text(encoding="utf-8"), path)
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path} is not UTF-8 text: {error}") from None
     if not isinstance(values, dict):
         raise RecipeError(f"{path} is not a recipe: it must hold keys and values.")
     for override in overrides:
