@@ -129,7 +129,8 @@ class CheckpointMixin:
                 "This model is inside a PeftModel: save that one for the adapter alone, or merge it first "
                 "(merge_and_unload) for a plain checkpoint."
             )
-        if self.encoder.get_input_embeddings().weight is self.decoder.get_input_embeddings().weight:
+        tables = [getattr(part.get_input_embeddings(), "weight", None) for part in (self.encoder, self.decoder)]
+        if tables[0] is not None and tables[0] is tables[1]:
             # PEFT's merge_and_unload switches it off where the decoder's head is a matrix of its own; the one table of
             # both parts would then be loaded into the decoder alone.
             self.config.tie_word_embeddings = True

@@ -56,12 +56,13 @@ class WindowPlanningMixin:
     def window_of(self, ids):
         """
         The [`TextWindow`] of a piece of a text's ids (`list[int]`), for training. Where the encoder reads something
-        else than these ids, bytes that make no character, as where a cut went through one, are left out.
+        else than these ids, bytes that make no character, as where a cut went through one, are left out, and so are
+        special tokens, which are among random ids.
         """
         if self.modality.reads_ids(self):
             return TextWindow(ids, ids)
-        text = self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-        text = text.replace("\ufffd", "") or text
+        text = self.decode(ids).replace("\ufffd", "")
+        text = text or self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
         return TextWindow(self.modality.from_text(self, text), self.encode(text))
 
     def _ids_of_long(self, text):

@@ -145,9 +145,9 @@ def test_training_windows_of_two_tokenizers_keep_to_the_window(make_model, token
     """Bytes that make no character are left out: as replacement characters they would be three tokens each."""
     processor = C3Processor.from_config(make_model().config, tokenizer, tokenizer)
     cut, before, after = processor.encode("👍")[1:], processor.encode("be"), processor.encode("fore")
-    window = processor.window_of([*before, *cut, *after, *cut])
+    window = processor.window_of([*before, *cut, tokenizer.eos_token_id, *after, *cut])
     assert window.text_ids == processor.encode("before") == window.context
-    assert processor.window_of(cut).text_ids  # never empty
+    assert processor.window_of(cut).text_ids and processor.window_of([tokenizer.eos_token_id]).text_ids  # never empty
     random = np.random.default_rng(0)
     single = np.array([i for token, i in tokenizer.get_vocab().items() if len(token) == 1])
     assert all(len(processor.window_of(random.choice(single, 32).tolist()).text_ids) <= 32 for _ in range(50))
