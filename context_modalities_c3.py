@@ -8,7 +8,10 @@ CONTEXT_MODALITIES = {"text": TextContext()}
 def context_modality(name):
     """The [`ContextModality`] called `name`, as `config.context_modality` says; `ValueError` if there is none."""
     if name not in CONTEXT_MODALITIES:
-        raise ValueError(f"context_modality must be one of {', '.join(CONTEXT_MODALITIES)}, not {name!r}.")
+        raise ValueError(
+            f"context_modality must be one of {', '.join(CONTEXT_MODALITIES)}, not {name!r}. A kind that a checkpoint "
+            "brings with its own code has to be added to CONTEXT_MODALITIES before c3 loads it (docs/extending.md)."
+        )
     return CONTEXT_MODALITIES[name]
 
 
