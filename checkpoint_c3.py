@@ -54,6 +54,8 @@ class CheckpointMixin:
         """
         Loads as transformers does, a folder with a LoRA adapter on the base that it names, and remembers from which
         revision, for the processor.
+
+            model = C3Model.from_pretrained("org/c3", dtype="auto")
         """
         folder = Path(str(pretrained_model_name_or_path))
         is_adapter = (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
@@ -75,7 +77,8 @@ class CheckpointMixin:
 
     @property
     def processor(self):
-        """The [`C3Processor`], loaded on first use from where the model itself was loaded; may be assigned."""
+        """The [`C3Processor`], as in `model.processor.encode("a text")`: loaded on first use from where the model itself
+        was, or assigned."""
         if self._processor is None:
             source = self.name_or_path
             if not source:
@@ -121,6 +124,8 @@ class CheckpointMixin:
         Saves the model as transformers does, with its processor beside it where it has one, so that `push_to_hub` (the
         method, and the argument of this one) pushes both.
 
+            model.save_pretrained("my-c3")
+
         Raises:
             ValueError: the model is inside a `PeftModel`, which alone knows how to save its adapters.
         """
@@ -160,6 +165,8 @@ class CheckpointMixin:
         """
         Raises what keeps this model from reading latents: `TypeError` for other things, `ValueError` for a wrong width
         or windows that no text of this model has, `LatentMismatchError`, unless `allow_mismatch`, for another model's.
+
+            model.check_latents(C3Latents.load("from_elsewhere.c3"))
         """
         if not hasattr(latents, "text_lengths"):
             raise TypeError(f"latents must be C3Latents, as compress returns them, not {type(latents).__name__}.")
@@ -188,6 +195,8 @@ class CheckpointMixin:
         """
         The [`LatentProvenance`] of latents that this model makes now. Active adapters count as weights and are named.
         Merged, they are part of the weights, which differ from base and adapter by rounding: another model's.
+
+            latents.provenance.check_same_model(model.latent_provenance())
         """
         config, weights, packed = self.config.to_dict(), stored_weights(self), packed_weights(self)
         # Of the weights themselves: what is written to `weight.data` no counter is told of.

@@ -143,6 +143,8 @@ class CompressionMixin:
         """
         The latents of windows, `(latents, D_dec)`, one window after the other.
 
+            values = model.encode_windows([model.processor.encode("a window")], [4])
+
         Args:
             contexts (`list`): what the encoder reads of each window, as in [`TextWindow`].
             num_latents (`list[int]`): N of each window.

@@ -21,7 +21,8 @@ MOST_BYTES_PER_TOKEN = 1024
 
 
 class InexactTextError(ValueError):
-    """A text that was compressed exactly did not come back; the message says which, and in which window."""
+    """A text that was compressed exactly did not come back; the message says which, and in which window:
+    `except InexactTextError: keep_the_text()`."""
 
 
 @dataclass(frozen=True)

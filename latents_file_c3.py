@@ -37,15 +37,16 @@ TYPE_NAMES = {torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16"
 
 
 class LatentFormatError(ValueError):
-    """A file does not hold C3 latents that can be read."""
+    """A file does not hold C3 latents that can be read: `except LatentFormatError: compress_again()`."""
 
 
 class LatentChecksumError(LatentFormatError):
-    """A file of latents does not hold what was saved."""
+    """A file of latents does not hold what was saved: `except LatentChecksumError: copy_again()`."""
 
 
 class LatentFileWarning(UserWarning):
-    """A file of latents can be read, but not checked; the message says why and what to do."""
+    """A file of latents can be read, but not checked; the message says why and what to do:
+    `warnings.simplefilter("error", LatentFileWarning)`."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ SINGLE_KEY = "single"
 
 
 class LatentMismatchError(ValueError):
-    """Latents of one model met another model, or latents of another model."""
+    """Latents of one model met another model, or latents of another model: `model.expand(latents, allow_mismatch=True)`
+    reads them all the same."""
 
 
 @dataclass(frozen=True)

@@ -196,6 +196,8 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         """
         Runs the context encoder and the projector.
 
+            latents = model.encode_context(**model.processor.context_inputs([ids], [4]))
+
         Args:
             **context (`torch.Tensor`): the windows of a batch, all names beginning with `context_`, as
                 `C3Processor.context_inputs` makes them for `config.context_modality`; for text see
@@ -215,6 +217,8 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
     def embed_prompt(self, input_ids, latents=None):
         """
         The decoder's input embeddings, with latents and mask embeddings in their placeholders.
+
+            embeds = model.embed_prompt(batch["input_ids"], latents.values)
 
         Args:
             input_ids (`torch.LongTensor` of shape `(batch, length)`): ids with placeholders.
@@ -287,6 +291,10 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         **kwargs,
     ) -> C3Output:
         r"""
+        Loss and logits of the decoder, which reads latents in its rows:
+
+            loss = model(**model.processor(["a text", "another"])).loss
+
         Args:
             input_ids (`torch.LongTensor` of shape `(batch, length)`):
                 The decoder's ids, with `config.latent_token_id` wherever a latent goes; several spans are allowed.

@@ -156,6 +156,8 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         """
         The decoder's ids of a text, `list[int]`, or of each of a list of texts.
 
+            ids = processor.encode("a text")
+
         Special tokens are neither recognised nor added: it is all text, and comes back as it was.
         """
         return self._encode(self.tokenizer, text)
@@ -166,13 +168,15 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         return encoded["input_ids"], encoded["offset_mapping"]
 
     def encode_context(self, text):
-        """As `encode`, with the encoder's tokenizer where it is another one."""
+        """As `encode`, with the encoder's tokenizer where it is another one: `processor.encode_context("a text")`."""
         return self._encode(self.context_tokenizer or self.tokenizer, text)
 
     def encode_prompt(self, prompt):
         """
         The decoder's ids, `list[int]`, of what it is asked: a string as with `encode`, or chat messages laid out by the
         chat template of the decoder's tokenizer, which then asks for an answer.
+
+            ids = processor.encode_prompt([{"role": "user", "content": "What is it about?"}])
 
         Args:
             prompt (`str` or `list[dict]`): messages have a `role` and a `content`, both strings. Special tokens of the
@@ -206,12 +210,14 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         return before + between + self.encode(prompt) + after
 
     def decode(self, ids, **kwargs):
-        """Text of decoder ids, `list[int]` or a 1-D tensor; special tokens are left out."""
+        """Text of decoder ids, `list[int]` or a 1-D tensor, `processor.decode(ids)`; special tokens are left out."""
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False, **kwargs)
 
     def context_inputs(self, contexts, num_latents, pack=False):
         """
         The encoder's input for a batch of windows, see `ContextModality.inputs`.
+
+            batch = processor.context_inputs([ids, other_ids], [4, 2])
 
         Args:
             contexts (`list`): what the encoder reads of each window, as in [`TextWindow`].
@@ -232,6 +238,8 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
     def row(self, spans, prompt=None, target=None, labels=None, hidden=None):
         """
         The segments of a decoder row: latents, what is asked, and what follows.
+
+            row = processor.row(latents.spans[0], "What is it about?")
 
         Args:
             spans (`list[LatentSpan]`): the latents of each window.
@@ -274,6 +282,8 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
     ):
         """
         Inputs of `C3Model.forward` for reconstruction: one row per text, all its windows in it.
+
+            loss = model(**processor(["a text", "another"])).loss
 
         Args:
             text (`str` or `list[str]`): texts, in whatever `C3Model.compress` takes.

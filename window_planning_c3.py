@@ -32,6 +32,8 @@ class WindowPlanningMixin:
         """
         Cuts a text into windows of at most `window` tokens, by default the processor's `default_window`.
 
+            lengths = processor.split("a long text", window=64).lengths
+
         The windows' ids, joined, are the decoder's ids of the whole text. With one tokenizer a cut may fall between the
         bytes of a character; where the encoder reads something else than these ids it never does.
 
@@ -76,6 +78,8 @@ class WindowPlanningMixin:
     def plan(self, text, *, num_latents=None, ratio=None, window=None):
         """
         The windows of a text and N of each, see `C3Model.compress`.
+
+            windows, counts = processor.plan("a long text", ratio=8)
 
         Args:
             num_latents (`int`, *optional*): latents of a full window, by default the processor's for a default window
