@@ -77,8 +77,11 @@ class CheckpointMixin:
 
     @property
     def processor(self):
-        """The [`C3Processor`], as in `model.processor.encode("a text")`: loaded on first use from where the model itself
-        was, or assigned."""
+        """
+        The [`C3Processor`], loaded on first use from where the model itself was loaded; may be assigned.
+
+            ids = model.processor.encode("a text")
+        """
         if self._processor is None:
             source = self.name_or_path
             if not source:
