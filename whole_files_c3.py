@@ -43,10 +43,12 @@ def ensure_writable(path):
     temporary = _beside(path)
     try:
         temporary.touch(exist_ok=False)
-        temporary.unlink()
     except OSError as error:
         _name(path, temporary, error)
         raise
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def _replaceable(path):

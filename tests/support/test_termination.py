@@ -23,7 +23,7 @@ def test_a_process_that_compresses(checkpoint, tmp_path):
     (tmp_path / "text.txt").write_text("It was the best of times. " * 1000)
     command = [sys.executable, "-m", "c3", "compress", "text.txt", "--model", str(checkpoint), "--batch-size", "1"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE)
-    while not any(tmp_path.glob(".*.tmp")):
+    while not any(each.stat().st_size for each in tmp_path.glob(".*.tmp")):
         assert process.poll() is None, process.stderr.read()
         time.sleep(0.05)
     process.terminate()
