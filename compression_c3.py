@@ -112,7 +112,8 @@ class CompressionMixin:
         windows = WindowsOfTexts(plans)
         self.check_windows(windows.num_latents, windows.lengths, "Give a smaller window")
         self._warn_of_ratio(plans, num_latents, ratio, window)
-        self._warn_of_characters({names[index]: each for index, each in enumerate(texts) if index not in skipped})
+        if not exact:
+            self._warn_of_characters({names[index]: each for index, each in enumerate(texts) if index not in skipped})
         fields = {
             "latent_lengths": torch.tensor(windows.num_latents),
             "text_lengths": torch.tensor(windows.lengths),

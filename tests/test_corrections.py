@@ -155,6 +155,11 @@ def test_they_stay_with_their_texts(exact, tmp_path):
         replace(latents, corrections=(b"",), check_finite=True)
 
 
+def test_nothing_is_said_of_characters_that_come_back(shipped, recwarn):
+    shipped.compress(TEXTS[2] * 3, exact=True)
+    assert not [each for each in recwarn if "which this model may not give back" in str(each.message)]
+
+
 def test_written_while_they_are_made(shipped, page, tmp_path):
     latents = shipped.compress(page, ratio=45, exact=True, output=tmp_path / "page.c3")
     assert latents == C3Latents.load(tmp_path / "page.c3") == shipped.compress(page, ratio=45, exact=True)
