@@ -1,5 +1,6 @@
 """What a model is trained to do with latents: an objective is a class here and a line in `OBJECTIVES`."""
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +16,7 @@ from .specs import TrainingExample, WindowSpec
 RANDOM_WINDOW_RATIO = 8
 
 
-class Objective:
+class Objective(ABC):
     """
     One objective of a recipe. All examples of a batch have the same one.
 
@@ -29,10 +30,11 @@ class Objective:
     reads: str
     reconstruction_only = False
 
+    @abstractmethod
     def check(self, name, recipe):
         """Raises `RecipeError` where a [`Recipe`] lacks what this objective, called `name` there, is trained on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def example(self, spec, dataset):
         """
         One [`TrainingExample`].
@@ -41,7 +43,6 @@ class Objective:
             spec ([`WindowSpec`] or [`RowSpec`]): which.
             dataset ([`WindowDataset`]): the texts and rows.
         """
-        raise NotImplementedError
 
 
 class TextObjective(Objective):
@@ -90,6 +91,7 @@ class RowObjective(Objective):
         if not getattr(recipe, self.reads):
             raise RecipeError(f"objectives.{name} needs {self.reads}, rows of {' and '.join(self.columns)}.")
 
+    @abstractmethod
     def examples(self, rows, processor, recipe, name):
         """
         Reads rows.
@@ -105,7 +107,6 @@ class RowObjective(Objective):
         Raises:
             ValueError: no row can be used.
         """
-        raise NotImplementedError
 
     # Of `lengths` and tokens per batch to batches.
     group = staticmethod(group_conversations)
