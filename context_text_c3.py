@@ -77,14 +77,14 @@ class TextContext(ContextModality):
                 "Packed windows need pooling by queries, and an encoder whose attention is not FlashAttention; give "
                 "each window a row."
             )
-        windows = context_attention_mask.long() if packed else number_rows(context_attention_mask)
+        window_numbers = context_attention_mask.long() if packed else number_rows(context_attention_mask)
         if context_position_ids is None:
-            context_position_ids = context_positions(is_query, windows, config.latent_position_layout)
+            context_position_ids = context_positions(is_query, window_numbers, config.latent_position_layout)
         encode = _states_at_queries if pooling == "queries" else _means_of_text
-        return encode(model, context_input_ids, is_query, windows, packed, context_position_ids)
+        return encode(model, context_input_ids, is_query, window_numbers, packed, context_position_ids)
 
 
-def _states_at_queries(model, ids, is_query, windows, packed, position_ids):
+def _states_at_queries(model, ids, is_query, window_numbers, packed, position_ids):
     """The encoder's states, `[latents, D_enc]`, at queries in the place of their placeholders."""
     encoder, num_queries = model.encoder, model.config.num_queries
     inputs_embeds = encoder.get_input_embeddings()(ids.masked_fill(is_query, 0))
@@ -93,7 +93,7 @@ def _states_at_queries(model, ids, is_query, windows, packed, position_ids):
         queries = model.context_queries(is_query.new_zeros(1, dtype=torch.long)).to(inputs_embeds)
         inputs_embeds = torch.where(is_query.unsqueeze(-1), queries, inputs_embeds)
     else:
-        index = count_within(is_query, windows)[0][is_query] - 1
+        index = count_within(is_query, window_numbers)[0][is_query] - 1
         if index.numel() and int(index.max()) >= num_queries:
             raise ValueError(
                 f"A window holds {int(index.max()) + 1} queries, but this model was trained with "
@@ -101,20 +101,22 @@ def _states_at_queries(model, ids, is_query, windows, packed, position_ids):
             )
         queries = model.context_queries(index).to(inputs_embeds)
         inputs_embeds = inputs_embeds.masked_scatter(is_query.unsqueeze(-1), queries)
-    attention_mask = _mask_of_packed(encoder, inputs_embeds, windows) if packed else (windows > 0).long()
+    attention_mask = _mask_of_packed(encoder, inputs_embeds, window_numbers) if packed else (window_numbers > 0).long()
     states = _last_states(encoder, inputs_embeds, attention_mask, position_ids)
     # The last layer may be on another device than the first.
     states = states[is_query.to(states.device)]
-    return states[windows[is_query].argsort(stable=True).to(states.device)] if packed else states
+    return states[window_numbers[is_query].argsort(stable=True).to(states.device)] if packed else states
 
 
-def _means_of_text(model, ids, is_query, windows, packed, position_ids):
+def _means_of_text(model, ids, is_query, window_numbers, packed, position_ids):
     """The means, `[latents, D_enc]`, of the encoder's states over stretches of the text, which it reads alone."""
     counts = is_query.sum(-1)
     # Where windows have equally many latents, which is what is trained, no placeholder is left to be encoded.
     columns = ~is_query.all(0)
-    ids, is_query, windows, position_ids = (each[:, columns] for each in (ids, is_query, windows, position_ids))
-    is_text = (windows > 0) & ~is_query
+    ids, is_query, window_numbers, position_ids = (
+        each[:, columns] for each in (ids, is_query, window_numbers, position_ids)
+    )
+    is_text = (window_numbers > 0) & ~is_query
     inputs_embeds = model.encoder.get_input_embeddings()(ids.masked_fill(is_query, 0))
     states = _last_states(model.encoder, inputs_embeds, is_text.long(), position_ids)
     return mean_pool(states, is_text.to(states.device), counts.to(states.device))
@@ -126,10 +128,10 @@ def _last_states(encoder, inputs_embeds, attention_mask, position_ids):
     ).last_hidden_state
 
 
-def _mask_of_packed(encoder, inputs_embeds, windows):
+def _mask_of_packed(encoder, inputs_embeds, window_numbers):
     """What lets every window see itself alone, in the form that the encoder's attention takes."""
     # Positions that start again tell transformers where a window does.
-    place, _ = count_within(torch.ones_like(windows, dtype=torch.bool), windows)
+    place, _ = count_within(torch.ones_like(window_numbers, dtype=torch.bool), window_numbers)
     return create_causal_mask(encoder.config, inputs_embeds, None, None, position_ids=place)
 
 
@@ -167,23 +169,23 @@ def mean_pool(hidden_states, is_text, counts):
     return means[index < counts.unsqueeze(-1)].to(hidden_states.dtype)
 
 
-def context_positions(is_query, windows, layout):
+def context_positions(is_query, window_numbers, layout):
     """
     Position ids of the encoder's input; those of every window start at 0.
 
     Args:
         is_query (`torch.BoolTensor` of shape `(rows, length)`): True at query placeholders.
-        windows (`torch.LongTensor` of shape `(rows, length)`): number of each position's window; 0 at padding.
+        window_numbers (`torch.LongTensor` of shape `(rows, length)`): number of each position's window; 0 at padding.
         layout (`str`): `"appended"` or `"uniform"`, see [`C3Config`].
 
     Returns:
         `torch.LongTensor` (appended) or `torch.FloatTensor` (uniform) of shape `(rows, length)`.
     """
-    is_kept = windows > 0
+    is_kept = window_numbers > 0
     if layout == "appended":
-        return (count_within(is_kept, windows)[0] - 1).clamp(min=0)
-    place_of_text, text_length = count_within(is_kept & ~is_query, windows)
-    place_of_query, num_latents = count_within(is_query, windows)
+        return (count_within(is_kept, window_numbers)[0] - 1).clamp(min=0)
+    place_of_text, text_length = count_within(is_kept & ~is_query, window_numbers)
+    place_of_query, num_latents = count_within(is_query, window_numbers)
     query_positions = (place_of_query - 0.5) * text_length / num_latents.clamp(min=1) - 0.5
     return torch.where(is_query, query_positions, (place_of_text - 1).clamp(min=0).float())
 

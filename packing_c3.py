@@ -63,11 +63,11 @@ def number_rows(attention_mask):
     return attention_mask.bool() * rows.unsqueeze(-1)
 
 
-def count_within(marks, windows):
+def count_within(marks, window_numbers):
     """
     Args:
         marks (`torch.BoolTensor` of shape `(rows, length)`): what is counted.
-        windows (`torch.LongTensor` of shape `(rows, length)`): numbers of windows, each of which lies in one piece.
+        window_numbers (`torch.LongTensor` of shape `(rows, length)`): of windows, each of which lies in one piece.
 
     Returns: two `torch.LongTensor` of that shape: marks from the window's beginning up to and with each position, and
     marks in the whole window.
@@ -75,7 +75,7 @@ def count_within(marks, windows):
     marks = marks.long()
     counts = marks.cumsum(-1)
     starts = torch.ones_like(marks, dtype=torch.bool)
-    starts[:, 1:] = windows[:, 1:] != windows[:, :-1]
+    starts[:, 1:] = window_numbers[:, 1:] != window_numbers[:, :-1]
     before = (counts - marks).masked_fill(~starts, 0).cummax(-1).values
-    totals = marks.new_zeros(int(windows.numel()) + 1).scatter_add(0, windows.flatten(), marks.flatten())
-    return counts - before, totals[windows]
+    totals = marks.new_zeros(int(window_numbers.numel()) + 1).scatter_add(0, window_numbers.flatten(), marks.flatten())
+    return counts - before, totals[window_numbers]
