@@ -111,7 +111,7 @@ class CompressionMixin:
             return None, skipped
         windows = WindowsOfTexts(plans)
         self.check_windows(windows.num_latents, windows.lengths, "Give a smaller window")
-        self._warn_of_ratio(plans, num_latents, ratio, window)
+        self._warn_of_ratio(plans, num_latents, ratio, window, exact)
         if not exact:
             self._warn_of_characters({names[index]: each for index, each in enumerate(texts) if index not in skipped})
         fields = {
@@ -228,7 +228,7 @@ class CompressionMixin:
             )
         return num_latents, None
 
-    def _warn_of_ratio(self, plans, num_latents, ratio, window):
+    def _warn_of_ratio(self, plans, num_latents, ratio, window, exact):
         """Warns where texts get another ratio than was asked for, or one that the weights are not good for."""
         tokens = [sum(plan.windows.lengths) for plan in plans]
         latents = [sum(plan.num_latents) for plan in plans]
@@ -244,7 +244,7 @@ class CompressionMixin:
         if ratio and (ratio > window or any(n > most for n, most in zip(latents, wanted, strict=True))):
             reasons.append(f"{asked:g} were asked for, but every window of at most {window} tokens has a latent")
         # What is asked for is a floor: texts may come out a little above it.
-        if max(reached) > highest and (not asked or asked > highest):
+        if not exact and max(reached) > highest and (not asked or asked > highest):
             reasons.append(f"this model is good for at most {highest:g}, so that the text may come back wrong")
         if reasons:
             said = " to ".join(dict.fromkeys(f"{each:.3g}" for each in (min(reached), max(reached))))

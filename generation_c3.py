@@ -8,6 +8,7 @@ from transformers import GenerationConfig, GenerationMixin, StoppingCriteriaList
 
 from .adapters_c3 import active_adapters
 from .conversations_c3 import is_conversation
+from .corrections_c3 import special_ids
 from .decoder_rows_c3 import LatentSpan
 from .expansion_c3 import StopAtLengths, prompt_embeds
 from .options_c3 import plain_options, whole_number
@@ -158,7 +159,7 @@ class PromptingMixin:
             for window in owned:
                 lengths[window] = min(lengths[window], left)
                 left -= lengths[window]
-        special = sorted(set(self.processor.tokenizer.all_special_ids))
+        special = special_ids(self.processor)
         suppressed = sorted({*special, *(_setting(kwargs, "suppress_tokens") or ())})
         settings = {"max_new_tokens": max(lengths), "max_length": None, "suppress_tokens": suppressed or None}
         # No token of a text, so that it shows where a row was stopped.
