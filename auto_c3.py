@@ -4,6 +4,7 @@ from transformers import AutoConfig, AutoModel, AutoProcessor
 
 from .configuration_c3 import C3Config
 from .corrections_c3 import InexactTextError
+from .expanded_text_c3 import ExpandedText, ExpandedWindow
 from .latents_c3 import (
     C3Latents,
     LatentChecksumError,
@@ -25,6 +26,8 @@ __all__ = [
     "C3Model",
     "C3Processor",
     "CompressionWarning",
+    "ExpandedText",
+    "ExpandedWindow",
     "InexactTextError",
     "LatentChecksumError",
     "LatentFileWarning",

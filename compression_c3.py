@@ -12,13 +12,13 @@ import torch
 from .character_ranges_c3 import kinds_in
 from .corrections_c3 import find_corrections, pack, text_corrections
 from .decoder_rows_c3 import LatentSpan
-from .expansion_c3 import joined_pieces
 from .latents_c3 import C3Latents
 from .latents_checks_c3 import VALUE_DTYPES
 from .latents_file_c3 import check_folder
 from .options_c3 import CompressionWarning, plain_number, progress_bar, whole_number
 from .quoting_c3 import printable
 from .stored_weights_c3 import execution_device
+from .text_pieces_c3 import joined_pieces
 from .texts_c3 import check_text, list_texts
 from .whole_files_c3 import ensure_writable
 from .windows_c3 import TextWindow, WindowsOfTexts

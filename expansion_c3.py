@@ -1,23 +1,27 @@
 """Latents back to text: `expand`, which decodes the windows of all texts side by side and joins them."""
 
 import zlib
+from dataclasses import replace
 from itertools import islice
+from math import inf
 
 import torch
 from transformers import GenerationMixin, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from .corrections_c3 import InexactTextError, checksum_of_ids, forced_tokens, special_ids, unpack
+from .expanded_text_c3 import ExpandedText, ExpandedWindow
 from .greedy_decoding_c3 import decode_greedily
 from .options_c3 import progress_bar, whole_number
 from .parallel_decoding_c3 import decode_in_parallel, is_worth_drafting
 from .stored_weights_c3 import execution_device
+from .text_pieces_c3 import with_texts
 
 NOT_EXACT = (
     "did not come back as it was, though it was compressed exactly: the latents are not those that were made, or this "
     "device or dtype computes too differently. Expand it where it was compressed, or compress it again."
 )
-# By name, `(model, prompt, spans, suppressed, forced) -> list[list[int]]`, see `decode_windows`.
+# By name, `(model, prompt, spans, suppressed, forced, with_margins) -> list[ExpandedWindow]`, see `decode_windows`.
 DECODING_METHODS = {"greedy": decode_greedily, "parallel": decode_in_parallel}
 
 
@@ -27,7 +31,17 @@ class ExpansionMixin:
     `forward`, and `processor` and `check_latents` of [`CheckpointMixin`].
     """
 
-    def expand(self, latents, *, method=None, batch_size=8, show_progress=None, stream=False, allow_mismatch=False):
+    def expand(
+        self,
+        latents,
+        *,
+        method=None,
+        batch_size=8,
+        show_progress=None,
+        stream=False,
+        allow_mismatch=False,
+        return_scores=False,
+    ):
         """
         Reconstructs the texts, greedily: the windows of all texts are decoded side by side and joined. Each window
         stops after exactly the number of text tokens that it stands for.
@@ -46,6 +60,8 @@ class ExpansionMixin:
             stream (`bool`): return an iterator over pieces of text, in order, as they come; where a list was compressed
                 over `(text index, piece)`.
             allow_mismatch (`bool`): read latents that another model made.
+            return_scores (`bool`): return an [`ExpandedText`] for each `str`, and with `stream` an [`ExpandedWindow`]
+                for each piece: the tokens with how sure the decoder was of each, window by window.
 
         Returns:
             `str` where one text was compressed by itself, `list[str]` where a list was; an iterator with `stream`.
@@ -59,12 +75,15 @@ class ExpansionMixin:
         self.check_latents(latents, allow_mismatch)
         batch_size = whole_number("batch_size", batch_size)
         self._check_method(method)
-        pieces = self._stream_text(latents, method, batch_size, show_progress, in_order=stream)
+        windows = self._stream_windows(latents, method, batch_size, show_progress, stream, return_scores)
         if stream:
+            pieces = windows if return_scores else ((index, each.text) for index, each in windows if each.text)
             return (piece for _, piece in pieces) if latents.single else pieces
-        texts = [""] * len(latents)
-        for index, piece in pieces:
-            texts[index] += piece
+        texts = [ExpandedText([]) for _ in latents.spans]
+        for index, window in windows:
+            texts[index].windows.append(window)
+        if not return_scores:
+            texts = [each.text for each in texts]
         return texts[0] if latents.single else texts
 
     def _check_method(self, method):
@@ -76,31 +95,35 @@ class ExpansionMixin:
                 "(config.use_mask_embedding); use method='greedy'."
             )
 
-    def _stream_text(self, latents, method, batch_size, show_progress, in_order):
-        """Yields (text index, piece of text): the pieces of a text in order, one window each."""
+    def _stream_windows(self, latents, method, batch_size, show_progress, in_order, with_margins):
+        """Yields (text index, [`ExpandedWindow`]): the windows of a text in order, with the pieces of it."""
         corrections = unpacked_corrections(latents, self.config.decoder_config.vocab_size)
-        expanded = self._expand_windows(latents, method, batch_size, show_progress, in_order, corrections)
+        expanded = self._expand_windows(
+            latents, method, batch_size, show_progress, in_order, corrections, with_margins=with_margins
+        )
         windows = self._in_order(expanded)
         for index, owned in enumerate(latents.windows_of_texts):
             ours = islice(windows, len(owned))
             if corrections is None:
-                pieces = joined_pieces(self.processor, ours)
+                ours = with_texts(self.processor, ours, len(owned))
             else:
-                pieces = checked_pieces(self.processor, ours, corrections[index], f"text {index}")
-            yield from ((index, piece) for piece in pieces)
+                ours = checked_windows(self.processor, ours, corrections[index], f"text {index}")
+            yield from ((index, window) for window in ours)
 
     @staticmethod
     def _in_order(windows):
-        """The ids of (window, ids), in the order of the windows."""
+        """The windows of (place, window), in the order of their places."""
         finished, following = {}, 0
-        for window, ids in windows:
-            finished[window] = ids
+        for place, window in windows:
+            finished[place] = window
             while following in finished:
                 yield finished.pop(following)
                 following += 1
 
-    def _expand_windows(self, latents, method, batch_size, show_progress, in_order, corrections=None):
-        """Yields (window, its token ids); longest windows first unless `in_order`."""
+    def _expand_windows(
+        self, latents, method, batch_size, show_progress, in_order, corrections=None, with_margins=False
+    ):
+        """Yields (place, [`ExpandedWindow`] without its text); longest windows first unless `in_order`."""
         stored = None if corrections is None else [window for text in corrections for window in text.windows]
         values, spans = latents.windows(), [span for text in latents.spans for span in text]
         special = torch.tensor(special_ids(self.processor), dtype=torch.long)
@@ -108,7 +131,9 @@ class ExpansionMixin:
         if stored is not None:
             # Windows all of whose tokens are stored need no decoder.
             order = [i for i in order if len(stored[i]) < spans[i].num_tokens]
-            yield from ((i, list(each.values())) for i, each in enumerate(stored) if len(each) == spans[i].num_tokens)
+            for i, each in enumerate(stored):
+                if len(each) == spans[i].num_tokens:
+                    yield i, ExpandedWindow(list(each.values()), [inf] * len(each) if with_margins else None)
         if not in_order:
             order.sort(key=lambda i: (spans[i].num_tokens, spans[i].num_latents), reverse=True)
         with progress_bar(len(order), batch_size, show_progress, "Expanding", "window") as bar:
@@ -121,9 +146,11 @@ class ExpansionMixin:
                     if stored is not None:
                         longest = max(spans[i].num_tokens for i in chosen)
                         forced = forced_tokens([stored[i] for i in chosen], longest)
-                    ids = decode_windows(self, prompt, [spans[i] for i in chosen], special, method, forced)
+                    found = decode_windows(
+                        self, prompt, [spans[i] for i in chosen], special, method, forced, with_margins
+                    )
                 bar.update(len(chosen))
-                yield from zip(chosen, ids, strict=True)
+                yield from zip(chosen, found, strict=True)
 
 
 def prompt_embeds(model, rows, latents):
@@ -144,22 +171,6 @@ def prompt_embeds(model, rows, latents):
     return {"inputs_embeds": model.embed_prompt(batch.pop("input_ids"), latents), **batch}
 
 
-def joined_pieces(processor, windows):
-    """Yields the pieces of a text from the ids of its windows (iterable of `list[int]`), one a window at most."""
-    before, held, piece = [], [], ""
-    for ids in windows:
-        # Decoded together with the window before, as some tokenizers treat the start of a text differently; held back
-        # while a character's bytes are still incomplete.
-        held += ids
-        known = processor.decode(before) if before else ""
-        piece = processor.decode(before + held)[len(known) :]
-        if not piece.endswith("\ufffd"):
-            yield piece
-            before, held = held, []
-    if held:
-        yield piece
-
-
 def unpacked_corrections(latents, vocab_size):
     """
     [`TextCorrections`] of each text, `list`; None where there are none. `ValueError` for what no text of a model with
@@ -174,29 +185,30 @@ def unpacked_corrections(latents, vocab_size):
     ]
 
 
-def checked_pieces(processor, windows, corrections, name):
-    """As `joined_pieces`, of a text with corrections; raises [`InexactTextError`] where it is not that text."""
-    pieces = joined_pieces(processor, _checked_windows(windows, corrections, name))
-    if corrections.text is not None:
-        for _ in pieces:
-            pass
-        pieces = [corrections.text]
-    checksum = 0
-    for piece in pieces:
-        checksum = zlib.crc32(piece.encode("utf-8", "surrogatepass"), checksum)
-        yield piece
+def checked_windows(processor, windows, corrections, name):
+    """As `with_texts`, of a text with corrections; raises [`InexactTextError`] where it is not that text."""
+    checksum, count = 0, len(corrections.windows)
+    known = _checked_ids(windows, corrections.window_checksums, name)
+    for number, window in enumerate(with_texts(processor, known, count), start=1):
+        if corrections.text is not None:
+            # The tokens give other characters, and none of the stored ones can be told to be a window's.
+            spans = None if window.token_spans is None else [(0, 0)] * len(window.ids)
+            text = corrections.text if number == count else ""
+            window = replace(window, text=text, token_spans=spans)
+        checksum = zlib.crc32(window.text.encode("utf-8", "surrogatepass"), checksum)
+        yield window
     if checksum != corrections.checksum:
         raise InexactTextError(f"{name} {NOT_EXACT}")
 
 
-def _checked_windows(windows, corrections, name):
-    for number, (ids, checksum) in enumerate(zip(windows, corrections.window_checksums, strict=True)):
-        if checksum_of_ids(ids) != checksum:
+def _checked_ids(windows, checksums, name):
+    for number, (window, checksum) in enumerate(zip(windows, checksums, strict=True)):
+        if checksum_of_ids(window.ids) != checksum:
             raise InexactTextError(f"{name}, window {number}, {NOT_EXACT}")
-        yield ids
+        yield window
 
 
-def decode_windows(model, prompt, spans, suppressed, method=None, forced=None):
+def decode_windows(model, prompt, spans, suppressed, method=None, forced=None, with_margins=False):
     """
     From the latents of windows to their token ids, by one of two ways that give the same: one token a pass, or drafted
     in parallel; and by transformers' `generate` where processes share a model.
@@ -211,17 +223,22 @@ def decode_windows(model, prompt, spans, suppressed, method=None, forced=None):
         method (`str`, *optional*): of `DECODING_METHODS`. By default parallel where the decoder was trained for it, but
             greedy for so many rows, or so many tokens per latent, that correcting the drafts takes longer. A model
             whose weights are shared among processes (ZeRO-3, FSDP) decodes greedily, by transformers' `generate`.
+        with_margins (`bool`): tell by how much each token led the next.
 
     Returns:
-        `list[list[int]]`: the ids of each row.
+        `list[ExpandedWindow]`: the ids of each row, and their margins where asked; without texts.
     """
     if _is_sharded(model):
-        return _generate_together(model, prompt, [span.num_tokens for span in spans], suppressed, forced)
+        lengths = [span.num_tokens for span in spans]
+        return _generate_together(model, prompt, lengths, suppressed, forced, with_margins)
     if method is None:
         is_trained = model.mask_embedding is not None
         is_parallel = is_trained and is_worth_drafting(prompt["attention_mask"].device.type, spans)
         method = "parallel" if is_parallel else "greedy"
-    return DECODING_METHODS[method](model, prompt, spans, suppressed, forced)
+    found = DECODING_METHODS[method](model, prompt, spans, suppressed, forced, with_margins)
+    if with_margins and any(window.margins is None for window in found):
+        raise ValueError(f"method={method!r} gives no margins, which return_scores needs; use method='greedy'.")
+    return found
 
 
 def _is_sharded(model):
@@ -233,8 +250,10 @@ def _is_sharded(model):
     return is_deepspeed_zero3_enabled() or isinstance(model, FSDPModule)
 
 
-def _generate_together(model, prompt, lengths, suppressed, forced):
+def _generate_together(model, prompt, lengths, suppressed, forced, with_margins=False):
     """`decode_greedily` by transformers' `generate`, which under ZeRO-3 goes on until all processes have finished."""
+    margins = RecordMargins()
+    processors = [] if forced is None else [ForceTokens(forced)]
     ids = GenerationMixin.generate(
         model,
         **prompt,
@@ -243,10 +262,11 @@ def _generate_together(model, prompt, lengths, suppressed, forced):
         max_new_tokens=max(lengths),
         suppress_tokens=suppressed.tolist() or None,
         stopping_criteria=StoppingCriteriaList([StopAtLengths(lengths)]),
-        logits_processor=LogitsProcessorList([] if forced is None else [ForceTokens(forced)]),
+        logits_processor=LogitsProcessorList([*processors, margins] if with_margins else processors),
         pad_token_id=0,
     )
-    return [row[:length] for row, length in zip(ids.tolist(), lengths, strict=True)]
+    rows = zip(ids.tolist(), margins.of_rows() if with_margins else [None] * len(lengths), lengths, strict=True)
+    return [ExpandedWindow(row[:length], led and led[:length]) for row, led, length in rows]
 
 
 class ForceTokens(LogitsProcessor):
@@ -261,6 +281,22 @@ class ForceTokens(LogitsProcessor):
         forced = forced.repeat_interleave(len(scores) // len(self.forced), dim=0)
         is_other = torch.arange(scores.shape[-1], device=scores.device) != forced
         return scores.masked_fill(is_other & (forced >= 0), -torch.inf)
+
+
+class RecordMargins(LogitsProcessor):
+    """Keeps by how much the likeliest token of each row leads the next, at each step; changes nothing."""
+
+    def __init__(self):
+        self.steps = []
+
+    def __call__(self, input_ids, scores):
+        first, second = scores.topk(2, dim=-1).values.float().unbind(-1)
+        self.steps.append(first - second)
+        return scores
+
+    def of_rows(self):
+        """`list[list[float]]`, of each row one margin a step."""
+        return torch.stack(self.steps, dim=1).tolist()
 
 
 class StopAtLengths(StoppingCriteria):

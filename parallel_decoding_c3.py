@@ -57,7 +57,7 @@ def pass_cost(device, positions):
     return positions + PASS_IN_POSITIONS.get(device, PASS_IN_POSITIONS_ELSEWHERE)
 
 
-def decode_in_parallel(model, prompt, spans, suppressed, forced=None):
+def decode_in_parallel(model, prompt, spans, suppressed, forced=None, with_margins=False):
     """
     Drafts all tokens of all rows in one pass in which the decoder sees its mask embedding in the place of every token,
     as in training with decoder-input dropout, and so has only the latents to read. Then it reads the draft, each row's
@@ -69,29 +69,31 @@ def decode_in_parallel(model, prompt, spans, suppressed, forced=None):
     fit into the window; else the rows that are left are decoded greedily.
 
     Arguments as in `decode_windows`. The ids are those of `decode_greedily` but for rounding: where two tokens are all
-    but equally likely, passes over other numbers of tokens may choose differently.
+    but equally likely, passes over other numbers of tokens may choose differently. So are the margins, but with
+    decoders that scale or cap their logits: they are those before that.
     """
     lengths = [span.num_tokens for span in spans]
     error_rate = expected_error_rate(spans)
-    rows = Rows(prompt, lengths, forced)
+    rows = Rows(prompt, lengths, forced, with_margins)
     cache = DynamicCache(config=model.config.decoder_config)
     # Sliding windows are counted in columns of the cache, and tokens that prove wrong take columns, too.
     room = min((layer.sliding_window for layer in cache.layers if layer.is_sliding), default=math.inf)
     if rows.mask.shape[1] + rows.longest > room:
-        return decode_lengths(model, prompt, lengths, suppressed, forced)
+        return decode_lengths(model, prompt, lengths, suppressed, forced, with_margins)
     device = rows.mask.device.type
-    _draft(model, rows, prompt, cache, suppressed)
+    _draft(model, rows, prompt, cache, suppressed, with_margins)
     errors, checked = 1, 1 / error_rate
     while not rows.take_out(cache):
         first = rows.certain.unsqueeze(1) - 1  # the last token that is known but has not been read
         width = _tokens_to_read(device, rows.lengths - rows.certain, errors / checked)
         if rows.mask.shape[1] + width > room:
-            return _finish_greedily(model, rows, prompt, suppressed)
+            return _finish_greedily(model, rows, prompt, suppressed, with_margins)
         steps = torch.arange(width, device=first.device)
         places = first + steps
         is_read = places + 1 < rows.lengths.unsqueeze(1)
         places = places.where(is_read, first)
-        found = rows.forced_or(_choices(model, rows.read(places), cache, width, suppressed), places + 1)
+        chosen = _choices(model, rows.read(places), cache, width, suppressed, with_margins)
+        found, margins = rows.forced_or(places + 1, *chosen)
         is_same = (found == rows.ids.gather(1, places + 1)) & is_read
         agreed = is_same.long().cumprod(1).sum(1)
         read = is_read.sum(1)
@@ -99,6 +101,8 @@ def decode_in_parallel(model, prompt, spans, suppressed, forced=None):
         rows.mask[:, -width:] = is_read & (steps <= agreed.unsqueeze(1))
         row, step = is_read.nonzero(as_tuple=True)
         rows.ids[row, places[row, step] + 1] = found[row, step]
+        if with_margins:
+            rows.margins[row, places[row, step] + 1] = margins[row, step]
         rows.certain += torch.minimum(agreed + 1, read)
         has_error = agreed < read
         errors += int(has_error.sum())
@@ -106,7 +110,7 @@ def decode_in_parallel(model, prompt, spans, suppressed, forced=None):
     return rows.finished
 
 
-def _draft(model, rows, prompt, cache, suppressed):
+def _draft(model, rows, prompt, cache, suppressed, with_margins):
     """Fills the rows' ids with a draft, of which the first is certain, and the cache with the prompt."""
     masked = rows.longest - 1
     mask, positions = prompt["attention_mask"], prompt["position_ids"]
@@ -116,17 +120,17 @@ def _draft(model, rows, prompt, cache, suppressed):
         "attention_mask": torch.cat([mask, mask.new_ones(hidden.shape[:2])], dim=1),
         "position_ids": torch.cat([positions, rows.positions[:, :masked]], dim=1),
     }
-    drafted = _choices(model, inputs, cache, rows.longest, suppressed)
-    rows.ids[:] = rows.forced_or(drafted, torch.arange(rows.longest, device=drafted.device).expand_as(drafted))
+    places = torch.arange(rows.longest, device=rows.ids.device).expand_as(rows.ids)
+    rows.write(places, *_choices(model, inputs, cache, rows.longest, suppressed, with_margins))
     cache.crop(-masked)
 
 
-def _finish_greedily(model, rows, prompt, suppressed):
+def _finish_greedily(model, rows, prompt, suppressed, with_margins):
     """Decodes the rows that are left anew, one token a pass."""
     left = {name: each[rows.index] for name, each in prompt.items()}
-    found = decode_lengths(model, left, rows.lengths.tolist(), suppressed, rows.forced)
-    for row, ids in zip(rows.index.tolist(), found, strict=True):
-        rows.finished[row] = ids
+    found = decode_lengths(model, left, rows.lengths.tolist(), suppressed, rows.forced, with_margins)
+    for row, window in zip(rows.index.tolist(), found, strict=True):
+        rows.finished[row] = window
     return rows.finished
 
 
@@ -151,13 +155,15 @@ def _tokens_to_read(device, left, error_rate):
     return 1 + int((cost / certain).argmin())
 
 
-def _choices(model, inputs, cache, count, suppressed):
-    """The likeliest ids after the last `count` positions, `torch.LongTensor` of shape `(rows, count)`."""
+def _choices(model, inputs, cache, count, suppressed, with_margins):
+    """What `choose` gives after the last `count` positions, `(rows, count)`: the likeliest ids, and their margins."""
     if "input_ids" in inputs:
         inputs["inputs_embeds"] = model.embed_prompt(inputs.pop("input_ids"))
     states = model.decoder.base_model(**inputs, past_key_values=cache, use_cache=True).last_hidden_state[:, -count:]
     head = model.decoder.get_output_embeddings()
     # Some decoders scale or cap their logits after this, which changes no order.
     pieces = states.reshape(-1, states.shape[-1]).split(LOGITS_AT_ONCE)
-    ids = torch.cat([choose(head(each), suppressed) for each in pieces]).view(states.shape[:2])
-    return ids.to(inputs["inputs_embeds"].device)  # the head may be on another device
+    chosen = zip(*(choose(head(each), suppressed, with_margins) for each in pieces), strict=True)
+    device = inputs["inputs_embeds"].device  # the head may be on another
+    ids, margins = (None if each[0] is None else torch.cat(each).view(states.shape[:2]).to(device) for each in chosen)
+    return ids, margins

@@ -182,5 +182,7 @@ def test_generate_is_forced_alike(shipped, page):
     suppressed = torch.tensor(shipped.processor.tokenizer.all_special_ids)
     assert any(stored) and isinstance(shipped, GenerationMixin)
     forced = forced_tokens(stored, max(lengths))
-    assert _generate_together(shipped, prompt, lengths, suppressed, forced) == windows
-    assert _generate_together(shipped, prompt, lengths, suppressed, None) != windows
+    decoded = _generate_together(shipped, prompt, lengths, suppressed, forced)
+    assert [window.ids for window in decoded] == windows
+    decoded = _generate_together(shipped, prompt, lengths, suppressed, None)
+    assert [window.ids for window in decoded] != windows

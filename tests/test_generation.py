@@ -62,8 +62,8 @@ def test_generate_defaults_to_the_reconstruction_prompt(model):
 
 def test_a_part_of_the_text_itself(model):
     latents = model.compress([LONG, TEXTS[0]])
-    ids = [sorted(model._expand_windows(text, "greedy", 8, False, False)) for text in latents]
-    tokens = [[token for _, window in windows for token in window] for windows in ids]
+    expanded = model.expand(latents, method="greedy", return_scores=True)
+    tokens = [[token for window in text.windows for token in window.ids] for text in expanded]
     assert latents.text_lengths.max() < 40
     assert model.generate(latents, max_new_tokens=40) == [model.processor.decode(each[:40]) for each in tokens]
     # A text ends where one of its windows is stopped.

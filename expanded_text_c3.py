@@ -1,0 +1,68 @@
+"""Texts that were read back from latents, with how sure the decoder was of each token: `ExpandedText`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ExpandedWindow:
+    """
+    What one window was decoded to: `window.text, min(window.margins)`.
+
+    Args:
+        ids (`list[int]`): its tokens.
+        margins (`list[float]`, *optional*): by how much the logit of each token led the next one of the tokens that a
+            text may hold; infinite for a token that was stored as a correction. None while nobody asked.
+        text (`str`): the piece of the text that it adds. A character whose bytes end in a later window comes with that
+            one. Where the tokenizer loses something of an exactly compressed text, so that the text itself is stored,
+            the last window has all of it.
+        token_spans (`list[tuple[int, int]]`, *optional*): start and end of the characters that each token holds a byte
+            of, counted from the start of `text`: several tokens may share a character, and the last may hold the
+            beginning of one that comes with a later window. All empty where the text itself is stored.
+        distance (`float`, *optional*): how far the latents of what came back are from those that were given.
+        comes_back (`bool`, *optional*): whether the window is taken to be what was compressed.
+    """
+
+    ids: list[int]
+    margins: list[float] | None = None
+    text: str = ""
+    token_spans: list[tuple[int, int]] | None = None
+    distance: float | None = None
+    comes_back: bool | None = None
+
+
+@dataclass(frozen=True)
+class ExpandedText:
+    """
+    A text that was read back, window by window.
+
+        for start, end in expanded.uncertain_spans(below=2):
+            print(expanded.text[start:end])
+
+    Args:
+        windows (`list[ExpandedWindow]`): in order.
+    """
+
+    windows: list[ExpandedWindow]
+
+    @property
+    def text(self) -> str:
+        """The text, which `expand` without scores gives."""
+        return "".join(window.text for window in self.windows)
+
+    def uncertain_spans(self, below: float) -> list[tuple[int, int]]:
+        """
+        Where the text may be wrong: starts and ends of the characters of tokens whose margin is less than `below`
+        (in logits), in order, those that touch as one.
+        """
+        spans, start = [], 0
+        for window in self.windows:
+            for margin, (first, last) in zip(window.margins, window.token_spans, strict=True):
+                if margin < below and first < last:
+                    if spans and start + first <= spans[-1][1]:
+                        first = spans.pop()[0] - start
+                    spans.append((start + first, start + last))
+            start += len(window.text)
+        return spans
+
+
+__all__ = ["ExpandedText", "ExpandedWindow"]
