@@ -18,8 +18,10 @@ class ExpandedWindow:
         token_spans (`list[tuple[int, int]]`, *optional*): start and end of the characters that each token holds a byte
             of, counted from the start of `text`: several tokens may share a character, and the last may hold the
             beginning of one that comes with a later window. All empty where the text itself is stored.
-        distance (`float`, *optional*): how far the latents of what came back are from those that were given.
-        comes_back (`bool`, *optional*): whether the window is taken to be what was compressed.
+        distance (`float`, *optional*): how far the latents of what came back are from those that were given, see
+            `latent_distances`. None where nobody asked, and for texts that were compressed exactly.
+        comes_back (`bool`, *optional*): whether this is the text that was compressed, by that distance; by their
+            checksums of texts that were compressed exactly. None where nobody asked.
     """
 
     ids: list[int]
@@ -49,6 +51,11 @@ class ExpandedText:
         """The text, which `expand` without scores gives."""
         return "".join(window.text for window in self.windows)
 
+    @property
+    def lost_windows(self) -> list[int]:
+        """The places of windows that were found wrong: nothing, after a `check`, where the whole text came back."""
+        return [place for place, window in enumerate(self.windows) if window.comes_back is False]
+
     def uncertain_spans(self, below: float) -> list[tuple[int, int]]:
         """
         Where the text may be wrong: starts and ends of the characters of tokens whose margin is less than `below`
@@ -65,4 +72,10 @@ class ExpandedText:
         return spans
 
 
-__all__ = ["ExpandedText", "ExpandedWindow"]
+def named_windows(places: list[int], most: int = 10) -> str:
+    """Places of windows in a message: `window 3`, or `windows 3, 4, …` where there are more than `most`."""
+    named = ", ".join(map(str, places[:most])) + (", …" if len(places) > most else "")
+    return f"window{'s' * (len(places) > 1)} {named}"
+
+
+__all__ = ["ExpandedText", "ExpandedWindow", "named_windows"]

@@ -1,28 +1,27 @@
 """Latents back to text: `expand`, which decodes the windows of all texts side by side and joins them."""
 
+import warnings
 import zlib
+from collections import Counter
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from math import inf
 
 import torch
-from transformers import GenerationMixin, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from .corrections_c3 import InexactTextError, checksum_of_ids, forced_tokens, special_ids, unpack
-from .expanded_text_c3 import ExpandedText, ExpandedWindow
-from .greedy_decoding_c3 import decode_greedily
-from .options_c3 import progress_bar, whole_number
-from .parallel_decoding_c3 import decode_in_parallel, is_worth_drafting
-from .stored_weights_c3 import execution_device
+from .expanded_text_c3 import ExpandedText, ExpandedWindow, named_windows
+from .options_c3 import CompressionWarning, progress_bar, whole_number
+from .reencoding_c3 import measured
+from .search_decoding_c3 import MOST_BEAMS, search_windows
 from .text_pieces_c3 import with_texts
+from .window_decoding_c3 import DECODING_METHODS, decode_windows, is_sharded, prompt_embeds
 
 NOT_EXACT = (
     "did not come back as it was, though it was compressed exactly: the latents are not those that were made, or this "
     "device or dtype computes too differently. Expand it where it was compressed, or compress it again."
 )
-# By name, `(model, prompt, spans, suppressed, forced, with_margins) -> list[ExpandedWindow]`, see `decode_windows`.
-DECODING_METHODS = {"greedy": decode_greedily, "parallel": decode_in_parallel}
 
 
 class ExpansionMixin:
@@ -41,12 +40,16 @@ class ExpansionMixin:
         stream=False,
         allow_mismatch=False,
         return_scores=False,
+        check=False,
+        beams=None,
     ):
         """
         Reconstructs the texts, greedily: the windows of all texts are decoded side by side and joined. Each window
         stops after exactly the number of text tokens that it stands for.
 
             texts = model.expand(model.compress(["a long text", "another"]))
+            expanded = model.expand(latents, method="search", check=True)
+            print(expanded.text, expanded.lost_windows)
 
         Args:
             latents ([`C3Latents`]): what `compress` returned.
@@ -54,7 +57,9 @@ class ExpansionMixin:
                 drafts a window in one pass and corrects it until it is the same text, in far fewer passes the fewer the
                 errors of the draft are. By default parallel where the decoder was trained for it, with a mask embedding
                 (`config.use_mask_embedding`), unless so many windows go at once, or so many tokens stand behind each
-                latent, that greedy passes are the cheaper.
+                latent, that greedy passes are the cheaper. Or `"search"`: as by default, but windows that `check` finds
+                wrong are decoded again with beams until the right text is found, which takes many times as long (see
+                `search_decoding_c3.py`); where it is not found the nearest one is taken.
             batch_size (`int`): windows decoded at once.
             show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
             stream (`bool`): return an iterator over pieces of text, in order, as they come; where a list was compressed
@@ -62,9 +67,16 @@ class ExpansionMixin:
             allow_mismatch (`bool`): read latents that another model made.
             return_scores (`bool`): return an [`ExpandedText`] for each `str`, and with `stream` an [`ExpandedWindow`]
                 for each piece: the tokens with how sure the decoder was of each, window by window.
+            check (`bool`): encode what came back once more, and return the same objects, which say of each window
+                whether its latents are those that were given: they are those of the right text only. Texts that were
+                compressed with `exact=True` have checksums instead, which are looked at in any case.
+            beams (`int`, *optional*): of the search, at most, by default 32.
 
         Returns:
             `str` where one text was compressed by itself, `list[str]` where a list was; an iterator with `stream`.
+
+        Warns:
+            CompressionWarning: which windows were not found by a search, unless `check` has them returned.
 
         Raises:
             LatentMismatchError: the latents are another model's.
@@ -74,33 +86,45 @@ class ExpansionMixin:
         """
         self.check_latents(latents, allow_mismatch)
         batch_size = whole_number("batch_size", batch_size)
-        self._check_method(method)
-        windows = self._stream_windows(latents, method, batch_size, show_progress, stream, return_scores)
+        self._check_method(method, beams)
+        beams = MOST_BEAMS if beams is None else whole_number("beams", beams)
+        decode = partial(
+            self._decode, method=method, batch_size=batch_size, with_margins=return_scores, check=check, beams=beams
+        )
+        windows = self._stream_windows(latents, decode, batch_size, show_progress, stream, return_scores)
+        if method == "search" and not check:
+            windows = _telling_of_lost(windows)
         if stream:
-            pieces = windows if return_scores else ((index, each.text) for index, each in windows if each.text)
+            pieces = ((index, each.text) for index, each in windows if each.text)
+            pieces = windows if return_scores or check else pieces
             return (piece for _, piece in pieces) if latents.single else pieces
         texts = [ExpandedText([]) for _ in latents.spans]
         for index, window in windows:
             texts[index].windows.append(window)
-        if not return_scores:
+        if not (return_scores or check):
             texts = [each.text for each in texts]
         return texts[0] if latents.single else texts
 
-    def _check_method(self, method):
-        if method not in (None, *DECODING_METHODS):
-            raise ValueError(f"method must be one of {', '.join(DECODING_METHODS)}, not {method!r}.")
+    def _check_method(self, method, beams):
+        if method not in (None, *DECODING_METHODS, "search"):
+            raise ValueError(f"method must be one of {', '.join(DECODING_METHODS)}, search, not {method!r}.")
+        if beams is not None and method != "search":
+            raise ValueError("beams are those of method='search': give that too, or leave beams out.")
+        if method == "search" and is_sharded(self):
+            raise ValueError(
+                "method='search' takes as many passes as a text needs, which processes that share a model cannot do: "
+                "search in one process."
+            )
         if method == "parallel" and self.mask_embedding is None:
             raise ValueError(
                 "method='parallel' needs a decoder that was trained with a mask embedding "
                 "(config.use_mask_embedding); use method='greedy'."
             )
 
-    def _stream_windows(self, latents, method, batch_size, show_progress, in_order, with_margins):
+    def _stream_windows(self, latents, decode, batch_size, show_progress, in_order, with_margins):
         """Yields (text index, [`ExpandedWindow`]): the windows of a text in order, with the pieces of it."""
         corrections = unpacked_corrections(latents, self.config.decoder_config.vocab_size)
-        expanded = self._expand_windows(
-            latents, method, batch_size, show_progress, in_order, corrections, with_margins=with_margins
-        )
+        expanded = self._expand_windows(latents, decode, batch_size, show_progress, in_order, corrections, with_margins)
         windows = self._in_order(expanded)
         for index, owned in enumerate(latents.windows_of_texts):
             ours = islice(windows, len(owned))
@@ -121,12 +145,11 @@ class ExpansionMixin:
                 following += 1
 
     def _expand_windows(
-        self, latents, method, batch_size, show_progress, in_order, corrections=None, with_margins=False
+        self, latents, decode, batch_size, show_progress, in_order, corrections=None, with_margins=False
     ):
         """Yields (place, [`ExpandedWindow`] without its text); longest windows first unless `in_order`."""
         stored = None if corrections is None else [window for text in corrections for window in text.windows]
         values, spans = latents.windows(), [span for text in latents.spans for span in text]
-        special = torch.tensor(special_ids(self.processor), dtype=torch.long)
         order = list(range(len(spans)))
         if stored is not None:
             # Windows all of whose tokens are stored need no decoder.
@@ -139,36 +162,50 @@ class ExpansionMixin:
         with progress_bar(len(order), batch_size, show_progress, "Expanding", "window") as bar:
             for start in range(0, len(order), batch_size):
                 chosen = order[start : start + batch_size]
-                with torch.no_grad():
-                    rows = [self.processor.row([spans[i]]) for i in chosen]
-                    prompt = prompt_embeds(self, rows, torch.cat([values[i] for i in chosen]))
-                    forced = None
-                    if stored is not None:
-                        longest = max(spans[i].num_tokens for i in chosen)
-                        forced = forced_tokens([stored[i] for i in chosen], longest)
-                    found = decode_windows(
-                        self, prompt, [spans[i] for i in chosen], special, method, forced, with_margins
-                    )
+                forced = None
+                if stored is not None:
+                    longest = max(spans[i].num_tokens for i in chosen)
+                    forced = forced_tokens([stored[i] for i in chosen], longest)
+                found = decode([spans[i] for i in chosen], [values[i] for i in chosen], forced)
                 bar.update(len(chosen))
                 yield from zip(chosen, found, strict=True)
 
+    @torch.no_grad()
+    def _decode(self, spans, values, forced, *, method, batch_size, with_margins, check, beams):
+        """
+        The [`ExpandedWindow`]s of a batch of windows, without their texts.
 
-def prompt_embeds(model, rows, latents):
-    """
-    What the decoder reads of latents and prompts, as keywords of `C3Model.forward` and of `GenerationMixin.generate`.
+        Args:
+            spans (`list[LatentSpan]`), values (`list[torch.Tensor]` of shape `(N, D_dec)`): of each window.
+            forced (`torch.LongTensor` of shape `(rows, tokens)`, *optional*): see `decode_windows`.
+            method, batch_size, with_margins, check, beams: see `expand`.
+        """
+        special = torch.tensor(special_ids(self.processor), dtype=torch.long)
+        prompt = prompt_embeds(self, [self.processor.row([span]) for span in spans], torch.cat(values))
+        searches = method == "search"
+        found = decode_windows(self, prompt, spans, special, None if searches else method, forced, with_margins)
+        if forced is not None or not (check or searches):
+            return found
+        found = measured(self, found, spans, values, batch_size)
+        return search_windows(self, found, spans, values, special, beams, batch_size) if searches else found
 
-    Args:
-        model ([`C3Model`]): the model.
-        rows (`list`): of segments, see `C3Processor.row`.
-        latents (`torch.Tensor` of shape `(latents, D_dec)`): of all rows, in order.
 
-    Returns:
-        `dict`: `inputs_embeds` `(rows, length, D_dec)`, `attention_mask` and `position_ids` `(rows, length)`, padded on
-        the left.
-    """
-    device = execution_device(model.get_input_embeddings())
-    batch = {name: each.to(device) for name, each in model.processor.decoder_inputs(rows).items()}
-    return {"inputs_embeds": model.embed_prompt(batch.pop("input_ids"), latents), **batch}
+def _telling_of_lost(windows):
+    """The same (text index, [`ExpandedWindow`]), with a warning at the end of those that do not come back."""
+    lost, places = {}, Counter()
+    for index, window in windows:
+        if not window.comes_back:
+            lost.setdefault(index, []).append(places[index])
+        places[index] += 1
+        yield index, window
+    if lost:
+        said = "; ".join(f"text {index}, {named_windows(each)}" for index, each in islice(lost.items(), 5))
+        warnings.warn(
+            f"{sum(map(len, lost.values()))} of {places.total()} windows were not found: {said}"
+            f"{'; …' if len(lost) > 5 else ''}. The nearest text was taken for them.",
+            CompressionWarning,
+            stacklevel=3,
+        )
 
 
 def unpacked_corrections(latents, vocab_size):
@@ -196,7 +233,7 @@ def checked_windows(processor, windows, corrections, name):
             text = corrections.text if number == count else ""
             window = replace(window, text=text, token_spans=spans)
         checksum = zlib.crc32(window.text.encode("utf-8", "surrogatepass"), checksum)
-        yield window
+        yield replace(window, comes_back=True)
     if checksum != corrections.checksum:
         raise InexactTextError(f"{name} {NOT_EXACT}")
 
@@ -206,106 +243,3 @@ def _checked_ids(windows, checksums, name):
         if checksum_of_ids(window.ids) != checksum:
             raise InexactTextError(f"{name}, window {number}, {NOT_EXACT}")
         yield window
-
-
-def decode_windows(model, prompt, spans, suppressed, method=None, forced=None, with_margins=False):
-    """
-    From the latents of windows to their token ids, by one of two ways that give the same: one token a pass, or drafted
-    in parallel; and by transformers' `generate` where processes share a model.
-
-    Args:
-        model (`C3Model`): the model.
-        prompt (`dict[str, torch.Tensor]`): see `prompt_embeds`.
-        spans (`list[LatentSpan]`): latents and tokens of each row.
-        suppressed (`torch.LongTensor`): ids that are never chosen.
-        forced (`torch.LongTensor` of shape `(rows, tokens)`, *optional*): ids that are taken instead of the decoder's
-            own; -1 where there is none.
-        method (`str`, *optional*): of `DECODING_METHODS`. By default parallel where the decoder was trained for it, but
-            greedy for so many rows, or so many tokens per latent, that correcting the drafts takes longer. A model
-            whose weights are shared among processes (ZeRO-3, FSDP) decodes greedily, by transformers' `generate`.
-        with_margins (`bool`): tell by how much each token led the next.
-
-    Returns:
-        `list[ExpandedWindow]`: the ids of each row, and their margins where asked; without texts.
-    """
-    if _is_sharded(model):
-        lengths = [span.num_tokens for span in spans]
-        return _generate_together(model, prompt, lengths, suppressed, forced, with_margins)
-    if method is None:
-        is_trained = model.mask_embedding is not None
-        is_parallel = is_trained and is_worth_drafting(prompt["attention_mask"].device.type, spans)
-        method = "parallel" if is_parallel else "greedy"
-    found = DECODING_METHODS[method](model, prompt, spans, suppressed, forced, with_margins)
-    if with_margins and any(window.margins is None for window in found):
-        raise ValueError(f"method={method!r} gives no margins, which return_scores needs; use method='greedy'.")
-    return found
-
-
-def _is_sharded(model):
-    """Whether processes share the weights, so that all of them must run the model equally often."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return False
-    from torch.distributed.fsdp import FSDPModule
-
-    return is_deepspeed_zero3_enabled() or isinstance(model, FSDPModule)
-
-
-def _generate_together(model, prompt, lengths, suppressed, forced, with_margins=False):
-    """`decode_greedily` by transformers' `generate`, which under ZeRO-3 goes on until all processes have finished."""
-    margins = RecordMargins()
-    processors = [] if forced is None else [ForceTokens(forced)]
-    ids = GenerationMixin.generate(
-        model,
-        **prompt,
-        do_sample=False,
-        num_beams=1,
-        max_new_tokens=max(lengths),
-        suppress_tokens=suppressed.tolist() or None,
-        stopping_criteria=StoppingCriteriaList([StopAtLengths(lengths)]),
-        logits_processor=LogitsProcessorList([*processors, margins] if with_margins else processors),
-        pad_token_id=0,
-    )
-    rows = zip(ids.tolist(), margins.of_rows() if with_margins else [None] * len(lengths), lengths, strict=True)
-    return [ExpandedWindow(row[:length], led and led[:length]) for row, led, length in rows]
-
-
-class ForceTokens(LogitsProcessor):
-    """Has row i choose `forced[i, n]`, `(rows, tokens)`, as its n-th new token, where that is no -1."""
-
-    def __init__(self, forced):
-        self.forced = forced
-
-    def __call__(self, input_ids, scores):
-        # Generation from embeddings starts with no ids, so all ids are new.
-        forced = self.forced[:, input_ids.shape[1] : input_ids.shape[1] + 1].to(scores.device)
-        forced = forced.repeat_interleave(len(scores) // len(self.forced), dim=0)
-        is_other = torch.arange(scores.shape[-1], device=scores.device) != forced
-        return scores.masked_fill(is_other & (forced >= 0), -torch.inf)
-
-
-class RecordMargins(LogitsProcessor):
-    """Keeps by how much the likeliest token of each row leads the next, at each step; changes nothing."""
-
-    def __init__(self):
-        self.steps = []
-
-    def __call__(self, input_ids, scores):
-        first, second = scores.topk(2, dim=-1).values.float().unbind(-1)
-        self.steps.append(first - second)
-        return scores
-
-    def of_rows(self):
-        """`list[list[float]]`, of each row one margin a step."""
-        return torch.stack(self.steps, dim=1).tolist()
-
-
-class StopAtLengths(StoppingCriteria):
-    """Stops row i after `lengths[i]` new tokens; with several beams or sequences a row, all of them."""
-
-    def __init__(self, lengths):
-        self.lengths = torch.tensor(lengths)
-
-    def __call__(self, input_ids, scores, **kwargs):
-        # Generation from embeddings starts with no ids, so all ids are new.
-        lengths = self.lengths.repeat_interleave(len(input_ids) // len(self.lengths))
-        return (lengths <= input_ids.shape[1]).to(input_ids.device)

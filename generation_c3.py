@@ -10,9 +10,9 @@ from .adapters_c3 import active_adapters
 from .conversations_c3 import is_conversation
 from .corrections_c3 import special_ids
 from .decoder_rows_c3 import LatentSpan
-from .expansion_c3 import StopAtLengths, prompt_embeds
 from .options_c3 import plain_options, whole_number
 from .texts_c3 import check_text
+from .window_decoding_c3 import StopAtLengths, prompt_embeds
 
 DEFAULT_NEW_TOKENS = 256
 CHAT_NEW_TOKENS = 4096

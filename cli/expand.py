@@ -2,7 +2,9 @@
 
 import sys
 
-from c3.support.arguments import file_name
+from c3.expanded_text_c3 import named_windows
+from c3.quoting_c3 import printable
+from c3.support.arguments import file_name, whole_number
 from c3.support.errors import STANDARD_OUTPUT, UserError, naming
 from c3.whole_files_c3 import write_whole
 
@@ -31,8 +33,17 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--method",
-        choices=["greedy", "parallel"],
-        help="one token a pass, or windows drafted in one and corrected: the same text (default: what the model can)",
+        choices=["greedy", "parallel", "search"],
+        help="one token a pass, or windows drafted in one and corrected: the same text (default: what the model can); "
+        "search looks further where that text is wrong, which takes many times as long",
+    )
+    parser.add_argument(
+        "--beams", type=whole_number(1), metavar="N", help="beams of --method search, at most (default: 32)"
+    )
+    parser.add_argument(
+        "--no-check",
+        action="store_true",
+        help="do not encode what came back once more, which tells wrong windows from right ones",
     )
 
 
@@ -55,10 +66,27 @@ def run(args):
             batch_size=args.batch_size,
             show_progress=progress(args),
             allow_mismatch=args.allow_mismatch,
+            check=not args.no_check,
+            beams=args.beams,
         )
-    texts = [texts] if len(indices) == 1 else texts
+    texts = texts if isinstance(texts, list) else [texts]
+    if not args.no_check:
+        for index, expanded in zip(indices, texts, strict=True):
+            if expanded.lost_windows:
+                _warn_of_lost(f"text {index} of {source_name(args.file)}", expanded, args.method)
+        texts = [expanded.text for expanded in texts]
     if not outputs:
         with naming(STANDARD_OUTPUT):
             sys.stdout.write(texts[0])
     for output, text in zip(outputs, texts if outputs else [], strict=True):
         write_whole(output, text)
+
+
+def _warn_of_lost(name, expanded, method):
+    lost = expanded.lost_windows
+    remedy = "give more --beams" if method == "search" else "--method search looks for the right text"
+    print(
+        f"c3: warning: {printable(name)}: {len(lost)} of {len(expanded.windows)} windows came back wrong "
+        f"({named_windows(lost)}): the latents of what was read are not those in the file; {remedy}",
+        file=sys.stderr,
+    )

@@ -11,8 +11,8 @@ from transformers import GenerationMixin
 
 from c3 import C3Latents, C3Model, C3Processor, InexactTextError
 from c3.corrections_c3 import TextCorrections, find_corrections, forced_tokens, pack, unpack
-from c3.expansion_c3 import _generate_together, prompt_embeds
 from c3.training.data.tokenizer import train_tokenizer
+from c3.window_decoding_c3 import _generate_together, prompt_embeds
 from tiny_models import LONG, TEXTS
 
 ROOT = Path(__file__).parents[1]

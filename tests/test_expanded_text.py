@@ -8,9 +8,9 @@ import torch
 from tokenizers import decoders, normalizers, pre_tokenizers
 
 from c3 import C3Model, C3Processor, ExpandedText, ExpandedWindow
-from c3.expansion_c3 import DECODING_METHODS, _generate_together, prompt_embeds
 from c3.text_pieces_c3 import joined_pieces, with_texts
 from c3.training.data.tokenizer import train_tokenizer
+from c3.window_decoding_c3 import DECODING_METHODS, _generate_together, prompt_embeds
 from tiny_models import LONG, TEXTS
 
 ROOT = Path(__file__).parents[1]

@@ -21,10 +21,12 @@ def windows_of(model, latents, method, batch_size=8):
         lambda _, __, kwargs: passes.append(kwargs["attention_mask"].shape), with_kwargs=True
     )
     try:
-        found = dict(model._expand_windows(latents, method, batch_size, False, in_order=False))
+        options = {"method": method, "batch_size": batch_size, "show_progress": False}
+        found = model.expand(latents, **options, return_scores=True)
     finally:
         hook.remove()
-    return [found[i].ids for i in range(len(found))], len(passes)
+    texts = [found] if latents.single else found
+    return [window.ids for text in texts for window in text.windows], len(passes)
 
 
 def test_expand_gives_exactly_the_stored_number_of_tokens(model):

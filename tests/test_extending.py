@@ -11,11 +11,11 @@ from c3 import C3Model
 from c3.context_modalities_c3 import CONTEXT_MODALITIES
 from c3.eval.baselines import METHODS
 from c3.eval.suites import SUITES
-from c3.expansion_c3 import DECODING_METHODS
 from c3.training.data.objectives import OBJECTIVES
 from c3.training.recipe.recipe_file import load_recipe
 from c3.training.run.dry_run import dry_run
 from c3.training.run.stages import train
+from c3.window_decoding_c3 import DECODING_METHODS
 from tiny_models import TEXTS
 
 DOCUMENT = Path(__file__).parents[1] / "docs" / "extending.md"

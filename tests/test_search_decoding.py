@@ -1,0 +1,124 @@
+"""What came back is encoded again: that tells right windows from wrong ones, and a search when it has arrived."""
+
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from c3 import C3Model, CompressionWarning
+from c3.corrections_c3 import special_ids
+from c3.reencoding_c3 import MOST_DISTANCE, latent_distances
+from c3.replacements_c3 import margins_of, replacements
+from tiny_models import LONG, TEXTS
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return C3Model.from_pretrained(ROOT)
+
+
+@pytest.fixture(scope="module")
+def page():
+    return (ROOT / "examples" / "jefferson_1805.txt").read_bytes().decode()[:1100]
+
+
+@pytest.fixture(scope="module")
+def latents(shipped, page):
+    """At a ratio at which greedy decoding loses some of the windows."""
+    return shipped.compress(page, ratio=32)
+
+
+def right_windows(model, expanded, latents, text):
+    """Which windows have the text's own tokens."""
+    ids, right = model.processor.encode(text), []
+    for window, length in zip(expanded.windows, latents.text_lengths.tolist(), strict=True):
+        right.append(window.ids == ids[:length])
+        ids = ids[length:]
+    return right
+
+
+def test_the_check_tells_wrong_windows(shipped, latents, page):
+    expanded = shipped.expand(latents, check=True)
+    right = right_windows(shipped, expanded, latents, page)
+    assert True in right and False in right
+    assert [window.comes_back for window in expanded.windows] == right
+    assert expanded.lost_windows == [place for place, is_right in enumerate(right) if not is_right]
+    assert (
+        expanded.text
+        == shipped.expand(latents)
+        == "".join(w.text for w in shipped.expand(latents, stream=True, check=True))
+    )
+    assert all(window.margins is None for window in expanded.windows)
+    for dtype in (torch.bfloat16, torch.float16):
+        model = C3Model.from_pretrained(ROOT, dtype=dtype)
+        found = model.expand(latents, check=True, allow_mismatch=True)
+        assert [window.comes_back for window in found.windows] == right_windows(model, found, latents, page)
+
+
+def test_one_wrong_token_is_seen(shipped, page):
+    """At every ratio, whichever token it is; and what is right has next to no distance."""
+    ids = shipped.processor.encode(page)[:64]
+    for count in (16, 4, 2):
+        given = shipped.compress(shipped.processor.decode(ids), num_latents=count, window=64)
+        span, values = given.spans[0], given.windows()
+        (right,) = latent_distances(shipped, [ids], span, values, 8)
+        others = replacements(shipped, span, values, [ids], torch.tensor(special_ids(shipped.processor)))[0]
+        wrong = [[*ids[:place], token, *ids[place + 1 :]] for place, token in others[::4]]
+        distances = latent_distances(shipped, wrong, span * len(wrong), values * len(wrong), 16)
+        assert right < MOST_DISTANCE / 10 and 2 * MOST_DISTANCE < min(distances)
+
+
+def test_the_search_finds_what_greedy_decoding_misses(shipped, latents, page):
+    greedy = shipped.expand(latents, check=True)
+    found = shipped.expand(latents, method="search", beams=16, check=True, return_scores=True)
+    right = right_windows(shipped, found, latents, page)
+    assert [window.comes_back for window in found.windows] == right
+    assert len(found.lost_windows) < len(greedy.lost_windows) / 2
+    for before, after, span, values in zip(
+        greedy.windows, found.windows, latents.spans[0], latents.windows(), strict=True
+    ):
+        assert after.distance <= before.distance and (before.ids == after.ids) == before.comes_back
+        suppressed = torch.tensor(special_ids(shipped.processor))
+        (margins,) = margins_of(shipped, [span], [values], [after.ids], suppressed)
+        assert after.margins == pytest.approx(margins, abs=1e-3)
+        assert (min(margins) < 0) == (before.ids != after.ids)
+
+
+def test_a_search_without_check_warns_of_what_it_did_not_find(make_model):
+    """As of a model that knows nothing."""
+    model = make_model("uniform")
+    latents = model.compress([LONG, TEXTS[1]])
+    with pytest.warns(CompressionWarning, match=r"windows were not found: text 0, windows 0, .*; text 1, window 0"):
+        found = model.expand(latents, method="search", beams=2)
+    assert [len(model.processor.encode(each)) > 0 for each in found] == [True, True]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        checked = model.expand(latents, method="search", beams=2, check=True)
+        assert [each.text for each in checked] == found and checked[1].lost_windows == [0]
+
+
+def test_exact_texts_are_proven_by_their_checksums(shipped, page, monkeypatch):
+    latents = shipped.compress(page[:300], ratio=40, exact=True)
+    monkeypatch.setattr(type(shipped), "encode_windows", None)
+    for method in (None, "search"):
+        expanded = shipped.expand(latents, method=method, check=True)
+        assert expanded.text == page[:300] and all(window.comes_back for window in expanded.windows)
+
+
+def test_latents_that_are_no_texts_are_found_out(shipped, latents):
+    turned = replace(latents, values=latents.values.flip(0))
+    expanded = shipped.expand(turned, check=True)
+    assert len(expanded.lost_windows) >= latents.num_windows - 1
+
+
+def test_options_that_do_not_fit_are_refused(shipped, latents):
+    with pytest.raises(ValueError, match="beams are those of method='search'"):
+        shipped.expand(latents, beams=4)
+    with pytest.raises(ValueError, match="beams must be an integer of 1 or more, not 0"):
+        shipped.expand(latents, method="search", beams=0)
+    with pytest.raises(ValueError, match="method must be one of greedy, parallel, search, not 'beam'"):
+        shipped.expand(latents, method="beam")
