@@ -5,8 +5,8 @@ for, and where too many of its tokens need a correction with the next ones of a 
 
 from .options_c3 import progress_bar
 
-# From one number of a ladder to the next: fine enough that little is given away, and at most ten numbers from 56 tokens
-# per latent to 4. That latents of a window stand for no whole number of tokens then costs nothing that was measured.
+# From one number of a ladder to the next: fine enough that little is given away, and a dozen numbers at most from 56
+# tokens per latent to 4. Latents that then stand for no whole number of tokens cost nothing that could be measured.
 STEP = 1.3
 # Own tokens per latent at the end of a ladder, where a model's config names no lowest ratio.
 LOWEST_RATIO = 4
@@ -74,9 +74,8 @@ def fit_windows(encode, ladders, measured, min_fidelity, batch_size, show_progre
             failing = []
             for start in range(0, len(places), batch_size):
                 chosen = places[start : start + batch_size]
-                for i, latents, is_better in zip(
-                    chosen, *encode(chosen, [ladders[i][rung] for i in chosen]), strict=True
-                ):
+                found = encode(chosen, [ladders[i][rung] for i in chosen])
+                for i, latents, is_better in zip(chosen, *found, strict=True):
                     if is_better:
                         counts[i] = ladders[i][rung]
                         if keep:
