@@ -64,12 +64,17 @@ class MeasuredWindows:
 
 def _decoded(processor, windows):
     """What the ids of windows ([`TextWindows`]) give back, as `expand` joins them."""
-    starts = windows.starts
-    if _joins_bytes(processor.tokenizer):
-        # Whole characters are the same wherever the bytes between them are cut.
-        starts = [*range(0, starts[-1], DECODED_AT_ONCE), starts[-1]]
-    cuts = zip(starts, starts[1:], strict=False)
-    return "".join(joined_pieces(processor, (windows.ids[start:end].tolist() for start, end in cuts)))
+    if not _joins_bytes(processor.tokenizer):
+        return "".join(joined_pieces(processor, (window.text_ids for window in windows)))
+    # Between whole characters the bytes may be cut anywhere, and nothing before a cut is needed.
+    pieces, held = [], []
+    for start in range(0, len(windows.ids), DECODED_AT_ONCE):
+        held += windows.ids[start : start + DECODED_AT_ONCE].tolist()
+        piece = processor.decode(held)
+        if not piece.endswith("\ufffd"):
+            pieces.append(piece)
+            held = []
+    return "".join([*pieces, processor.decode(held)])
 
 
 def _joins_bytes(tokenizer):

@@ -1,5 +1,6 @@
 """Fidelity: measured while texts are compressed, and kept with the latents. Run: pytest tests/test_fidelity.py"""
 
+import copy
 import io
 import json
 import random
@@ -10,9 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from tokenizers import decoders
 
-from c3 import C3Latents, C3Model
+from c3 import C3Latents, C3Model, measured_windows_c3
 from c3.corrections_c3 import checksum_of_ids
+from c3.expansion_c3 import joined_pieces
 from c3.latents_c3 import LatentFormatError
 from c3.latents_fidelity_c3 import rounded_fidelity
 from latent_examples import PROVENANCE, long, make_parts
@@ -37,6 +40,7 @@ def measured():
     return C3Latents(**make_parts(), provenance=PROVENANCE, correction_counts=long(*COUNTS))
 
 
+@pytest.mark.filterwarnings("ignore::c3.CompressionWarning")
 def test_measured_is_what_exact_stores(shipped, page, tmp_path):
     texts = [page, TEXTS[1], TEXTS[2]]
     exact = shipped.compress(texts, ratio=45, exact=True)
@@ -142,3 +146,21 @@ def test_checksums_are_those_of_files_that_there_are():
     """CRC-32 of four bytes an id, the lowest first, of which one byte is kept."""
     for ids in ([], [0], [1, 256, 70000, 2**31]):
         assert checksum_of_ids(ids) == zlib.crc32(b"".join(i.to_bytes(4, "little") for i in ids)) & 0xFF
+
+
+@pytest.mark.parametrize("joins_bytes", [True, False])
+def test_what_ids_give_back_is_known_from_all_at_once(joins_bytes, uniform, monkeypatch):
+    """As `expand` joins it window by window: wherever it is cut, and a replacement character of the text included."""
+    monkeypatch.setattr(measured_windows_c3, "DECODED_AT_ONCE", 7)
+    monkeypatch.setattr(measured_windows_c3, "_joins_bytes", lambda tokenizer: joins_bytes)
+    for text in (*TEXTS, "\ufffd" * 40, "短い文章" * 30, "a\ufffd", "x" * 7, " 😀" * 25):
+        windows = uniform.processor.split(text, window=5)
+        assert measured_windows_c3._decoded(uniform.processor, windows) == text
+        assert "".join(joined_pieces(uniform.processor, (each.text_ids for each in windows))) == text
+
+
+def test_which_tokenizers_join_bytes(tokenizer):
+    assert measured_windows_c3._joins_bytes(tokenizer) and not measured_windows_c3._joins_bytes(None)
+    other = copy.deepcopy(tokenizer)
+    other.backend_tokenizer.decoder = decoders.Metaspace()
+    assert not measured_windows_c3._joins_bytes(other)

@@ -104,6 +104,7 @@ def test_windows_that_are_kept_as_tokens_are_not_decoded(model, monkeypatch):
     assert [flat[place].ids for place in kept] == [windows[place] for place in kept]
 
 
+@pytest.mark.filterwarnings("ignore::c3.CompressionWarning")
 def test_only_those_windows_are_decoded(shipped, monkeypatch):
     page = (ROOT / "examples" / "jefferson_1805.txt").read_text(encoding="utf-8")[:900]
     texts = [TEXTS[0], page, "".join(map(chr, range(0x20000, 0x20800, 97)))]
