@@ -34,7 +34,7 @@ class MeasuredWindows:
 
     def note(self, place, found, ids):
         """
-        Keeps what was found in a window (`dict[int, int]`) with these ids, unless no more was found there before.
+        Keeps what was found in a window (`dict[int, int]`) with these ids, unless as little was found there before.
 
         Returns: `bool`, whether it is kept.
         """
