@@ -1,24 +1,23 @@
 """Texts in, latents out: `compress`, which encodes the windows of all texts in batches."""
 
-import math
 import sys
-import warnings
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from itertools import accumulate
 
 import torch
 
-from .character_ranges_c3 import kinds_in
-from .corrections_c3 import find_corrections, pack, text_corrections
+from .adaptive_ratio_c3 import fit_windows, ladders_of_windows
+from .compression_warnings_c3 import warn_of_characters, warn_of_fidelity, warn_of_ratio
+from .corrections_c3 import find_corrections
 from .decoder_rows_c3 import LatentSpan
 from .latents_c3 import C3Latents
 from .latents_checks_c3 import VALUE_DTYPES
 from .latents_file_c3 import check_folder
-from .options_c3 import CompressionWarning, plain_number, progress_bar, whole_number
-from .quoting_c3 import printable
+from .measured_windows_c3 import MeasuredWindows
+from .options_c3 import plain_number, progress_bar, whole_number
 from .stored_weights_c3 import execution_device
-from .text_pieces_c3 import joined_pieces
 from .texts_c3 import check_text, list_texts
 from .whole_files_c3 import ensure_writable
 from .windows_c3 import TextWindow, WindowsOfTexts
@@ -44,6 +43,8 @@ class CompressionMixin:
         on_error="raise",
         dtype=None,
         exact=False,
+        measure=False,
+        min_fidelity=None,
     ):
         """
         Compresses texts of any length into latents; long ones window by window.
@@ -69,6 +70,13 @@ class CompressionMixin:
             on_error (`str`): `"raise"`; or `"skip"`, which leaves out texts that cannot be compressed and says which.
             exact (`bool`): store corrections beside the latents, so that `expand` gives the very text back or raises
                 [`InexactTextError`] (`corrections_c3.py`). Takes one more pass of the decoder.
+            measure (`bool`): find out, by the same pass, the fidelity of each window, `latents.window_fidelities`: the
+                share of its tokens that need no correction. With `exact` or `min_fidelity` it is known anyway.
+            min_fidelity (`float`, *optional*): the fidelity that each window is to have, above 0 and at most 1. A
+                window that has less gets more latents, up to what the lowest ratio of `config.ratio_range` gives (with
+                the appended layout `config.num_latents`), so that `ratio` or `num_latents` say how far a window may be
+                compressed. Takes the encoder and the decoder once more for each number that is tried; with `output` the
+                encoder another time.
             dtype (`torch.dtype` or `str`, *optional*): of the latents, two or four bytes a number; by default the
                 model's, but bfloat16 for float32, whose further digits hold next to nothing of a text.
 
@@ -80,8 +88,8 @@ class CompressionMixin:
 
         Warns:
             CompressionWarning: with what was reached, where it is not what was asked for, or above the highest ratio of
-            `config.ratio_range`; and, unless `exact`, where texts hold what
-            `config.unreliable_characters` names.
+            `config.ratio_range`; where windows do not reach `min_fidelity` with any number of latents; and, without
+            `exact` and `min_fidelity`, where texts hold what `config.unreliable_characters` names.
 
         Raises:
             TypeError, ValueError: bad texts or options; the message says which and what is allowed. All texts are
@@ -99,6 +107,7 @@ class CompressionMixin:
         window = self._checked_window(window)
         num_latents, ratio = self._checked_amount(num_latents, ratio, window)
         batch_size = whole_number("batch_size", batch_size)
+        min_fidelity = _checked_fidelity(min_fidelity)
         dtype = self._latent_dtype(dtype)
         if output is not None:
             ensure_writable(check_folder(output))
@@ -111,20 +120,31 @@ class CompressionMixin:
             return None, skipped
         windows = WindowsOfTexts(plans)
         self.check_windows(windows.num_latents, windows.lengths, "Give a smaller window")
-        self._warn_of_ratio(plans, num_latents, ratio, window, exact)
-        if not exact:
-            self._warn_of_characters({names[index]: each for index, each in enumerate(texts) if index not in skipped})
+        is_told = exact or min_fidelity is not None
+        warn_of_ratio(self.processor.ratio_range, plans, num_latents, ratio, window, is_told)
+        if not is_told:
+            named = {names[index]: each for index, each in enumerate(texts) if index not in skipped}
+            warn_of_characters(self.config.unreliable_characters, named)
+        measured = MeasuredWindows(windows.lengths, exact) if is_told or measure else None
+        counts, kept = windows.num_latents, None
+        if min_fidelity is not None:
+            ladders = ladders_of_windows(self.config, windows.lengths, counts)
+            encode = partial(self._encode_each, windows, dtype, measured)
+            counts, kept = fit_windows(
+                encode, ladders, measured, min_fidelity, batch_size, show_progress, keep=output is None
+            )
         fields = {
-            "latent_lengths": torch.tensor(windows.num_latents),
+            "latent_lengths": torch.tensor(counts),
             "text_lengths": torch.tensor(windows.lengths),
             "window_counts": torch.tensor([len(plan.windows) for plan in plans]),
         }
-        found = {} if exact else None
-        batches = self._encode_in_batches(
-            windows, windows.lengths, windows.num_latents, batch_size, show_progress, dtype, found
-        )
+        if measured is not None and not exact:
+            fields["correction_counts"] = measured.counts  # which the batches fill
+        if kept is None:
+            known = measured if min_fidelity is None else None
+            batches = self._encode_in_batches(windows, windows.lengths, counts, batch_size, show_progress, dtype, known)
         if output is None:
-            fields["values"] = _gathered(batches, sum(windows.num_latents))
+            fields["values"] = _gathered(batches, sum(counts)) if kept is None else torch.cat(kept)
         # After the weights were used: of those that processes share, an earlier fingerprint would be another one.
         about = {"provenance": self.latent_provenance(), "single": isinstance(text, str)}
         if output is None:
@@ -133,11 +153,13 @@ class CompressionMixin:
             latents = C3Latents.save_parts(output, batches, fields, **about)
         if exact:
             chosen = [each for index, each in enumerate(texts) if index not in skipped]
-            corrections = self._packed_corrections(plans, chosen, found)
+            corrections = measured.corrections(self.processor, plans, chosen)
             latents = replace(latents, corrections=corrections, check_finite=False)
             if output is not None:
                 latents.save(output)
                 latents = C3Latents.load(output)
+        if min_fidelity is not None:
+            warn_of_fidelity(latents, min_fidelity)
         return (latents, skipped) if on_error == "skip" else latents
 
     def encode_windows(self, contexts, num_latents, batch_size=8):
@@ -156,39 +178,41 @@ class CompressionMixin:
         batches = self._encode_in_batches(windows, lengths, num_latents, batch_size, show_progress=False)
         return _gathered(batches, sum(num_latents))
 
-    def _packed_corrections(self, plans, texts, found):
-        """The corrections of each text, `tuple[bytes, …]`, from those of all windows (`dict` by their place)."""
-        packed, start = [], 0
-        for plan, text in zip(plans, texts, strict=True):
-            windows = plan.windows
-            ids = [window.text_ids for window in windows]
-            decoded = "".join(joined_pieces(self.processor, ids))
-            corrections = text_corrections([found[start + i] for i in range(len(ids))], ids, text, decoded)
-            packed.append(pack(corrections, windows.lengths))
-            start += len(ids)
-        return tuple(packed)
-
-    def _encode_in_batches(self, windows, lengths, num_latents, batch_size, show_progress, dtype=None, found=None):
+    def _encode_in_batches(self, windows, lengths, num_latents, batch_size, show_progress, dtype=None, measured=None):
         """
         Yields of each batch of windows the rows among all latents, `(n,)`, and the latents, `(n, D_dec)`; longest
-        windows first. Into `found`, a `dict`, go the corrections of each window, by its place.
+        windows first. `measured` ([`MeasuredWindows`], *optional*) is told what needs a correction.
         """
-        device = execution_device(self.encoder.get_input_embeddings())
         order = sorted(range(len(windows)), key=lambda i: lengths[i] + num_latents[i], reverse=True)
         starts = [0, *accumulate(num_latents)]
         with progress_bar(len(order), batch_size, show_progress, "Compressing", "window") as bar:
             for start in range(0, len(order), batch_size):
                 chosen = order[start : start + batch_size]
-                cut = [windows[i] for i in chosen]
-                batch = self.processor.context_inputs([each.context for each in cut], [num_latents[i] for i in chosen])
-                latents = self.encode_context(**{name: each.to(device) for name, each in batch.items()})
-                latents = latents.to(dtype or latents.dtype)
-                if found is not None:
-                    spans = [LatentSpan(num_latents[i], lengths[i]) for i in chosen]
-                    stored = find_corrections(self, spans, latents, [each.text_ids for each in cut])
-                    found.update(zip(chosen, stored, strict=True))
+                latents, _ = self._encode_batch(windows, dtype, measured, chosen, [num_latents[i] for i in chosen])
                 yield torch.cat([torch.arange(starts[i], starts[i + 1]) for i in chosen]), latents
                 bar.update(len(chosen))
+
+    def _encode_batch(self, windows, dtype, measured, places, counts):
+        """
+        The latents of windows at some places, of which each gets its count, `(sum of the counts, D_dec)`; and what
+        `MeasuredWindows.note` says of each, where they are measured.
+        """
+        device = execution_device(self.encoder.get_input_embeddings())
+        cut = [windows[place] for place in places]
+        batch = self.processor.context_inputs([each.context for each in cut], counts)
+        latents = self.encode_context(**{name: each.to(device) for name, each in batch.items()})
+        latents = latents.to(dtype or latents.dtype)
+        if measured is None:
+            return latents, None
+        ids = [each.text_ids for each in cut]
+        spans = [LatentSpan(n, len(each)) for n, each in zip(counts, ids, strict=True)]
+        found = find_corrections(self, spans, latents, ids)
+        return latents, list(map(measured.note, places, found, ids))
+
+    def _encode_each(self, windows, dtype, measured, places, counts):
+        """As `_encode_batch`, the latents of each window, `list[torch.Tensor]`."""
+        latents, is_kept = self._encode_batch(windows, dtype, measured, places, counts)
+        return latents.split(counts), is_kept
 
     def _latent_dtype(self, dtype):
         if dtype is None:
@@ -228,44 +252,18 @@ class CompressionMixin:
             )
         return num_latents, None
 
-    def _warn_of_ratio(self, plans, num_latents, ratio, window, exact):
-        """Warns where texts get another ratio than was asked for, or one that the weights are not good for."""
-        tokens = [sum(plan.windows.lengths) for plan in plans]
-        latents = [sum(plan.num_latents) for plan in plans]
-        reached = [length / n for length, n in zip(tokens, latents, strict=True)]
-        lowest, highest = self.processor.ratio_range or (0, math.inf)
-        asked = window / num_latents if num_latents else ratio and float(ratio)
-        wanted = [max(1, int(length / (ratio or math.inf))) for length in tokens]
-        reasons = []
-        if asked and asked < lowest:
-            reasons.append(f"{asked:.3g} were asked for, but this model is at its best from {lowest:g} on")
-        elif any(each < lowest and n > 1 for each, n in zip(reached, latents, strict=True)):
-            reasons.append(f"every window has a latent, but this model is at its best from {lowest:g} on")
-        if ratio and (ratio > window or any(n > most for n, most in zip(latents, wanted, strict=True))):
-            reasons.append(f"{asked:g} were asked for, but every window of at most {window} tokens has a latent")
-        # What is asked for is a floor: texts may come out a little above it.
-        if not exact and max(reached) > highest and (not asked or asked > highest):
-            reasons.append(f"this model is good for at most {highest:g}, so that the text may come back wrong")
-        if reasons:
-            said = " to ".join(dict.fromkeys(f"{each:.3g}" for each in (min(reached), max(reached))))
-            warnings.warn(f"{said} tokens per latent: {'; '.join(reasons)}.", CompressionWarning, stacklevel=4)
 
-    def _warn_of_characters(self, texts):
-        """Warns once of all texts, `dict` by name, with characters that the weights may not give back."""
-        unreliable = self.config.unreliable_characters or {}
-        kinds, holding = {}, []
-        for name, text in texts.items() if unreliable else ():
-            if found := kinds_in(text, unreliable):
-                kinds |= dict.fromkeys(found)
-                holding.append(name)
-        if holding:
-            hold = f"{holding[0]} holds" if len(holding) == 1 else f"{holding[0]} and {len(holding) - 1} more hold"
-            warnings.warn(
-                f"{hold} {printable(' and '.join(kinds))}, which this model may not give back as in the text: compare "
-                "what expand returns.",
-                CompressionWarning,
-                stacklevel=4,
-            )
+def _checked_fidelity(min_fidelity):
+    """`min_fidelity` as a `float`, or None."""
+    if min_fidelity is None:
+        return None
+    number = plain_number(min_fidelity)
+    if number is None or not 0 < number <= 1:
+        raise ValueError(
+            f"min_fidelity must be a number above 0 and at most 1 (the share of a window's tokens that need no "
+            f"correction), not {min_fidelity!r}."
+        )
+    return float(number)
 
 
 def _gathered(batches, num_latents):

@@ -6,6 +6,7 @@ decoder takes the stored token at such a place and its own elsewhere.
 """
 
 import math
+import struct
 import zlib
 from dataclasses import dataclass
 
@@ -44,27 +45,9 @@ class TextCorrections:
     text: str | None = None
 
 
-def text_corrections(windows, window_ids, text, decoded):
-    """
-    The [`TextCorrections`] of a text.
-
-    Args:
-        windows (`list[dict[int, int]]`): what `find_corrections` found in each window.
-        window_ids (`Iterable[list[int]]`): all ids of each window.
-        text (`str`): the text.
-        decoded (`str`): what its ids give back.
-    """
-    kept, checksums = [], []
-    for found, ids in zip(windows, window_ids, strict=True):
-        every = dict(enumerate(ids))
-        kept.append(every if len(_packed_window(every, len(ids))) <= len(_packed_window(found, len(ids))) else found)
-        checksums.append(checksum_of_ids(ids))
-    return TextCorrections(kept, checksums, zlib.crc32(text.encode()), None if decoded == text else text)
-
-
 def checksum_of_ids(ids):
     """One byte that tells one window's ids from nearly all others (`int`)."""
-    return zlib.crc32(b"".join(i.to_bytes(4, "little") for i in ids)) & 0xFF
+    return zlib.crc32(struct.pack(f"<{len(ids)}I", *ids)) & 0xFF
 
 
 @torch.no_grad()
@@ -132,13 +115,29 @@ def forced_tokens(corrections, length):
 
 def pack(corrections, text_lengths):
     """[`TextCorrections`] as bytes; `text_lengths` (`list[int]`) are the tokens of each window."""
-    packed = bytearray(corrections.checksum.to_bytes(4, "little"))
-    packed += bytes(corrections.window_checksums)
-    for stored, length in zip(corrections.windows, text_lengths, strict=True):
-        packed += _packed_window(stored, length)
-    if corrections.text is not None:
-        packed += zlib.compress(corrections.text.encode(), 9)
-    return bytes(packed)
+    windows = list(map(_packed_window, corrections.windows, text_lengths))
+    return pack_windows(windows, corrections.window_checksums, corrections.checksum, corrections.text)
+
+
+def pack_window(found, ids):
+    """
+    What is stored of a window, for `pack_windows`: what `find_corrections` found in it (`dict[int, int]`), or all of
+    its `ids` (`list[int]`), where these take no more bytes.
+
+    Returns: `bytes`, and how many tokens they hold.
+    """
+    packed = _packed_window(found, len(ids))
+    if len(packed) > len(ids):  # else fewer bytes than ids
+        whole = _packed_window(dict(enumerate(ids)), len(ids))
+        if len(whole) <= len(packed):
+            return whole, len(ids)
+    return packed, len(found)
+
+
+def pack_windows(windows, window_checksums, checksum, text=None):
+    """As `pack`, of windows that are packed already (`list[bytes]`); the rest are fields of [`TextCorrections`]."""
+    packed = [checksum.to_bytes(4, "little"), bytes(window_checksums), *windows]
+    return b"".join(packed if text is None else [*packed, zlib.compress(text.encode(), 9)])
 
 
 def unpack(data, text_lengths, vocab_size=math.inf):
@@ -191,7 +190,7 @@ def _packed_window(stored, length):
             packed += _packed_number(place - before - 1)
         packed += _packed_number(token)
         before = place
-    return packed
+    return bytes(packed)
 
 
 def _packed_number(number):
@@ -233,7 +232,8 @@ __all__ = [
     "find_corrections",
     "forced_tokens",
     "pack",
+    "pack_window",
+    "pack_windows",
     "special_ids",
-    "text_corrections",
     "unpack",
 ]

@@ -3,8 +3,7 @@
 import warnings
 import zlib
 from collections import Counter
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import inf
 
@@ -22,6 +21,19 @@ NOT_EXACT = (
     "did not come back as it was, though it was compressed exactly: the latents are not those that were made, or this "
     "device or dtype computes too differently. Expand it where it was compressed, or compress it again."
 )
+
+
+@dataclass(frozen=True)
+class ExpandOptions:
+    """Of `C3Model.expand`; `in_order` is its `stream`, `with_margins` its `return_scores`."""
+
+    method: str | None = None
+    batch_size: int = 8
+    show_progress: bool | None = False
+    in_order: bool = False
+    with_margins: bool = False
+    check: bool = False
+    beams: int = MOST_BEAMS
 
 
 class ExpansionMixin:
@@ -88,10 +100,8 @@ class ExpansionMixin:
         batch_size = whole_number("batch_size", batch_size)
         self._check_method(method, beams)
         beams = MOST_BEAMS if beams is None else whole_number("beams", beams)
-        decode = partial(
-            self._decode, method=method, batch_size=batch_size, with_margins=return_scores, check=check, beams=beams
-        )
-        windows = self._stream_windows(latents, decode, batch_size, show_progress, stream, return_scores)
+        options = ExpandOptions(method, batch_size, show_progress, stream, return_scores, check, beams)
+        windows = self._stream_windows(latents, options)
         if method == "search" and not check:
             windows = _telling_of_lost(windows)
         if stream:
@@ -121,11 +131,10 @@ class ExpansionMixin:
                 "(config.use_mask_embedding); use method='greedy'."
             )
 
-    def _stream_windows(self, latents, decode, batch_size, show_progress, in_order, with_margins):
+    def _stream_windows(self, latents, options):
         """Yields (text index, [`ExpandedWindow`]): the windows of a text in order, with the pieces of it."""
         corrections = unpacked_corrections(latents, self.config.decoder_config.vocab_size)
-        expanded = self._expand_windows(latents, decode, batch_size, show_progress, in_order, corrections, with_margins)
-        windows = self._in_order(expanded)
+        windows = self._in_order(self.expand_windows(latents, corrections, options))
         for index, owned in enumerate(latents.windows_of_texts):
             ours = islice(windows, len(owned))
             if corrections is None:
@@ -144,10 +153,22 @@ class ExpansionMixin:
                 yield finished.pop(following)
                 following += 1
 
-    def _expand_windows(
-        self, latents, decode, batch_size, show_progress, in_order, corrections=None, with_margins=False
-    ):
-        """Yields (place, [`ExpandedWindow`] without its text); longest windows first unless `in_order`."""
+    def expand_windows(self, latents, corrections=None, options=None):
+        """
+        Yields what each window was decoded to.
+
+            ids = {place: window.ids for place, window in model.expand_windows(latents)}
+
+        Args:
+            latents ([`C3Latents`]): of this model.
+            corrections (`list[TextCorrections]`, *optional*): of each text.
+            options (`ExpandOptions`, *optional*): see there.
+
+        Yields:
+            `tuple[int, ExpandedWindow]`: the window's place among all, and what came back, without its text; longest
+            windows first, unless they are to come in order.
+        """
+        options = options or ExpandOptions()
         stored = None if corrections is None else [window for text in corrections for window in text.windows]
         values, spans = latents.windows(), [span for text in latents.spans for span in text]
         order = list(range(len(spans)))
@@ -156,38 +177,42 @@ class ExpansionMixin:
             order = [i for i in order if len(stored[i]) < spans[i].num_tokens]
             for i, each in enumerate(stored):
                 if len(each) == spans[i].num_tokens:
-                    yield i, ExpandedWindow(list(each.values()), [inf] * len(each) if with_margins else None)
-        if not in_order:
+                    yield i, ExpandedWindow(list(each.values()), [inf] * len(each) if options.with_margins else None)
+        if not options.in_order:
             order.sort(key=lambda i: (spans[i].num_tokens, spans[i].num_latents), reverse=True)
-        with progress_bar(len(order), batch_size, show_progress, "Expanding", "window") as bar:
-            for start in range(0, len(order), batch_size):
-                chosen = order[start : start + batch_size]
+        size = options.batch_size
+        with progress_bar(len(order), size, options.show_progress, "Expanding", "window") as bar:
+            for start in range(0, len(order), size):
+                chosen = order[start : start + size]
                 forced = None
                 if stored is not None:
                     longest = max(spans[i].num_tokens for i in chosen)
                     forced = forced_tokens([stored[i] for i in chosen], longest)
-                found = decode([spans[i] for i in chosen], [values[i] for i in chosen], forced)
+                found = self._decode([spans[i] for i in chosen], [values[i] for i in chosen], forced, options)
                 bar.update(len(chosen))
                 yield from zip(chosen, found, strict=True)
 
     @torch.no_grad()
-    def _decode(self, spans, values, forced, *, method, batch_size, with_margins, check, beams):
+    def _decode(self, spans, values, forced, options):
         """
         The [`ExpandedWindow`]s of a batch of windows, without their texts.
 
         Args:
             spans (`list[LatentSpan]`), values (`list[torch.Tensor]` of shape `(N, D_dec)`): of each window.
             forced (`torch.LongTensor` of shape `(rows, tokens)`, *optional*): see `decode_windows`.
-            method, batch_size, with_margins, check, beams: see `expand`.
+            options (`ExpandOptions`): see there.
         """
         special = torch.tensor(special_ids(self.processor), dtype=torch.long)
         prompt = prompt_embeds(self, [self.processor.row([span]) for span in spans], torch.cat(values))
-        searches = method == "search"
-        found = decode_windows(self, prompt, spans, special, None if searches else method, forced, with_margins)
-        if forced is not None or not (check or searches):
+        searches = options.method == "search"
+        method = None if searches else options.method
+        found = decode_windows(self, prompt, spans, special, method, forced, options.with_margins)
+        if forced is not None or not (options.check or searches):
             return found
-        found = measured(self, found, spans, values, batch_size)
-        return search_windows(self, found, spans, values, special, beams, batch_size) if searches else found
+        found = measured(self, found, spans, values, options.batch_size)
+        if not searches:
+            return found
+        return search_windows(self, found, spans, values, special, options.beams, options.batch_size)
 
 
 def _telling_of_lost(windows):

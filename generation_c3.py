@@ -11,6 +11,7 @@ from .conversations_c3 import is_conversation
 from .corrections_c3 import special_ids
 from .decoder_rows_c3 import LatentSpan
 from .options_c3 import plain_options, whole_number
+from .raw_windows_c3 import checked_raw_below, with_raw_windows
 from .texts_c3 import check_text
 from .window_decoding_c3 import StopAtLengths, prompt_embeds
 
@@ -29,7 +30,7 @@ class PromptingMixin:
     """
 
     @torch.no_grad()
-    def generate(self, latents=None, prompt=None, *, allow_mismatch=False, **kwargs):
+    def generate(self, latents=None, prompt=None, *, allow_mismatch=False, raw_below=None, **kwargs):
         """
         Generates text from latents and a prompt with all of `GenerationMixin` (sampling, beams, stop strings,
         streamers, `return_dict_in_generate`) but an assistant model. All windows of a text are read together; only
@@ -47,6 +48,9 @@ class PromptingMixin:
                 the chat template of the decoder's tokenizer; `instruction_data` in training are not: ask a model that
                 was trained on them in strings.
             allow_mismatch (`bool`): read latents that another model made.
+            raw_below (`float`, *optional*): for a prompt, have the decoder read windows of a lower fidelity as the
+                tokens of their text, which take more room, in the place of their latents. For latents that were
+                compressed with `exact=True`; those windows are expanded first.
             **kwargs: as for `GenerationMixin.generate`. At most 256 new tokens without `max_new_tokens` or
                 `max_length`, which counts latents and prompt too; of the text itself no more than it had.
 
@@ -57,23 +61,30 @@ class PromptingMixin:
 
         Raises:
             LatentMismatchError: the latents are another model's.
+            InexactTextError: with `raw_below`, a window's text did not come back as it was.
             TypeError, ValueError: a prompt or keyword that cannot be used, or any prompt but the reconstruction prompt
                 where the model was trained for nothing else (`config.reconstruction_only`).
         """
         kwargs = plain_options(kwargs)
         if latents is None or isinstance(latents, torch.Tensor):
-            if prompt is not None:
-                raise ValueError("A prompt needs latents from compress; token ids already hold their prompt.")
+            for name, given in (("A prompt", prompt), ("raw_below", raw_below)):
+                if given is not None:
+                    raise ValueError(f"{name} needs latents from compress; token ids already hold their prompt.")
             return self._generate_from_ids(latents, kwargs)
         self.check_latents(latents, allow_mismatch)
         prompts = self._checked_prompts(prompt, len(latents))
+        raw_below = checked_raw_below(raw_below, latents)
+        if raw_below is not None and prompts is None and len(latents):
+            raise ValueError("raw_below is for prompts: leave it out, the text itself comes back by its corrections.")
         self._check_keywords(kwargs)
         if not len(latents):
             return []
         if prompts is None:
             texts = self._repeat(latents, kwargs)
         else:
-            texts = self._answer(latents.spans, latents.values, prompts, kwargs, DEFAULT_NEW_TOKENS)
+            read = (latents.spans, latents.values)
+            read = read if raw_below is None else with_raw_windows(self, latents, raw_below)
+            texts = self._answer(*read, prompts, kwargs, DEFAULT_NEW_TOKENS)
         return _alone(texts) if latents.single else texts
 
     @torch.no_grad()
@@ -130,8 +141,8 @@ class PromptingMixin:
 
     def _answer(self, spans, latents, prompts, kwargs, most):
         """
-        `list[str]` of answers to prompts (None: for the text itself) about texts, whose windows are `spans` and
-        `latents`, `(latents, D_dec)`; at most `most` tokens each unless `kwargs` say otherwise.
+        `list[str]` of answers to prompts (None: for the text itself) about texts, whose windows are `spans` (or text
+        segments) and `latents`, `(latents, D_dec)`; at most `most` tokens each unless `kwargs` say otherwise.
         """
         prompts = [None] * len(spans) if prompts is None else prompts
         inputs = prompt_embeds(self, list(map(self.processor.row, spans, prompts)), latents)

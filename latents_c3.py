@@ -6,7 +6,6 @@ vectors lie in one matrix, with the lengths beside it.
 """
 
 import math
-import operator
 from collections.abc import Iterator, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
@@ -14,9 +13,9 @@ from itertools import accumulate
 
 import torch
 
-from .corrections_c3 import unpack
 from .decoder_rows_c3 import LatentSpan
-from .latents_checks_c3 import check_finite_values, check_tensors
+from .latents_checks_c3 import check_correction_counts, check_finite_values, check_tensors
+from .latents_fidelity_c3 import LatentsFidelityMixin, joined_fidelity, rounded_fidelity
 from .latents_file_c3 import FORMAT_VERSION, LatentChecksumError, LatentFileWarning, LatentFormatError
 from .latents_index_c3 import picked_texts
 from .latents_provenance_c3 import LatentMismatchError, LatentProvenance, common_provenance
@@ -25,7 +24,7 @@ from .quoting_c3 import quoted
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class C3Latents(LatentsStorageMixin):
+class C3Latents(LatentsFidelityMixin, LatentsStorageMixin):
     """Latent contexts of T texts, cut into W windows in all; window w has N_w latents.
 
         model.compress(["one text", "another"]).save("texts.c3")
@@ -43,11 +42,13 @@ class C3Latents(LatentsStorageMixin):
             one `str` back. `latents[i]` is such a text.
         corrections (`tuple[bytes, ...]`, *optional*): for each text what its latents do not hold, as
             `corrections_c3.py` packs it.
+        correction_counts (`torch.LongTensor` of shape `(W,)`, *optional*): tokens of each window that its latents do
+            not give back for certain, where they were measured and no corrections, which say it too, are kept.
         check_finite (`bool`): whether to look for NaN and infinities; False where they were looked for already.
 
     The lengths stay on the CPU; only `values` follows `to`. Texts are picked by an int, a slice, or a list, tensor or
     array of ints or booleans, one for each text, and come back as `C3Latents` again (sharing memory when they are
-    neighbours); there may be none. `+` joins, `==` compares values, lengths and provenance.
+    neighbours); there may be none. `+` joins, `==` compares values, lengths, provenance and corrections.
 
     Raises `TypeError` for something that is not a tensor, `ValueError` for anything else that does not fit.
     """
@@ -59,6 +60,7 @@ class C3Latents(LatentsStorageMixin):
     provenance: LatentProvenance = field(default_factory=LatentProvenance)
     single: bool = False
     corrections: tuple[bytes, ...] | None = None
+    correction_counts: torch.Tensor | None = None
     check_finite: InitVar[bool] = True
 
     def __post_init__(self, check_finite: bool):
@@ -76,6 +78,11 @@ class C3Latents(LatentsStorageMixin):
                 raise ValueError(f"{name} {count} {against}")
         if self.corrections is not None and len(self.corrections) != len(self):
             raise ValueError(f"corrections are of {len(self.corrections)} texts, not of {len(self)}")
+        if self.correction_counts is not None:
+            if self.corrections is not None:
+                raise ValueError("correction_counts are for latents without corrections, which say as much")
+            check_correction_counts(self.correction_counts, self.text_lengths)
+            object.__setattr__(self, "correction_counts", self.correction_counts.cpu())
         if self.single and len(self) != 1:
             raise ValueError(f"single is for one text, but window_counts describes {len(self)}")
         if check_finite:
@@ -141,25 +148,6 @@ class C3Latents(LatentsStorageMixin):
         """`ratio` of each text."""
         return [text.ratio for text in self]
 
-    @cached_property
-    def window_fidelities(self) -> list[float] | None:
-        """For each window the share of its tokens that need no correction, 0 where it is kept as its tokens; None for
-        latents that were not compressed with `exact=True`."""
-        if self.corrections is None:
-            return None
-        lengths = self.text_lengths.tolist()
-        owners = zip(self.corrections, self.windows_of_texts, strict=True)
-        windows = [w for packed, owned in owners for w in unpack(packed, [lengths[i] for i in owned]).windows]
-        return [1 - len(stored) / length for stored, length in zip(windows, lengths, strict=True)]
-
-    @property
-    def fidelity(self) -> float | None:
-        """The share of all tokens that need no correction, see `window_fidelities`."""
-        each = self.window_fidelities
-        if not each:
-            return None
-        return sum(map(operator.mul, each, self.text_lengths.tolist())) / self.text_tokens
-
     def __len__(self) -> int:
         return len(self.window_counts)
 
@@ -181,6 +169,7 @@ class C3Latents(LatentsStorageMixin):
             self.provenance,
             single=is_one,
             corrections=self.corrections and tuple(self.corrections[text] for text in picked),
+            correction_counts=None if self.correction_counts is None else _take(self.correction_counts, windows),
             check_finite=False,
         )
 
@@ -194,6 +183,7 @@ class C3Latents(LatentsStorageMixin):
             hash(self) == hash(other)
             and all(torch.equal(getattr(self, name), getattr(other, name)) for name in LENGTH_FIELDS)
             and (self.provenance, self.corrections) == (other.provenance, other.corrections)
+            and _same(self.correction_counts, other.correction_counts)
             and torch.equal(self.values, other.values.to(self.device))
         )
 
@@ -201,12 +191,17 @@ class C3Latents(LatentsStorageMixin):
         return hash((self.provenance, self.dtype, self.hidden_size, len(self), self.num_windows, self.text_tokens))
 
     def __repr__(self) -> str:
+        try:
+            fidelity = self.fidelity
+        except ValueError:  # what a damaged file, or a stranger, says of corrections
+            fidelity = None
         power = max(self.nbytes.bit_length() - 1, 0) // 10
         parts = [
             f"texts={len(self)}, windows={self.num_windows}, latents={self.num_latents}, width={self.hidden_size}",
             f"dtype={str(self.dtype).removeprefix('torch.')}, text_tokens={self.text_tokens}, ratio={self.ratio:.1f}x",
             f"{self.nbytes / 1024**power:.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}",
         ]
+        parts += [] if fidelity is None else [f"fidelity={rounded_fidelity(fidelity)}"]
         parts += [f"device={self.device}"] if self.device.type != "cpu" else []
         parts += [f"model={quoted(self.provenance.model_name)}"] if self.provenance.model_name else []
         return f"C3Latents({', '.join(parts)})"
@@ -280,16 +275,13 @@ class C3Latents(LatentsStorageMixin):
         return cls(
             *(torch.cat([getattr(part, name) for part in parts]) for name in ("values", *LENGTH_FIELDS)),
             common_provenance([part.provenance for part in parts]),
-            corrections=_joined_corrections(parts),
+            **joined_fidelity(parts),
             check_finite=False,
         )
 
 
-def _joined_corrections(parts: Sequence[C3Latents]) -> tuple[bytes, ...] | None:
-    """Of all texts, or None where one has none: latents are exact as a whole or not at all."""
-    if any(part.corrections is None for part in parts):
-        return None
-    return tuple(each for part in parts for each in part.corrections)
+def _same(left: torch.Tensor | None, right: torch.Tensor | None) -> bool:
+    return left is right or (left is not None and right is not None and torch.equal(left, right))
 
 
 def _take(tensor: torch.Tensor, spans: list[tuple[int, int]]) -> torch.Tensor:

@@ -28,6 +28,22 @@ def check_tensors(tensors: dict[str, torch.Tensor]) -> None:
         raise ValueError(f"values has no columns: shape {tuple(tensors['values'].shape)}")
 
 
+def check_correction_counts(counts: torch.Tensor, text_lengths: torch.Tensor) -> None:
+    """Raises `TypeError` or `ValueError` unless `counts` has for each window a number from 0 to its text tokens."""
+    if not isinstance(counts, torch.Tensor):
+        raise TypeError(f"correction_counts must be a torch.Tensor, got {type(counts).__name__}")
+    if counts.dtype != torch.int64 or counts.shape != text_lengths.shape:
+        said = f"{counts.dtype} of shape {tuple(counts.shape)}"
+        raise ValueError(
+            f"correction_counts must be torch.int64, one for each of {len(text_lengths)} windows, not {said}"
+        )
+    is_wrong = (counts.cpu() < 0) | (counts.cpu() > text_lengths)
+    if is_wrong.any():
+        index = int(is_wrong.nonzero()[0])
+        allowed = f"0 to {int(text_lengths[index])}, its window's text tokens"
+        raise ValueError(f"correction_counts[{index}] must be {allowed}, but it is {int(counts[index])}")
+
+
 def check_finite_values(values: torch.Tensor, rows: torch.Tensor | None = None) -> None:
     """Raises `ValueError` naming the first latent with NaN or infinity; `rows` are their places where not 0, 1, …"""
     # aminmax propagates NaN and allocates nothing, where isfinite would build several matrices of this size.
@@ -41,4 +57,4 @@ def check_finite_values(values: torch.Tensor, rows: torch.Tensor | None = None) 
     raise ValueError(f"values is not finite (NaN or infinity), first in latent {bad} (row index){hint}")
 
 
-__all__ = ["VALUE_DTYPES", "check_finite_values", "check_tensors"]
+__all__ = ["VALUE_DTYPES", "check_correction_counts", "check_finite_values", "check_tensors"]

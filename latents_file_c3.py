@@ -25,8 +25,10 @@ from safetensors.torch import load
 from .quoting_c3 import listed, printable, quoted
 from .whole_files_c3 import whole_file
 
-# 2 added the checksum, which a file of that version or a later one must have; 3 is 2 with corrections, and no other.
+# 2 added the checksum, which a file of that version or a later one must have; 3 is 2 with corrections or
+# fidelities, and no other.
 FORMAT_VERSION, WITHOUT_CORRECTIONS = 3, 2
+CORRECTED = {"corrections", "correction_counts"}
 METADATA_KEY = "c3"
 CHECKSUM_KEY = "crc32"
 NO_CHECKSUM = "0" * 8
@@ -108,7 +110,8 @@ def latents_file_in_parts(
     """The file that `write_latents_file` would write, byte for byte, while its `values` are still being made.
 
     Gives `write(row, values)` for the values of shape `shape` and type `dtype`, of which memory holds no more than a
-    call brings; every row has to be written. The file takes its place when the block ends without an error.
+    call brings; every row has to be written. `lengths` are written last, as they are then. The file takes its place
+    when the block ends without an error.
 
     Raises as `write_latents_file`.
     """
@@ -124,10 +127,10 @@ def latents_file_in_parts(
             file.write(_as_bytes(tensor.detach().cpu()))
 
         file.write(header)
-        for name, tensor in lengths.items():
-            write_at(layout[name]["data_offsets"][0], tensor)
         row_bytes = prod(shape[1:]) * dtype.itemsize
         yield lambda row, values: write_at(layout["values"]["data_offsets"][0] + row * row_bytes, values)
+        for name, tensor in lengths.items():  # after the values, with which what they say may change
+            write_at(layout[name]["data_offsets"][0], tensor)
         # Parts come in any order, a checksum does not: read once more, in the order of the file.
         file.seek(len(header))
         checksum = _checksum(_version(layout), provenance, layout, iter(lambda: file.read(CHUNK_BYTES), b""))
@@ -181,7 +184,7 @@ def _layout(tensors: Mapping[str, torch.Tensor]) -> dict[str, dict]:
 
 
 def _version(layout: Mapping[str, dict]) -> int:
-    return FORMAT_VERSION if "corrections" in layout else WITHOUT_CORRECTIONS
+    return FORMAT_VERSION if CORRECTED & set(layout) else WITHOUT_CORRECTIONS
 
 
 def _header(provenance: Mapping[str, str], layout: Mapping[str, dict], checksum: str) -> bytes:

@@ -24,6 +24,7 @@ from .latents_provenance_c3 import LatentProvenance, from_metadata, to_metadata
 
 LENGTH_FIELDS = ("latent_lengths", "text_lengths", "window_counts")
 CORRECTION_FIELDS = ("correction_lengths", "corrections")
+COUNTS_FIELD = "correction_counts"
 # Files of larger `values` are checked when these are first used, so that loading a large file stays instant.
 CHECKED_AT_ONCE = 64 << 20
 # Files that were warned of, each once.
@@ -58,6 +59,7 @@ class LatentsStorageMixin:
         """
         tensors = {name: getattr(self, name) for name in ("values", *LENGTH_FIELDS)}
         tensors |= correction_tensors(self.corrections)
+        tensors |= {} if self.correction_counts is None else {COUNTS_FIELD: self.correction_counts}
         write = write_latents if hasattr(path, "write") else write_latents_file
         return write(path, tensors, to_metadata(self.provenance, self.single))
 
@@ -101,7 +103,8 @@ class LatentsStorageMixin:
             path: the file, as for `save`.
             parts: pairs of the rows of `values` that a part makes, `(n,)`, and their numbers, `(n, D_dec)`; each row is
                 in one of them.
-            lengths: `latent_lengths`, `text_lengths` and `window_counts`.
+            lengths: `latent_lengths`, `text_lengths` and `window_counts`; perhaps `correction_counts`, which need not
+                be known before the last part.
             provenance, single: as in [`C3Latents`].
 
         Returns what `load` would, memory-mapped. Raises as `save`, and `ValueError` when a number is not finite.
@@ -117,7 +120,7 @@ class LatentsStorageMixin:
                 cuts = (rows.diff() != 1).nonzero().flatten() + 1
                 for run, piece in zip(rows.tensor_split(cuts), values.tensor_split(cuts), strict=True):
                     write(int(run[0]), piece)
-        stored = read_latents(path, ("values", *LENGTH_FIELDS))
+        stored = read_latents(path, ("values", *LENGTH_FIELDS), optional=(COUNTS_FIELD,))
         return cls(**stored.tensors, provenance=provenance, single=single, check_finite=False)
 
     @classmethod
@@ -134,7 +137,7 @@ class LatentsStorageMixin:
         of a newer format, or holds tensors that do not fit together or are not finite, `LatentChecksumError`, which is
         one too, when it is damaged in another way. Warns with `LatentFileWarning` of a file without a checksum, once.
         """
-        stored = read_latents(path, ("values", *LENGTH_FIELDS), optional=CORRECTION_FIELDS)
+        stored = read_latents(path, ("values", *LENGTH_FIELDS), optional=(*CORRECTION_FIELDS, COUNTS_FIELD))
         try:
             tensors = dict(stored.tensors)
             corrections = corrections_of(tensors.pop(name, None) for name in CORRECTION_FIELDS)

@@ -242,7 +242,7 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
             row = processor.row(latents.spans[0], "What is it about?")
 
         Args:
-            spans (`list[LatentSpan]`): the latents of each window.
+            spans (`list[LatentSpan or TextSegment]`): the latents, or the text, of each window.
             prompt (`str` or `list[dict]`, *optional*): what to ask, see `encode_prompt`; None asks for the text itself.
             target (`list[int]`, *optional*): the ids that follow, for training; they become labels.
             labels (`list[int]`, *optional*): one for each target id, -100 where nothing is learned; by default the

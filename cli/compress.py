@@ -8,7 +8,7 @@ import sys
 import warnings
 
 from c3.quoting_c3 import in_one_line, printable
-from c3.support.arguments import compression_ratio, file_name, whole_number
+from c3.support.arguments import compression_ratio, fidelity, file_name, whole_number
 from c3.support.errors import UserError, described
 from c3.support.loading import PACKAGE
 
@@ -56,6 +56,17 @@ def add_arguments(parser):
         help="keep corrections too, so that expand gives the very text back or says that it cannot",
     )
     parser.add_argument(
+        "--measure",
+        action="store_true",
+        help="find out the fidelity of each window, the share of its tokens that need no correction; c3 info shows it",
+    )
+    parser.add_argument(
+        "--min-fidelity",
+        type=fidelity,
+        metavar="F",
+        help="give windows of a lower fidelity, such as 0.99, more latents, up to the model's lowest ratio",
+    )
+    parser.add_argument(
         "--on-error",
         choices=["raise", "skip"],
         default="raise",
@@ -87,6 +98,8 @@ def run(args):
             on_error=args.on_error,
             dtype=args.latents_dtype,
             exact=args.exact,
+            measure=args.measure,
+            min_fidelity=args.min_fidelity,
         )
     if args.on_error == "skip":
         latents, skipped = latents

@@ -1,6 +1,6 @@
 """`c3 generate`: answers a prompt about a compressed text."""
 
-from c3.support.arguments import utf8_text, whole_number
+from c3.support.arguments import fidelity, utf8_text, whole_number
 from c3.support.errors import UserError
 
 from .inputs import add_latents_options, load_texts, source_name
@@ -14,6 +14,13 @@ def add_arguments(parser):
     add_latents_options(parser)
     parser.add_argument("--prompt", type=utf8_text, required=True, help="what to ask, after the latents")
     parser.add_argument("--max-new-tokens", type=whole_number(1), default=256, metavar="N", help="(default: 256)")
+    parser.add_argument(
+        "--raw-below",
+        type=fidelity,
+        metavar="F",
+        help="read windows of a lower fidelity as their text's tokens and not as latents; for what c3 compress --exact "
+        "wrote",
+    )
 
 
 def run(args):
@@ -24,6 +31,10 @@ def run(args):
         last = len(indices) - 1
         held = f"{source_name(args.file)} holds {len(indices)} texts"
         raise UserError(f"{held}: pick one with --text-index (0 to {last})")
+    if args.raw_below is not None and latents.corrections is None:
+        held = f"{source_name(args.file)} holds no corrections"
+        raise UserError(f"--raw-below: {held}, from which the text would come: compress it with --exact")
     options = {"max_new_tokens": args.max_new_tokens, "allow_mismatch": args.allow_mismatch}
+    options["raw_below"] = args.raw_below
     with asked_model(args) as model:
         print(model.generate(latents, args.prompt, **options))

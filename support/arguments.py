@@ -48,6 +48,17 @@ def compression_ratio(text):
     return value
 
 
+def fidelity(text):
+    """The share of tokens that need no correction."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number above 0 and at most 1 (a share of tokens), not {text!r}")
+    return value
+
+
 def utf8_text(text):
     """An argument as UTF-8, also where the locale made something else of its bytes."""
     try:

@@ -113,3 +113,22 @@ def test_dtypes_are_readable_in_each_other(run, model, checkpoint, texts):
     assert C3Latents.load("b.txt.c3").dtype == torch.bfloat16
     code, out, err = run("expand", "b.txt.c3", "--model", checkpoint)
     assert (code, err) == (0, "") and out
+
+
+def test_compress_measures(run, model, checkpoint, texts):
+    """Fidelity is said, kept, and reached where that can be; several files keep their own."""
+    code, out, err = run("compress", *texts, "--model", checkpoint, "--measure")
+    expected = model.compress([TEXT, "Short.\n"], measure=True, show_progress=False)
+    assert (code, err) == (0, "") and [line.count("fidelity=0.") for line in out.splitlines()] == [1, 1]
+    for file, each in zip(texts, expected, strict=True):
+        assert C3Latents.load(f"{file}.c3").window_fidelities == each.window_fidelities
+    options = ("--num-latents", "2", "--min-fidelity", "0.9", "--batch-size", "1", "--on-error", "skip")
+    code, out, err = run("compress", "missing.txt", *texts, "--model", checkpoint, *options, "-o", "all.c3", "--quiet")
+    written = C3Latents.load("all.c3")
+    below = sum(each < 0.9 for each in written.window_fidelities)
+    said = f"c3: warning: {below} of {written.num_windows} windows do not reach min_fidelity=0.9 with any number"
+    assert code == 0 and len(written) == 2 and below
+    assert [line.startswith(said) for line in err.splitlines()] == [False, True]
+    for value in ("0", "1.5", "most"):
+        code, out, err = run("compress", texts[0], "--min-fidelity", value)
+        assert code == 2 and "--min-fidelity: must be a number above 0 and at most 1" in err

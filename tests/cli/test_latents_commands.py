@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from c3 import C3Latents
 from c3.cli import model_options
@@ -39,6 +40,29 @@ def test_info_needs_no_model(run, latents_file, monkeypatch):
     latents[:0].save("none.c3")
     assert json.loads(run("info", "none.c3", "--json")[1], parse_constant=pytest.fail)["ratio"] is None
     assert re.search(r"^ratio: +none$", run("info", "none.c3")[1], re.MULTILINE)
+
+
+def test_info_says_where_text_is_lost(run, latents_file):
+    latents = C3Latents.load(latents_file)
+    counts = torch.zeros_like(latents.text_lengths)
+    counts[1], counts[-1] = 3, 1
+    measured = replace(latents, correction_counts=counts)
+    measured.save("measured.c3")
+    out, lengths = run("info", "measured.c3")[1], latents.text_lengths.tolist()
+    assert re.search(rf"^fidelity: +{1 - 4 / latents.text_tokens:.4f}$", out, re.MULTILINE)
+    assert re.search(rf"^windows that lose some: +2 of {len(lengths)}$", out, re.MULTILINE)
+    where = f"tokens {lengths[0]} to {lengths[0] + lengths[1] - 1} of {latents[0].text_tokens}"
+    assert re.search(rf"^text 0, window 1: +fidelity 0\.\d{{4}}, {where}, latents \d$", out, re.MULTILINE)
+    assert re.search(rf"^text 1, window 0: +fidelity 0\.\d{{4}}, tokens 0 to {lengths[-1] - 1} of", out, re.MULTILINE)
+    facts = json.loads(run("info", "measured.c3", "--json")[1])
+    assert facts["fidelity"] == measured.fidelity
+    assert [each["window_fidelities"] for each in facts["each"]] == [each.window_fidelities for each in measured]
+    measured[0].save("one.c3")
+    assert re.search(r"^window 1: +fidelity 0", run("info", "one.c3")[1], re.MULTILINE)
+    replace(latents, correction_counts=latents.text_lengths)[[0] * 9].save("many.c3")
+    lines = run("info", "many.c3")[1].splitlines()
+    assert sum("fidelity 0.0000, tokens" in line for line in lines) == 8
+    assert lines[-1].strip() == f"and {latents[0].num_windows * 9 - 8} more, with --json"
 
 
 def test_info_hides_control_characters_of_a_strangers_file(run, latents_file):
@@ -80,3 +104,14 @@ def test_generate(run, model, checkpoint, latents_file):
     assert (code, out, err) == (0, expected + "\n", "")
     code, _, err = run("generate", latents_file, *options)
     assert code == 2 and "pick one with --text-index" in err
+
+
+def test_generate_reads_windows_as_their_text(run, model, checkpoint, texts, latents_file):
+    assert run("compress", texts[0], "--model", checkpoint, "--exact")[0] == 0
+    options = ("--model", checkpoint, "--prompt", "Go on: ", "--max-new-tokens", "5", "--raw-below", "0.9")
+    code, out, err = run("generate", "a.txt.c3", *options)
+    latents = C3Latents.load("a.txt.c3")
+    expected = model.generate(latents, "Go on: ", max_new_tokens=5, raw_below=0.9)
+    assert (code, out, err) == (0, expected + "\n", "") and min(latents.window_fidelities) < 0.9
+    code, out, err = run("generate", latents_file, *options, "--text-index", "0")
+    assert (code, out) == (2, "") and "--raw-below: " in err and "compress it with --exact" in err
