@@ -116,5 +116,7 @@ def choose(logits, suppressed, with_margins=False):
     ids = logits.argmax(-1)
     if not with_margins:
         return ids, None
-    first, second = logits.topk(2, dim=-1).values.float().unbind(-1)
-    return ids, first - second
+    chosen = ids.unsqueeze(-1)
+    first = logits.gather(-1, chosen).squeeze(-1)
+    second = logits.scatter_(-1, chosen, -torch.inf).amax(-1)
+    return ids, first.float() - second.float()

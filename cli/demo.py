@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from itertools import accumulate
 
 from c3.quoting_c3 import printable, printable_lines
 from c3.support.arguments import compression_ratio, file_name
@@ -11,11 +12,15 @@ from c3.support.loading import PACKAGE, load_tokenizer
 
 from .inputs import read_text
 from .model_options import add_model_options, asked_model, progress
-from .text_difference import mark_difference
+from .text_difference import COLOUR_UNCERTAIN, PLAIN_UNCERTAIN, mark_difference
 
 SUMMARY = "compress a text at several ratios, read it back and show what was lost"
 EXAMPLE = PACKAGE / "examples" / "jefferson_1805.txt"
 RATIOS = (4.0, 8.0, 16.0)
+# The model is unsure of a token whose logit leads the next by less. Measured with the default checkpoint on 16 pages at
+# 20 and 25 tokens per latent: 0.2 and 0.7 % of all characters are in such tokens, 63 and 47 % of the wrong ones, and
+# all and 90 % of the wrong ones are within 20 characters of such a token.
+UNSURE_BELOW = 2.0
 
 
 def add_arguments(parser):
@@ -52,9 +57,9 @@ def run(args):
             start = time.perf_counter()
             latents = model.compress(text, ratio=asked, **options)
             middle = time.perf_counter()
-            read_back[asked] = model.expand(latents, **options)
+            read_back[asked] = model.expand(latents, return_scores=True, **options)
             end = time.perf_counter()
-            rows.append((latents, precision(text, read_back[asked]), middle - start, end - middle))
+            rows.append((latents, precision(text, read_back[asked].text), middle - start, end - middle))
         print(printable(f"model   {args.model or PACKAGE}"))
         dtype = str(model.dtype).removeprefix("torch.")
         print(f"        {model.num_parameters() / 1e6:.1f} M parameters, {dtype} on {model.device}", end="")
@@ -71,8 +76,19 @@ def run(args):
     _print_table(rows, other_tokens)
     colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     marks = "what was lost in red, what was added in green" if colour else "[-lost-]{+added+}"
-    print(f"\nThe text read back at {args.ratio:g}x, {marks}:\n")
-    print(mark_difference(*(printable_lines(each) for each in (text, read_back[args.ratio])), colour))
+    print(f"\nThe text read back at {args.ratio:g}x, {marks};")
+    unsure = "unsure".join(COLOUR_UNCERTAIN if colour else PLAIN_UNCERTAIN)
+    print(
+        f"{unsure}: tokens whose logit led the next by less than {UNSURE_BELOW:g}, with most errors in or near them:\n"
+    )
+    print(_marked(text, read_back[args.ratio], colour))
+
+
+def _marked(text, expanded, colour=False):
+    """`mark_difference` of a text and the [`ExpandedText`] that came back, with what a terminal obeys escaped."""
+    places = [0, *accumulate(len(printable_lines(each)) for each in expanded.text)]
+    uncertain = [(places[start], places[end]) for start, end in expanded.uncertain_spans(UNSURE_BELOW)]
+    return mark_difference(printable_lines(text), printable_lines(expanded.text), colour, uncertain)
 
 
 def _print_table(rows, other_tokens):

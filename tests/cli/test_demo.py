@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from c3 import ExpandedText, ExpandedWindow
 from c3.cli import demo as demo_c3
-from c3.cli.text_difference import COLOUR_MARKS, mark_difference
+from c3.cli.text_difference import COLOUR_MARKS, COLOUR_UNCERTAIN, mark_difference
 from c3.eval.metrics import precision
 from c3.quoting_c3 import printable_lines
 
@@ -20,9 +21,10 @@ def test_demo_of_the_example(run, model, checkpoint):
     assert [round(float(row[0])) for row in rows] == [4, 5, 8, 16]
     for own, other, _, latents, size, _ in rows:
         assert own == other and int(size) == int(latents) * 32 * 2
-    read_back = model.expand(model.compress(text, ratio=5, batch_size=200), batch_size=200, show_progress=False)
-    assert mark_difference(text, printable_lines(read_back)) in out
-    assert float(rows[1][5]) == pytest.approx(100 * precision(text, read_back), abs=0.006)
+    latents = model.compress(text, ratio=5, batch_size=200)
+    expanded = model.expand(latents, batch_size=200, show_progress=False, return_scores=True)
+    assert demo_c3._marked(text, expanded) in out and "<?unsure?>: tokens whose logit led" in out
+    assert float(rows[1][5]) == pytest.approx(100 * precision(text, expanded.text), abs=0.006)
 
 
 def test_demo_without_examples(run, checkpoint, texts, monkeypatch):
@@ -42,3 +44,23 @@ def test_difference():
     lost_start, lost_end, added_start, added_end = COLOUR_MARKS
     coloured = mark_difference("cat", "cut", colour=True)
     assert coloured == f"c{lost_start}a{lost_end}{added_start}u{added_end}t"
+
+
+def test_uncertain_characters():
+    """In what is right and in what is wrong; a mark for each part of a span that an edit cuts."""
+    assert mark_difference("the cat", "the cat", uncertain=[(4, 7)]) == "the <?cat?>"
+    assert mark_difference("the cat", "the cut!", uncertain=[(0, 1), (4, 8)]) == (
+        "<?t?>he <?c?>[-a-]{+<?u?>+}<?t?>{+<?!?>+}"
+    )
+    assert mark_difference("abcd", "axyd", uncertain=[(2, 3)]) == "a[-bc-]{+x<?y?>+}d"
+    start, end = COLOUR_UNCERTAIN
+    assert mark_difference("cat", "cat", colour=True, uncertain=[(1, 3)]) == f"c{start}at{end}"
+    for text in ("some text\n", "\x1b[2J\u202eabc é"):
+        ids = [5] * len(text)
+        spans = [(place, place + 1) for place in range(len(text))]
+        margins = [9.0 - 8 * (place % 3 == 0) for place in range(len(text))]
+        shown = demo_c3._marked(text, ExpandedText([ExpandedWindow(ids, margins, text, spans)]))
+        assert shown == "".join(
+            f"<?{printable_lines(each)}?>" if place % 3 == 0 else printable_lines(each)
+            for place, each in enumerate(text)
+        )
