@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import torch
 
+from .teacher_forcing_c3 import token_leads
+
 # By how much the most likely token's logit must lead. Measured with the default checkpoint on three pages: choices in
 # bfloat16 differed from those in float32 where it led by at most 0.25.
 MARGIN = 0.5
-# Positions whose logits are held at once.
-LOGITS_AT_ONCE = 1024
 # Bytes of UTF-8 that a token of a text may stand for at most, when a stored text is unpacked.
 MOST_BYTES_PER_TOKEN = 1024
 
@@ -63,36 +63,16 @@ def find_corrections(model, spans, latents, window_ids):
 
     Returns: `list[dict[int, int]]`, for each window the ids to store by their place among its tokens.
     """
-    processor = model.processor
-    rows = [processor.row([span], target=ids) for span, ids in zip(spans, window_ids, strict=True)]
-    batch = {name: each.to(latents.device) for name, each in processor.decoder_inputs(rows).items()}
-    labels = batch.pop("labels")[:, 1:]
-    embeds = model.embed_prompt(batch.pop("input_ids"), latents)
-    states = model.decoder.base_model(inputs_embeds=embeds, use_cache=False, **batch).last_hidden_state[:, :-1]
-    is_text = (labels != -100).to(states.device)
-    wanted, suppressed = labels[labels != -100], torch.tensor(special_ids(processor), dtype=torch.long)
-    is_stored = torch.cat(
-        [
-            _is_uncertain(model.decoder.get_output_embeddings()(some), ids, suppressed)
-            for some, ids in zip(states[is_text].split(LOGITS_AT_ONCE), wanted.split(LOGITS_AT_ONCE), strict=True)
-        ]
-    )
+    suppressed = torch.tensor(special_ids(model.processor), dtype=torch.long)
     found = []
-    for stored, ids in zip(is_stored.cpu().split(list(map(len, window_ids))), window_ids, strict=True):
-        found.append({place: ids[place] for place in stored.nonzero().flatten().tolist()})
+    for leads, ids in zip(token_leads(model, spans, latents, window_ids, suppressed), window_ids, strict=True):
+        found.append({place: ids[place] for place in (leads < MARGIN).nonzero().flatten().tolist()})
     return found
 
 
 def special_ids(processor):
     """Ids that no text holds, sorted (`list[int]`): special tokens in a text are the characters they are written in."""
     return sorted(set(processor.tokenizer.all_special_ids))
-
-
-def _is_uncertain(logits, wanted, suppressed):
-    """Whether the wanted ids are not chosen, or barely, `torch.BoolTensor` of shape `(tokens,)`."""
-    logits = logits.float().index_fill(-1, suppressed.to(logits.device), -torch.inf)
-    lead, chosen = logits.topk(2, dim=-1)
-    return (chosen[:, 0] != wanted.to(logits.device)) | (lead[:, 0] - lead[:, 1] < MARGIN)
 
 
 def forced_tokens(corrections, length):

@@ -10,7 +10,8 @@ from transformers import GenerationMixin, StoppingCriteriaList
 
 from .greedy_decoding_c3 import decode_lengths
 from .reencoding_c3 import MOST_DISTANCE, latent_distances
-from .replacements_c3 import margins_of, replacements
+from .replacements_c3 import replacements
+from .teacher_forcing_c3 import token_leads
 from .window_decoding_c3 import StopAtLengths, prompt_embeds
 
 # Beams at first, how many times more for the windows that are left, and at most where nobody says.
@@ -81,7 +82,8 @@ def _found(model, window, first, suppressed):
         return first
     margins = first.margins
     if margins is not None:
-        (margins,) = margins_of(model, [window.span], [window.latents], [ids], suppressed)
+        (leads,) = token_leads(model, [window.span], window.latents, [ids], suppressed)
+        margins = leads.tolist()
     return replace(first, ids=list(ids), margins=margins, distance=distance, comes_back=distance <= MOST_DISTANCE)
 
 

@@ -10,7 +10,8 @@ import torch
 from c3 import C3Model, CompressionWarning
 from c3.corrections_c3 import special_ids
 from c3.reencoding_c3 import MOST_DISTANCE, latent_distances
-from c3.replacements_c3 import margins_of, replacements
+from c3.replacements_c3 import replacements
+from c3.teacher_forcing_c3 import token_leads
 from tiny_models import LONG, TEXTS
 
 ROOT = Path(__file__).parents[1]
@@ -83,9 +84,9 @@ def test_the_search_finds_what_greedy_decoding_misses(shipped, latents, page):
     ):
         assert after.distance <= before.distance and (before.ids == after.ids) == before.comes_back
         suppressed = torch.tensor(special_ids(shipped.processor))
-        (margins,) = margins_of(shipped, [span], [values], [after.ids], suppressed)
-        assert after.margins == pytest.approx(margins, abs=1e-3)
-        assert (min(margins) < 0) == (before.ids != after.ids)
+        (leads,) = token_leads(shipped, [span], values, [after.ids], suppressed)
+        assert after.margins == pytest.approx(leads.tolist(), abs=1e-3)
+        assert (float(leads.min()) < 0) == (before.ids != after.ids)
 
 
 def test_a_search_without_check_warns_of_what_it_did_not_find(make_model):
