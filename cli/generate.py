@@ -18,8 +18,8 @@ def add_arguments(parser):
         "--raw-below",
         type=fidelity,
         metavar="F",
-        help="read windows of a lower fidelity as their text's tokens and not as latents; for what c3 compress --exact "
-        "wrote",
+        help="read windows of a lower fidelity as their text's tokens and not as latents; not for what c3 "
+        "compress --no-exact wrote",
     )
 
 
@@ -33,7 +33,7 @@ def run(args):
         raise UserError(f"{held}: pick one with --text-index (0 to {last})")
     if args.raw_below is not None and latents.corrections is None:
         held = f"{source_name(args.file)} holds no corrections"
-        raise UserError(f"--raw-below: {held}, from which the text would come: compress it with --exact")
+        raise UserError(f"--raw-below: {held}, from which the text would come: compress it without --no-exact")
     options = {"max_new_tokens": args.max_new_tokens, "allow_mismatch": args.allow_mismatch}
     options["raw_below"] = args.raw_below
     with asked_model(args) as model:

@@ -114,4 +114,4 @@ def test_generate_reads_windows_as_their_text(run, model, checkpoint, texts, lat
     expected = model.generate(latents, "Go on: ", max_new_tokens=5, raw_below=0.9)
     assert (code, out, err) == (0, expected + "\n", "") and min(latents.window_fidelities) < 0.9
     code, out, err = run("generate", latents_file, *options, "--text-index", "0")
-    assert (code, out) == (2, "") and "--raw-below: " in err and "compress it with --exact" in err
+    assert (code, out) == (2, "") and "--raw-below: " in err and "compress it without --no-exact" in err
