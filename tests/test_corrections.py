@@ -92,6 +92,24 @@ def test_the_very_text_comes_back(shipped, exact, page):
         torch.set_num_threads(threads)
 
 
+def test_drafts_read_what_is_stored(shipped, page):
+    """In the places of stored tokens the decoder sees these, and its mask embedding elsewhere."""
+    text, seen = page[:200], []
+    latents = shipped.compress(text, num_latents=1, exact=True)
+    (stored,) = unpack(latents.corrections[0], [latents.text_tokens]).windows
+    assert latents.num_windows == 1 and 0 < len(stored) < latents.text_tokens
+    hook = shipped.decoder.base_model.register_forward_pre_hook(
+        lambda _, __, kwargs: seen.append(kwargs["inputs_embeds"]), with_kwargs=True
+    )
+    try:
+        assert shipped.expand(latents, method="parallel") == text
+    finally:
+        hook.remove()
+    ids = [stored.get(place, shipped.config.mask_token_id) for place in range(latents.text_tokens - 1)]
+    with torch.no_grad():
+        assert torch.equal(seen[0][:, -len(ids) :], shipped.embed_prompt(torch.tensor([ids])))
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_another_dtype_decodes_alike(dtype, shipped, exact):
     texts, latents = exact

@@ -141,6 +141,7 @@ def check_pieces(processor, ids, size):
     return scored
 
 
+@pytest.mark.filterwarnings("ignore::c3.CompressionWarning")
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 def test_pieces_and_characters(size, tokenizer, model):
     processor = model.processor
