@@ -4,7 +4,6 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from c3.latents_fidelity_c3 import rounded_fidelity
 from c3.quoting_c3 import printable, quoted
 from c3.support.arguments import file_name
 
@@ -81,12 +80,14 @@ def _worst_windows(latents):
         start, whole = sum(lengths[owned.start : place]), sum(lengths[owned.start : owned.stop])
         name = f"window {place - owned.start}" if len(latents) == 1 else f"text {index}, window {place - owned.start}"
         where = f"tokens {start} to {start + lengths[place] - 1} of {whole}, latents {latent_lengths[place]}"
-        yield f"{f'{name}:':<24}fidelity {rounded_fidelity(each)}, {where}"
+        yield f"{f'{name}:':<24}fidelity {_said('fidelity', each)}, {where}"
     if len(worst) > WORST_WINDOWS:
         yield f"{'':<24}and {len(worst) - WORST_WINDOWS} more, with --json"
 
 
 def _said(field, value):
-    if field == "fidelity" and value is not None:
+    if field == "fidelity":
+        from c3.latents_fidelity_c3 import rounded_fidelity
+
         return rounded_fidelity(value)
     return f"{value:.2f}" if isinstance(value, float) else "none" if value is None else value
