@@ -198,7 +198,7 @@ def test_method_by_default_and_by_name(make_model):
     assert untrained.expand(untrained.compress(LONG)) == untrained.expand(untrained.compress(LONG), method="greedy")
     with pytest.raises(ValueError, match="needs a decoder that was trained with a mask embedding"):
         untrained.expand(untrained.compress(LONG), method="parallel")
-    with pytest.raises(ValueError, match="method must be one of greedy, parallel, not 'beam'"):
+    with pytest.raises(ValueError, match="method must be one of greedy, parallel, search, not 'beam'"):
         trained.expand(latents, method="beam")
 
 
