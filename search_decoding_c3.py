@@ -61,7 +61,7 @@ def search_windows(model, found, spans, latents, suppressed, beams, batch_size):
     rows = batch_size * FIRST_BEAMS
     count = min(FIRST_BEAMS, beams)
     while open_ := [each for each in windows if each.is_open]:
-        for some in _batches(open_, max(1, rows // count)):
+        for some in batches(open_, max(1, rows // count)):
             _measure(model, _beams(model, some, count, suppressed), rows)
         if count == beams:
             break
@@ -69,7 +69,7 @@ def search_windows(model, found, spans, latents, suppressed, beams, batch_size):
     for _ in range(ROUNDS):
         if not (open_ := [each for each in windows if each.is_open]):
             break
-        for some in _batches(open_, max(1, rows // (REPLACED_CANDIDATES * REPLACED_PLACES))):
+        for some in batches(open_, max(1, rows // (REPLACED_CANDIDATES * REPLACED_PLACES))):
             _measure(model, _replaced(model, some, suppressed), rows)
     return [_found(model, window, each, suppressed) for window, each in zip(windows, found, strict=True)]
 
@@ -100,11 +100,30 @@ def _measure(model, texts, batch_size):
 
 def _beams(model, windows, count, suppressed):
     """The `count` likeliest texts of each window, as beams find them: `list[tuple[_Window, tuple[int, …]]]`."""
-    lengths = [each.span.num_tokens for each in windows]
-    rows = [model.processor.row([each.span]) for each in windows]
+    spans, latents = [each.span for each in windows], [each.latents for each in windows]
+    found = beam_texts(model, spans, latents, count, suppressed)
+    return [(window, tuple(ids)) for window, texts in zip(windows, found, strict=True) for ids in texts]
+
+
+@torch.no_grad()
+def beam_texts(model, spans, latents, count, suppressed):
+    """
+    The likeliest texts of windows, as a beam search finds them.
+
+        (texts,) = beam_texts(model, latents.spans[0], latents.windows(), 8, torch.tensor(special_ids(processor)))
+
+    Args:
+        model ([`C3Model`]): the model.
+        spans (`list[LatentSpan]`), latents (`list[torch.Tensor]` of shape `(N, D_dec)`): of each window.
+        count (`int`): beams, and texts of each window.
+        suppressed (`torch.LongTensor`): ids that are never chosen.
+
+    Returns: `list[list[list[int]]]`, for each window the ids of texts, the likeliest first.
+    """
+    lengths = [span.num_tokens for span in spans]
     ids = GenerationMixin.generate(
         model,
-        **prompt_embeds(model, rows, torch.cat([each.latents for each in windows])),
+        **prompt_embeds(model, [model.processor.row([span]) for span in spans], torch.cat(list(latents))),
         do_sample=False,
         num_beams=count,
         num_return_sequences=count,
@@ -113,8 +132,7 @@ def _beams(model, windows, count, suppressed):
         stopping_criteria=StoppingCriteriaList([StopAtLengths(lengths)]),
         pad_token_id=0,
     ).tolist()
-    owners = [each for each in windows for _ in range(count)]
-    return [(each, tuple(row[: each.span.num_tokens])) for each, row in zip(owners, ids, strict=True)]
+    return [[row[:length] for row in ids[i * count : (i + 1) * count]] for i, length in enumerate(lengths)]
 
 
 def _replaced(model, windows, suppressed):
@@ -138,8 +156,9 @@ def _replaced(model, windows, suppressed):
     return whole
 
 
-def _batches(items, size):
+def batches(items, size):
+    """A list cut, in order, into lists of `size` items, or fewer for the last: `batches([1, 2, 3], 2)`."""
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-__all__ = ["MOST_BEAMS", "search_windows"]
+__all__ = ["MOST_BEAMS", "batches", "beam_texts", "search_windows"]

@@ -76,3 +76,9 @@ def own_ratio(page, total):
     """What to ask `compress` for, which makes int(own tokens / ratio) latents, to get `total`."""
     # Half a latent away from where int() could round to another number.
     return max(1.0, page.own_tokens / (total + 0.5))
+
+
+def windows_of_page(page, total, model, window):
+    """The ids, `list[list[int]]`, of the windows into which `compress` cuts a page for so many latents."""
+    plan = model.processor.plan(page.text, ratio=own_ratio(page, total), window=window)
+    return [each.text_ids for each in plan.windows]

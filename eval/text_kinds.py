@@ -5,6 +5,7 @@ that follow from a seed alone, and pages made over.
 
 import random
 import string
+import uuid
 
 from .page_data import plain_ids
 from .words import is_chinese
@@ -91,12 +92,17 @@ def _identifiers(rng):
     return f"{url}{query}\n{rng.getrandbits(128):032x} {_word(rng)}_{_word(rng)}{rng.randrange(100)} {code}\n"
 
 
+def _uuids(rng):
+    return f"{uuid.UUID(int=rng.getrandbits(128), version=4)}\n"
+
+
 # Made from nothing: random numbers -> a piece of text.
 GENERATED_KINDS = {
     "random characters": _random_characters,
     "code": _code,
     "tables of numbers": _table,
     "URLs and identifiers": _identifiers,
+    "UUIDs": _uuids,
 }
 RANDOM_TOKENS = "random tokens"
 
