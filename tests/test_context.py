@@ -9,6 +9,7 @@ from c3.context_c3 import ContextModality
 from c3.context_modalities_c3 import CONTEXT_MODALITIES, context_modality
 from c3.context_text_c3 import TextContext, mean_pool
 from c3.decoder_rows_c3 import pad_left
+from c3.reencoding_c3 import MOST_DISTANCE, latent_distances
 from tiny_models import LONG, TEXTS, tiny_backbone
 
 QUERY = 256  # the first id that is no byte
@@ -63,6 +64,18 @@ def test_compress_expand_and_generate(model):
         states = model.encoder(input_ids=ids).last_hidden_state[0, -n:]
         expected = model.projector(states)
     torch.testing.assert_close(latents[2].windows()[0], expected.bfloat16())
+
+
+def test_what_came_back_is_read_as_the_text_was(model):
+    """So that it is found to be right or wrong, whatever the encoder reads."""
+    text = LONG + "👍" * 9
+    latents = model.compress(text, ratio=4)
+    windows = [window.text_ids for window in model.processor.plan(text, ratio=4).windows]
+    found = latent_distances(model, windows, latents.spans[0], latents.windows(), 8)
+    assert max(found) < MOST_DISTANCE / 2
+    others = [windows[-1], *windows[:-1]]
+    assert min(latent_distances(model, others, latents.spans[0], latents.windows(), 8)) > MOST_DISTANCE
+    assert len(model.expand(latents, check=True).lost_windows) == latents.num_windows
 
 
 def test_a_batch_with_labels_gives_a_loss_and_gradients(model):
