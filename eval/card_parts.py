@@ -6,7 +6,7 @@ and figures by name, each `(results, path without ending) -> None`. All numbers 
 import re
 from functools import partial
 
-from c3.eval.suites import SUITES
+from c3.eval.suites import SUITES, adaptive, exact, search
 from c3.eval.suites.forgetting import position_table
 from c3.eval.suites.fox import bucket_tables, with_language
 from c3.eval.suites.pages import draw_together, ratio_tables
@@ -23,7 +23,8 @@ from .report import select as select_rows
 PAGES = {"pages_en": "pages", "pages_zh": "zh/pages"}
 # Seconds for the pages of the suite fox at three numbers of latents, on two CPU cores.
 TIME_LIMIT = 300
-CHINESE, CEILING, EXACT = "zh/fox", "ceiling/fox", "exact/pages"
+CHINESE, CEILING = "zh/fox", "ceiling/fox"
+EXACT, SEARCH = ("exact", "zh/exact"), ("search",)
 
 
 def pages(results, name):
@@ -96,16 +97,23 @@ def time_of_pages(results):
     )
 
 
-def exact(results):
-    """What comes back without and with corrections, and the bytes that are kept."""
-    result = results[EXACT]
-    about = f"{describe_pages(result)}; ratios in {ratio_unit(result)}."
-    return "\n\n".join([about, *ratio_tables(result["examples"])])
+def of_suite(results, table, files):
+    """What a suite's own table says of each of some result files, in order, of those after the first that are there."""
+    parts = []
+    for result in [results[file] for file in files if file == files[0] or file in results]:
+        parts += [f"{describe_pages(result)}; ratios in {ratio_unit(result)}.", table(result["examples"])]
+    return "\n\n".join(parts)
 
 
 CARD_TABLES = {
     **{name: partial(pages, name=name) for name in PAGES},
-    "exact": exact,
+    "exact": partial(of_suite, table=exact.cost_table, files=EXACT),
+    "exact_time": partial(of_suite, table=exact.time_table, files=EXACT[:1]),
+    "fidelity": partial(of_suite, table=exact.fidelity_table, files=EXACT),
+    "search": partial(of_suite, table=search.method_table, files=SEARCH),
+    "check": partial(of_suite, table=search.check_table, files=SEARCH),
+    "margins": partial(of_suite, table=search.margin_table, files=SEARCH),
+    "adaptive": lambda results: adaptive.adaptive_table(results["adaptive"]),
     "time": time_of_pages,
     "fox": fox,
     "methods": methods,

@@ -28,6 +28,7 @@ from c3.eval.report import (
     select,
 )
 from c3.eval.uncertainty import area_under_curve, character_margins, wrong_characters
+from c3.eval.words import check_segmenter
 from c3.expanded_text_c3 import ExpandedText, ExpandedWindow
 from c3.search_decoding_c3 import MOST_BEAMS, batches, beam_texts
 from c3.support.arguments import whole_number
@@ -50,6 +51,7 @@ def add_arguments(parser):
 
 
 def methods(args, model, examples):
+    check_segmenter(example.page.text for example in examples)
     ways = {
         GREEDY: partial(_expanded, check=True, return_scores=True),
         BEAMS: partial(_likeliest_beams, beams=args.beams),
