@@ -22,8 +22,8 @@ MOST_BYTES_PER_TOKEN = 1024
 
 
 class InexactTextError(ValueError):
-    """A text that was compressed exactly did not come back; the message says which, and in which window:
-    `except InexactTextError: keep_the_text()`."""
+    """A text that was compressed exactly did not come back, or its corrections are damaged; the message says which
+    text, and in which window: `except InexactTextError: keep_the_text()`."""
 
 
 @dataclass(frozen=True)
@@ -120,32 +120,33 @@ def pack_windows(windows, window_checksums, checksum, text=None):
     return b"".join(packed if text is None else [*packed, zlib.compress(text.encode(), 9)])
 
 
-def unpack(data, text_lengths, vocab_size=math.inf):
+def unpack(data, text_lengths, vocab_size=math.inf, with_text=True):
     """
-    What `pack` was given, with ids below `vocab_size`.
+    What `pack` was given, with ids below `vocab_size`; without the text itself, unless it is wanted.
 
     Raises:
-        ValueError: bytes that `pack` does not make of a text with such windows.
+        InexactTextError: bytes that `pack` does not make of a text with such windows.
     """
     count = len(text_lengths)
     checksum, window_checksums = int.from_bytes(data[:4], "little"), list(data[4 : 4 + count])
     if len(window_checksums) < count:
-        raise ValueError(f"corrections end before their {count} windows")
+        raise InexactTextError(f"corrections end before their {count} windows")
     numbers, windows = _Numbers(data, 4 + count), []
     for length in text_lengths:
         stored, is_whole = divmod(numbers.next(), 2)
         if stored > length or (is_whole and stored != length):
-            raise ValueError(f"corrections have {stored} tokens for a window of {length}")
+            raise InexactTextError(f"corrections have {stored} tokens for a window of {length}")
         window, place = {}, -1
         for _ in range(stored):
             place += 1 if is_whole else 1 + numbers.next()
             window[place] = numbers.next()
             if window[place] >= vocab_size:
-                raise ValueError(f"corrections have the token {window[place]}, but there are {vocab_size}")
+                raise InexactTextError(f"corrections have the token {window[place]}, but there are {vocab_size}")
         if place >= length:
-            raise ValueError(f"corrections have a token at {place} in a window of {length}")
+            raise InexactTextError(f"corrections have a token at {place} in a window of {length}")
         windows.append(window)
-    return TextCorrections(windows, window_checksums, checksum, _unpacked_text(numbers.rest(), sum(text_lengths)))
+    text = _unpacked_text(numbers.rest(), sum(text_lengths)) if with_text else None
+    return TextCorrections(windows, window_checksums, checksum, text)
 
 
 def _unpacked_text(data, num_tokens):
@@ -155,10 +156,10 @@ def _unpacked_text(data, num_tokens):
     try:
         text = unpacker.decompress(data, MOST_BYTES_PER_TOKEN * num_tokens)
         if not unpacker.eof or unpacker.unused_data:
-            raise ValueError("corrections hold a text that is too long, or more than a text")
+            raise InexactTextError("corrections hold a text that is too long, or more than a text")
         return text.decode("utf-8")
-    except zlib.error as error:
-        raise ValueError(f"corrections hold a text that cannot be unpacked: {error}") from None
+    except (zlib.error, UnicodeDecodeError) as error:
+        raise InexactTextError(f"corrections hold a text that cannot be unpacked: {error}") from None
 
 
 def _packed_window(stored, length):
@@ -193,7 +194,7 @@ class _Numbers:
         number = shift = 0
         while True:
             if self.place >= len(self.data) or shift > 56:
-                raise ValueError("corrections end in the middle of a number, or hold one that is too large")
+                raise InexactTextError("corrections end in the middle of a number, or hold one that is too large")
             byte = self.data[self.place]
             self.place += 1
             number |= (byte & 0x7F) << shift
