@@ -8,8 +8,12 @@ decoder takes the stored token at such a place and its own elsewhere.
 import math
 import zlib
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
+from torch import nn
+
+from .stored_weights_c3 import is_sharded
 
 # By how much the most likely token's logit must lead. Measured with the default checkpoint on three pages: choices in
 # bfloat16 differed from those in float32 where it led by at most 0.25.
@@ -81,23 +85,37 @@ def find_corrections(model, spans, latents, window_ids):
     Returns: `list[dict[int, int]]`, for each window the ids to store by their place among its tokens.
     """
     processor = model.processor
-    rows = [processor.row([span], target=ids) for span, ids in zip(spans, window_ids, strict=True)]
+    # What follows the last token is not asked for.
+    rows = [processor.row([span], target=ids[:-1]) for span, ids in zip(spans, window_ids, strict=True)]
     batch = {name: each.to(latents.device) for name, each in processor.decoder_inputs(rows).items()}
-    labels = batch.pop("labels")[:, 1:]
-    embeds = model.embed_prompt(batch.pop("input_ids"), latents)
-    states = model.decoder.base_model(inputs_embeds=embeds, use_cache=False, **batch).last_hidden_state[:, :-1]
-    is_text = (labels != -100).to(states.device)
-    wanted, suppressed = labels[labels != -100], torch.tensor(special_ids(processor), dtype=torch.long)
+    batch.pop("labels")
+    batch["inputs_embeds"] = model.embed_prompt(batch.pop("input_ids"), latents)
+    lengths = list(map(len, window_ids))
+    suppressed = torch.tensor(special_ids(processor), dtype=torch.long)
+    wanted = torch.tensor(list(chain.from_iterable(window_ids)))
     is_stored = torch.cat(
         [
-            _is_uncertain(model.decoder.get_output_embeddings()(some), ids, suppressed)
-            for some, ids in zip(states[is_text].split(LOGITS_AT_ONCE), wanted.split(LOGITS_AT_ONCE), strict=True)
+            _is_uncertain(logits, ids, suppressed)
+            for logits, ids in zip(_logits(model, batch, lengths), wanted.split(LOGITS_AT_ONCE), strict=True)
         ]
     )
     found = []
-    for stored, ids in zip(is_stored.cpu().split(list(map(len, window_ids))), window_ids, strict=True):
+    for stored, ids in zip(is_stored.cpu().split(lengths), window_ids, strict=True):
         found.append({place: ids[place] for place in stored.nonzero().flatten().tolist()})
     return found
+
+
+def _logits(model, batch, lengths):
+    """Yields the logits, `(LOGITS_AT_ONCE, vocab)`, of the tokens of all rows; row i ends with its `lengths[i]`."""
+    if is_sharded(model):
+        kept = model(**batch, use_cache=False, logits_to_keep=max(lengths)).logits
+        head = nn.Identity()
+    else:
+        kept = model.decoder.base_model(**batch, use_cache=False).last_hidden_state
+        head = model.decoder.get_output_embeddings()
+    # The text ends every row.
+    rows = torch.cat([row[-length:] for row, length in zip(kept, lengths, strict=True)])
+    return map(head, rows.split(LOGITS_AT_ONCE))
 
 
 def special_ids(processor):
@@ -106,10 +124,13 @@ def special_ids(processor):
 
 
 def _is_uncertain(logits, wanted, suppressed):
-    """Whether the wanted ids are not chosen, or barely, `torch.BoolTensor` of shape `(tokens,)`."""
-    logits = logits.float().index_fill(-1, suppressed.to(logits.device), -torch.inf)
-    lead, chosen = logits.topk(2, dim=-1)
-    return (chosen[:, 0] != wanted.to(logits.device)) | (lead[:, 0] - lead[:, 1] < MARGIN)
+    """Whether the wanted ids are not chosen, or barely, `torch.BoolTensor` of shape `(tokens,)`. Overwrites logits."""
+    logits.index_fill_(-1, suppressed.to(logits.device), -torch.inf)
+    places = torch.arange(len(wanted), device=logits.device), wanted.to(logits.device)
+    lead = logits[places].float()
+    logits[places] = -torch.inf
+    lead = lead - logits.amax(-1).float()
+    return ~(lead >= MARGIN)  # so that what is not a number is not certain
 
 
 def forced_tokens(corrections, length):

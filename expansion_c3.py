@@ -5,13 +5,12 @@ from itertools import islice
 
 import torch
 from transformers import GenerationMixin, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from .corrections_c3 import InexactTextError, checksum_of_ids, forced_tokens, special_ids, unpack
 from .greedy_decoding_c3 import decode_greedily
 from .options_c3 import progress_bar, whole_number
 from .parallel_decoding_c3 import decode_in_parallel, is_worth_drafting
-from .stored_weights_c3 import execution_device
+from .stored_weights_c3 import execution_device, is_sharded
 
 NOT_EXACT = (
     "did not come back as it was, though it was compressed exactly: the latents are not those that were made, or this "
@@ -215,22 +214,13 @@ def decode_windows(model, prompt, spans, suppressed, method=None, forced=None):
     Returns:
         `list[list[int]]`: the ids of each row.
     """
-    if _is_sharded(model):
+    if is_sharded(model):
         return _generate_together(model, prompt, [span.num_tokens for span in spans], suppressed, forced)
     if method is None:
         is_trained = model.mask_embedding is not None
         is_parallel = is_trained and is_worth_drafting(prompt["attention_mask"].device.type, spans)
         method = "parallel" if is_parallel else "greedy"
     return DECODING_METHODS[method](model, prompt, spans, suppressed, forced)
-
-
-def _is_sharded(model):
-    """Whether processes share the weights, so that all of them must run the model equally often."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return False
-    from torch.distributed.fsdp import FSDPModule
-
-    return is_deepspeed_zero3_enabled() or isinstance(model, FSDPModule)
 
 
 def _generate_together(model, prompt, lengths, suppressed, forced):
