@@ -119,6 +119,8 @@ def _plain(name, tensor):
     """Yields the plain tensors that a tensor consists of, with their names."""
     if hasattr(tensor, "to_local"):
         tensor = tensor.to_local()
+    # What ZeRO-3 leaves in the parameter itself depends on what was computed last.
+    tensor = getattr(tensor, "ds_tensor", tensor)
     if hasattr(tensor, "__tensor_flatten__"):
         for part in tensor.__tensor_flatten__()[0]:
             yield from _plain(f"{name}.{part}", getattr(tensor, part))
