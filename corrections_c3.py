@@ -13,6 +13,7 @@ from itertools import chain
 import torch
 from torch import nn
 
+from .latents_file_c3 import LatentFormatError
 from .stored_weights_c3 import is_sharded
 
 # By how much the most likely token's logit must lead. Measured with the default checkpoint on three pages: choices in
@@ -20,8 +21,8 @@ from .stored_weights_c3 import is_sharded
 MARGIN = 0.5
 # Positions whose logits are held at once.
 LOGITS_AT_ONCE = 1024
-# Bytes of UTF-8 that a token of a text may stand for at most, when a stored text is unpacked.
-MOST_BYTES_PER_TOKEN = 1024
+# By how much a stored text may shrink, so that what a file holds bounds the memory that it takes; more is not taken.
+MOST_SHRINKING = 64
 
 
 class InexactTextError(ValueError):
@@ -158,7 +159,7 @@ def pack(corrections, text_lengths):
     for stored, length in zip(corrections.windows, text_lengths, strict=True):
         packed += _packed_window(stored, length)
     if corrections.text is not None:
-        packed += zlib.compress(corrections.text.encode(), 9)
+        packed += _packed_text(corrections.text.encode())
     return bytes(packed)
 
 
@@ -167,40 +168,49 @@ def unpack(data, text_lengths, vocab_size=math.inf):
     What `pack` was given, with ids below `vocab_size`.
 
     Raises:
-        ValueError: bytes that `pack` does not make of a text with such windows.
+        LatentFormatError: bytes that `pack` does not make of a text with such windows.
     """
+    try:
+        return _unpacked(data, text_lengths, vocab_size)
+    except (ValueError, zlib.error) as error:
+        raise LatentFormatError(f"damaged corrections: {error}. Copy or compress these texts again") from error
+
+
+def _unpacked(data, text_lengths, vocab_size):
     count = len(text_lengths)
     checksum, window_checksums = int.from_bytes(data[:4], "little"), list(data[4 : 4 + count])
     if len(window_checksums) < count:
-        raise ValueError(f"corrections end before their {count} windows")
+        raise ValueError(f"they end before their {count} windows")
     numbers, windows = _Numbers(data, 4 + count), []
     for length in text_lengths:
         stored, is_whole = divmod(numbers.next(), 2)
         if stored > length or (is_whole and stored != length):
-            raise ValueError(f"corrections have {stored} tokens for a window of {length}")
+            raise ValueError(f"they have {stored} tokens for a window of {length}")
         window, place = {}, -1
         for _ in range(stored):
             place += 1 if is_whole else 1 + numbers.next()
             window[place] = numbers.next()
             if window[place] >= vocab_size:
-                raise ValueError(f"corrections have the token {window[place]}, but there are {vocab_size}")
+                raise ValueError(f"they have the token {window[place]}, but there are {vocab_size}")
         if place >= length:
-            raise ValueError(f"corrections have a token at {place} in a window of {length}")
+            raise ValueError(f"they have a token at {place} in a window of {length}")
         windows.append(window)
-    return TextCorrections(windows, window_checksums, checksum, _unpacked_text(numbers.rest(), sum(text_lengths)))
+    return TextCorrections(windows, window_checksums, checksum, _unpacked_text(numbers.rest()))
 
 
-def _unpacked_text(data, num_tokens):
+def _packed_text(data):
+    packed = zlib.compress(data, 9)
+    return packed if len(data) < MOST_SHRINKING * len(packed) else zlib.compress(data, 0)
+
+
+def _unpacked_text(data):
     if not data:
         return None
     unpacker = zlib.decompressobj()
-    try:
-        text = unpacker.decompress(data, MOST_BYTES_PER_TOKEN * num_tokens)
-        if not unpacker.eof or unpacker.unused_data:
-            raise ValueError("corrections hold a text that is too long, or more than a text")
-        return text.decode("utf-8")
-    except zlib.error as error:
-        raise ValueError(f"corrections hold a text that cannot be unpacked: {error}") from None
+    text = unpacker.decompress(data, MOST_SHRINKING * len(data))
+    if not unpacker.eof or unpacker.unused_data:
+        raise ValueError("they hold half a text, or more than a text")
+    return text.decode("utf-8")
 
 
 def _packed_window(stored, length):
@@ -235,7 +245,7 @@ class _Numbers:
         number = shift = 0
         while True:
             if self.place >= len(self.data) or shift > 56:
-                raise ValueError("corrections end in the middle of a number, or hold one that is too large")
+                raise ValueError("they end in the middle of a number, or hold one that is too large")
             byte = self.data[self.place]
             self.place += 1
             number |= (byte & 0x7F) << shift
