@@ -66,7 +66,8 @@ def find_corrections(model, spans, latents, window_ids):
     suppressed = torch.tensor(special_ids(model.processor), dtype=torch.long)
     found = []
     for leads, ids in zip(token_leads(model, spans, latents, window_ids, suppressed), window_ids, strict=True):
-        found.append({place: ids[place] for place in (leads < MARGIN).nonzero().flatten().tolist()})
+        # So that what is not a number is not certain.
+        found.append({place: ids[place] for place in (~(leads >= MARGIN)).nonzero().flatten().tolist()})
     return found
 
 

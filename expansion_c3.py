@@ -14,8 +14,9 @@ from .expanded_text_c3 import ExpandedText, ExpandedWindow, named_windows
 from .options_c3 import CompressionWarning, progress_bar, whole_number
 from .reencoding_c3 import measured
 from .search_decoding_c3 import MOST_BEAMS, search_windows
+from .stored_weights_c3 import is_sharded
 from .text_pieces_c3 import with_texts
-from .window_decoding_c3 import DECODING_METHODS, decode_windows, is_sharded, prompt_embeds
+from .window_decoding_c3 import DECODING_METHODS, decode_windows, prompt_embeds
 
 NOT_EXACT = (
     "did not come back as it was, though it was compressed exactly: the latents are not those that were made, or this "

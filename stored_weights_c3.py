@@ -6,6 +6,7 @@ shared among processes. Needs none of these packages: what they leave on a model
 from functools import partial
 
 import torch
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from .adapters_c3 import effective_parameters
 
@@ -65,6 +66,15 @@ def execution_device(module):
     return next(module.parameters()).device
 
 
+def is_sharded(model):
+    """Whether processes share the weights, so that all of them must run the model equally often."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False
+    from torch.distributed.fsdp import FSDPModule
+
+    return is_deepspeed_zero3_enabled() or isinstance(model, FSDPModule)
+
+
 def has_parted_ties(model):
     """Whether a module shares a weight with one elsewhere, and would look in vain for it where its own are kept."""
     for tie in getattr(model, "all_tied_weights_keys", {}).items():
@@ -109,6 +119,8 @@ def _plain(name, tensor):
     """Yields the plain tensors that a tensor consists of, with their names."""
     if hasattr(tensor, "to_local"):
         tensor = tensor.to_local()
+    # What ZeRO-3 leaves in the parameter itself depends on what was computed last.
+    tensor = getattr(tensor, "ds_tensor", tensor)
     if hasattr(tensor, "__tensor_flatten__"):
         for part in tensor.__tensor_flatten__()[0]:
             yield from _plain(f"{name}.{part}", getattr(tensor, part))
@@ -116,4 +128,4 @@ def _plain(name, tensor):
         yield name, tensor
 
 
-__all__ = ["execution_device", "has_parted_ties", "packed_weights", "stored_weights"]
+__all__ = ["execution_device", "has_parted_ties", "is_sharded", "packed_weights", "stored_weights"]

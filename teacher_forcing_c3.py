@@ -3,7 +3,12 @@ What the decoder thinks of a text that it is given: by how much each token leads
 over the whole text (teacher forcing) tells it of all tokens.
 """
 
+from itertools import chain
+
 import torch
+from torch import nn
+
+from .stored_weights_c3 import is_sharded
 
 # Positions whose logits are held at once: those of a large vocabulary need more memory than anything else.
 LOGITS_AT_ONCE = 1024
@@ -30,19 +35,30 @@ def token_leads(model, spans, latents, windows, suppressed, with_others=False):
         `list[tuple[torch.Tensor, torch.Tensor]]`.
     """
     processor = model.processor
-    rows = [processor.row([span], target=list(ids)) for span, ids in zip(spans, windows, strict=True)]
+    # What follows the last token is not asked for.
+    rows = [processor.row([span], target=list(ids[:-1])) for span, ids in zip(spans, windows, strict=True)]
     batch = {name: each.to(latents.device) for name, each in processor.decoder_inputs(rows).items()}
-    labels = batch.pop("labels")[:, 1:]
-    inputs = {name: each[:, :-1] for name, each in batch.items()}  # nothing follows the last token
-    embeds = model.embed_prompt(inputs.pop("input_ids"), latents)
-    states = model.decoder.base_model(inputs_embeds=embeds, use_cache=False, **inputs).last_hidden_state
-    is_text = labels != -100
-    pieces = zip(states[is_text].split(LOGITS_AT_ONCE), labels[is_text].split(LOGITS_AT_ONCE), strict=True)
-    head = model.decoder.get_output_embeddings()
-    found = [_leads(head(some), ids, suppressed, with_others) for some, ids in pieces]
+    batch.pop("labels")
+    batch["inputs_embeds"] = model.embed_prompt(batch.pop("input_ids"), latents)
     lengths = list(map(len, windows))
+    ids = torch.tensor(list(chain.from_iterable(windows))).split(LOGITS_AT_ONCE)
+    logits = _logits(model, batch, lengths)
+    found = [_leads(*each, suppressed, with_others) for each in zip(logits, ids, strict=True)]
     leads, *others = (torch.cat(each).cpu().split(lengths) for each in zip(*found, strict=True))
     return list(zip(leads, *others, strict=True)) if with_others else list(leads)
+
+
+def _logits(model, batch, lengths):
+    """Yields the logits, `(LOGITS_AT_ONCE, vocab)`, of the tokens of all rows; row i ends with its `lengths[i]`."""
+    if is_sharded(model):
+        kept = model(**batch, use_cache=False, logits_to_keep=max(lengths)).logits
+        head = nn.Identity()
+    else:
+        kept = model.decoder.base_model(**batch, use_cache=False).last_hidden_state
+        head = model.decoder.get_output_embeddings()
+    # The text ends every row.
+    rows = torch.cat([row[-length:] for row, length in zip(kept, lengths, strict=True)])
+    return map(head, rows.split(LOGITS_AT_ONCE))
 
 
 def _leads(logits, ids, suppressed, with_others):

@@ -2,12 +2,11 @@
 
 import torch
 from transformers import GenerationMixin, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from .expanded_text_c3 import ExpandedWindow
 from .greedy_decoding_c3 import decode_greedily
 from .parallel_decoding_c3 import decode_in_parallel, is_worth_drafting
-from .stored_weights_c3 import execution_device
+from .stored_weights_c3 import execution_device, is_sharded
 
 # By name, `(model, prompt, spans, suppressed, forced, with_margins) -> list[ExpandedWindow]`, see `decode_windows`.
 DECODING_METHODS = {"greedy": decode_greedily, "parallel": decode_in_parallel}
@@ -62,15 +61,6 @@ def decode_windows(model, prompt, spans, suppressed, method=None, forced=None, w
     if with_margins and any(window.margins is None for window in found):
         raise ValueError(f"method={method!r} gives no margins, which return_scores needs; use method='greedy'.")
     return found
-
-
-def is_sharded(model):
-    """Whether processes share the weights, so that all of them must run the model equally often."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return False
-    from torch.distributed.fsdp import FSDPModule
-
-    return is_deepspeed_zero3_enabled() or isinstance(model, FSDPModule)
 
 
 def _generate_together(model, prompt, lengths, suppressed, forced, with_margins=False):

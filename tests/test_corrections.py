@@ -9,7 +9,7 @@ import torch
 from tokenizers import normalizers
 from transformers import GenerationMixin
 
-from c3 import C3Latents, C3Model, C3Processor, InexactTextError
+from c3 import C3Latents, C3Model, C3Processor, InexactTextError, LatentFormatError
 from c3.corrections_c3 import TextCorrections, find_corrections, forced_tokens, pack, unpack
 from c3.training.data.tokenizer import train_tokenizer
 from c3.window_decoding_c3 import _generate_together, prompt_embeds
@@ -65,9 +65,9 @@ def test_other_bytes_are_refused():
             data[start : draw.choice([start + 1, end])] = draw.randbytes(draw.randrange(3))
         try:
             found = unpack(bytes(data), lengths, vocab_size=300)
-        except ValueError as error:
+        except LatentFormatError as error:
             refused += 1
-            assert "correction" in str(error) or "codec" in str(error)
+            assert "damaged corrections: " in str(error) and str(error).isprintable()
             continue
         assert len(found.windows) == 2 and len(found.window_checksums) == 2
         for stored, length in zip(found.windows, lengths, strict=True):
@@ -155,7 +155,7 @@ def test_latents_that_are_not_those_are_found_out(shipped, exact):
     forged = pack(replace(corrections, checksum=1), latents[1].text_lengths.tolist())
     with pytest.raises(InexactTextError, match="text 1 did not come back"):
         shipped.expand(replace(latents[[0, 1]], corrections=(latents.corrections[0], forged)))
-    with pytest.raises(ValueError, match="corrections have the token 9999, but there are 8192"):
+    with pytest.raises(ValueError, match="damaged corrections: they have the token 9999, but there are 8192"):
         shipped.expand(replace(latents[1], corrections=(pack(TextCorrections([{0: 9999}], [0], 0), [1]),)))
 
 

@@ -5,21 +5,29 @@ import io
 import json
 import pickle
 import random
+import tracemalloc
 import warnings
+import zlib
+from collections import Counter
+from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load, save, save_file
 
 from c3 import latents_file_c3, latents_storage_c3
+from c3.corrections_c3 import InexactTextError, TextCorrections, checksum_of_ids, pack, unpack
+from c3.expansion_c3 import joined_pieces
 from c3.latents_c3 import (
     C3Latents,
     LatentChecksumError,
     LatentFileWarning,
     LatentFormatError,
+    LatentMismatchError,
     LatentProvenance,
 )
 from latent_examples import PROVENANCE, assert_same, long, make_parts
+from tiny_models import TEXTS
 
 
 def write(latents_path, header, **change):
@@ -147,8 +155,8 @@ def test_what_a_file_claims_costs_nothing(latents_path):
 # The checksum
 
 
-def damaged_copies(content, seed=0):
-    """Names and bytes of damaged copies: flipped bits, bytes and stretches, cuts, insertions, edits of the header."""
+def carelessly_copied(content, seed=0):
+    """Names and bytes of 200 damaged copies: flipped bits, bytes and stretches, cuts, insertions."""
     draw = random.Random(seed)
     begin = 8 + int.from_bytes(content[:8], "little")
     for number in range(120):
@@ -163,6 +171,11 @@ def damaged_copies(content, seed=0):
         yield f"cut at {place}", content[:place]
         yield f"without byte {place}", content[:place] + content[place + 1 :]
         yield f"one more at {place}", content[:place] + b"\0" + content[place:]
+
+
+def damaged_copies(content):
+    """Names and bytes of damaged copies, with edits of the header."""
+    yield from carelessly_copied(content)
     for before, after in (
         (b"text_lengths", b"xext_lengths"),
         (b'"format_version\\": 2', b'"format_version\\": 1'),
@@ -247,3 +260,120 @@ def test_an_old_file_is_read_with_one_warning(latents, latents_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert C3Latents.load(latents_path) == latents
+
+
+# Corrections
+
+NAMED = (LatentFormatError, LatentChecksumError, LatentMismatchError, InexactTextError)
+
+
+@pytest.fixture(scope="module")
+def exact(make_model):
+    """
+    A tiny model, latents of three texts with corrections, and the texts: one that the decoder gives back where half of
+    its tokens are stored, one that is kept as tokens, and one that is kept as a text.
+    """
+    model = make_model("uniform")
+    plain = model.compress([TEXTS[0][:9], TEXTS[2][:5]], ratio=4)
+    whole = model.compress([TEXTS[1][:12]], ratio=4, exact=True)
+    texts, packed = [], []
+    for latents, text in zip(plain, (None, "a text \u2028 of its own"), strict=True):
+        lengths = latents.text_lengths.tolist()
+        stored = [{place: 260 + place for place in range(0, length, 2)} for length in lengths]
+        # What the decoder makes of that is the text.
+        corrections = TextCorrections(stored, [0] * len(stored), 0)
+        windows = [ids for _, ids in sorted(model._expand_windows(latents, "greedy", 8, False, True, [corrections]))]
+        texts.append(text or "".join(joined_pieces(model.processor, windows)))
+        checksums = list(map(checksum_of_ids, windows)), zlib.crc32(texts[-1].encode())
+        packed.append(pack(TextCorrections(stored, *checksums, text), lengths))
+    latents = C3Latents.cat([replace(plain, corrections=tuple(packed)), whole])
+    texts.append(TEXTS[1][:12])
+    assert model.expand(latents) == texts and 0.3 < latents[0].fidelity < 0.7 and latents[2].fidelity == 0
+    return model, latents, texts
+
+
+def written(tensors, about, version=3):
+    """A file of these tensors, with a checksum that is right."""
+    layout = latents_file_c3._layout(tensors)
+    pieces = [latents_file_c3._as_bytes(tensors[name]) for name in layout]
+    said = {"format_version": version, "provenance": about}
+    return save(
+        tensors, {"c3": json.dumps(said | {"crc32": latents_file_c3._checksum(version, about, layout, pieces)})}
+    )
+
+
+def forged_copies(content, count, seed=0):
+    """Files that hold something else than was saved, though their checksum says that they do not."""
+    with_header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    about = json.loads(with_header["__metadata__"]["c3"])["provenance"]
+    for number in range(count):
+        draw, tensors = random.Random(f"{seed} {number}"), load(content)
+        changed, version = dict(about), 3
+        kind = draw.choice(["corrections"] * 4 + ["values", "lengths", "swapped", "shape", "about"])
+        if kind == "corrections":
+            data = bytearray(tensors["corrections"].numpy().tobytes())
+            if draw.random() < 0.6:
+                data[draw.randrange(len(data))] ^= draw.choice([1, 2, 1 << draw.randrange(8)])
+            else:
+                start, end = sorted(draw.randrange(len(data) + 1) for _ in range(2))
+                data[start : draw.choice([start, start + 1, end])] = draw.randbytes(draw.randrange(4))
+            tensors["corrections"] = torch.tensor(list(data), dtype=torch.uint8)
+            lengths = tensors["correction_lengths"]
+            lengths[draw.randrange(len(lengths))] += len(data) - lengths.sum()
+        elif kind == "values":
+            place = draw.randrange(tensors["values"].numel())
+            tensors["values"].view(torch.int16).view(-1)[place] ^= 1 << draw.randrange(15)
+        elif kind == "lengths":
+            lengths = tensors[draw.choice([name for name in tensors if name.endswith(("lengths", "counts"))])]
+            lengths[draw.randrange(len(lengths))] += draw.choice([-1, 1, 2, -(10**6), 10**6, 10**18, 2**62])
+            lengths[draw.randrange(len(lengths))] += draw.choice([0, -1, 1])
+        elif kind == "swapped":
+            one, other = draw.sample(list(tensors), 2)
+            tensors[one], tensors[other] = tensors[other], tensors[one]
+        elif kind == "shape":
+            name = draw.choice(list(tensors))
+            change = draw.choice([lambda it: it.unsqueeze(0), lambda it: it[:-1].clone(), lambda it: it.float(), None])
+            tensors = {each: tensor for each, tensor in tensors.items() if each != name or change is not None}
+            if change is not None:
+                tensors[name] = change(tensors[name])
+        else:
+            changed[draw.choice([*about, "single"])] = draw.choice(["", "true", "org/c4", "c0ffee0123456789"])
+            version = draw.choice([1, 2, 3, 4, 10**30])
+        yield f"{kind} {number}", written(tensors, changed, version)
+
+
+def test_a_thousand_damaged_files_with_corrections(exact):
+    """Each is refused, or gives the very texts."""
+    model, latents, texts = exact
+    content, outcomes = latents.to_bytes(), Counter()
+    for name, data in (*carelessly_copied(content), *forged_copies(content, 800)):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", LatentFileWarning)
+                loaded = C3Latents.from_bytes(data)
+            found = model.expand(loaded)
+        except ValueError as error:
+            outcomes[type(error)] += 1
+            assert type(error) in NAMED or "This model cannot have made these latents: " in str(error), name
+            assert str(error).isprintable() and len(str(error)) < 700, name
+        else:
+            outcomes["read"] += 1
+            found = [found] if loaded.single else found
+            assert found == texts or loaded.corrections is None, name
+    print(outcomes)
+    assert sum(outcomes.values()) == 1000 and outcomes.keys() >= {*NAMED, ValueError, "read"}
+
+
+def test_a_stored_text_costs_no_more_than_its_file():
+    """One that would shrink to next to nothing is not shrunk, and none that has been is read."""
+    long_text = TextCorrections([{}], [0], 0, " " * 10**6)
+    assert unpack(pack(long_text, [1]), [1]) == long_text
+    for length in range(1, 9000, 97):  # around the length from which it is not
+        corrections = TextCorrections([{}], [0], 0, "a" * length)
+        assert unpack(pack(corrections, [1]), [1]) == corrections
+    bomb = pack(TextCorrections([{}], [0], 0), [1]) + zlib.compress(bytes(10**8))
+    tracemalloc.start()
+    with pytest.raises(LatentFormatError, match="damaged corrections: they hold half a text, or more than a text"):
+        unpack(bomb, [10**18])
+    assert tracemalloc.get_traced_memory()[1] < 200 * len(bomb)  # of a thousand times as many
+    tracemalloc.stop()

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -17,8 +18,10 @@ from transformers import TrainerCallback
 
 from c3 import train_hf
 from c3.training.run import stages as run
+from c3.training.run import trainer
 from c3.training.run.trainer import C3Trainer
 
+ROOT = Path(__file__).parents[2]
 RANK = int(os.environ.get("RANK", 0))
 
 
@@ -34,6 +37,27 @@ def fsdp(arguments):
 
     run.training_arguments = training_arguments
     train_hf.main(arguments)
+
+
+def exact(arguments):
+    """When it evaluates, each process also compresses a text of its own exactly; what came back is written down."""
+    output = Path(arguments[1].removeprefix("output_dir="))
+    page = (ROOT / "examples" / "jefferson_1805.txt").read_text()
+    text = page[400 * RANK : 400 * (RANK + 1)]
+    evaluate = trainer.shared_precision
+
+    def shared_precision(model, *args, **kwargs):
+        precision = evaluate(model, *args, **kwargs)
+        latents = model.compress(text, ratio=45, exact=True)
+        found = {"text": text, "exact": model.expand(latents)}
+        # Which of the weights FSDP keeps gathered depends on what was computed last, and so does their fingerprint.
+        without = replace(latents, corrections=None, check_finite=False)
+        found["greedy"] = model.expand(without, allow_mismatch=True)
+        (output / f"exact-{RANK}.json").write_text(json.dumps(found | {"fidelity": latents.fidelity}))
+        return precision
+
+    trainer.shared_precision = shared_precision
+    (fsdp if "training.fsdp=true" in arguments else train_hf.main)(arguments)
 
 
 def two_stages(arguments):
@@ -104,5 +128,5 @@ def other_weights(arguments):
 
 
 if __name__ == "__main__":
-    functions = (fsdp, two_stages, nan_on_one_rank, killed, other_recipe, other_weights)
+    functions = (fsdp, exact, two_stages, nan_on_one_rank, killed, other_recipe, other_weights)
     {each.__name__: each for each in functions}[sys.argv[1]](sys.argv[2:])

@@ -5,13 +5,11 @@ The reference is one process that accumulates over two micro-batches, the same t
 """
 
 import json
-import os
 import shutil
 import socket
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
 import pytest
 import torch
@@ -21,39 +19,14 @@ from transformers import AutoModelForCausalLM
 
 from c3.training.data.tokenizer import train_tokenizer
 from c3.training.run.checkpoints import layout_of, mark_complete
+from distributed_runs import ADAMW, CONFIGS, MODES, ROOT, TRAIN, WORKER, environment_of, python, torchrun, zero
 from tiny_models import TEXTS, history, tiny_backbone, write_training_folder
 
 pytestmark = pytest.mark.distributed
 
-ROOT = Path(__file__).parents[2]
-WORKER = Path(__file__).with_name("distributed_worker.py")
-TRAIN = ROOT / "train_hf.py"
-CONFIGS = ROOT / "configs" / "deepspeed"
 STEPS = 10
-ADAMW = "optimizer={name: adamw, lr: 0.003}"
 # Of fp32 sums taken in another order.
 TOLERANCE = 2e-6
-
-
-def zero(name):
-    return f"training.deepspeed={CONFIGS / name}.json"
-
-
-# How two processes share the work: what to run, and what to add to the recipe.
-MODES = {
-    "ddp": ([TRAIN], []),
-    "zero2": ([TRAIN], [zero("zero2")]),
-    "zero3": ([TRAIN], [zero("zero3")]),
-    "fsdp": ([WORKER, "fsdp"], ["training.fsdp=true"]),
-}
-
-
-def python(*script):
-    return [sys.executable, *script]
-
-
-def torchrun(*script):
-    return [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", *script]
 
 
 def accelerate(*options):
@@ -91,10 +64,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def environment(folder):
-    own = {"HF_DATASETS_CACHE": str(folder / "cache"), "HF_MODULES_CACHE": str(folder / "modules")}
-    own |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
-    # DeepSpeed compiles Muon's arithmetic, for which machines that only test need no compiler.
-    return os.environ | own | {"TORCH_COMPILE_DISABLE": "1"}
+    return environment_of(folder)
 
 
 @pytest.fixture(scope="module")
