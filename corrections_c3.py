@@ -12,18 +12,19 @@ from dataclasses import dataclass
 
 import torch
 
+from .latents_file_c3 import LatentFormatError
 from .teacher_forcing_c3 import token_leads
 
 # By how much the most likely token's logit must lead. Measured with the default checkpoint on three pages: choices in
 # bfloat16 differed from those in float32 where it led by at most 0.25.
 MARGIN = 0.5
-# Bytes of UTF-8 that a token of a text may stand for at most, when a stored text is unpacked.
-MOST_BYTES_PER_TOKEN = 1024
+# By how much a stored text may shrink, so that what a file holds bounds the memory that it takes; more is not taken.
+MOST_SHRINKING = 64
 
 
 class InexactTextError(ValueError):
-    """A text that was compressed exactly did not come back, or its corrections are damaged; the message says which
-    text, and in which window: `except InexactTextError: keep_the_text()`."""
+    """A text that was compressed exactly did not come back; the message says which, and in which window:
+    `except InexactTextError: keep_the_text()`."""
 
 
 @dataclass(frozen=True)
@@ -118,49 +119,57 @@ def pack_window(found, ids):
 def pack_windows(windows, window_checksums, checksum, text=None):
     """As `pack`, of windows that are packed already (`list[bytes]`); the rest are fields of [`TextCorrections`]."""
     packed = [checksum.to_bytes(4, "little"), bytes(window_checksums), *windows]
-    return b"".join(packed if text is None else [*packed, zlib.compress(text.encode(), 9)])
+    return b"".join(packed if text is None else [*packed, _packed_text(text.encode())])
 
 
-def unpack(data, text_lengths, vocab_size=math.inf, with_text=True):
+def unpack(data, text_lengths, vocab_size=math.inf):
     """
-    What `pack` was given, with ids below `vocab_size`; without the text itself, unless it is wanted.
+    What `pack` was given, with ids below `vocab_size`.
 
     Raises:
-        InexactTextError: bytes that `pack` does not make of a text with such windows.
+        LatentFormatError: bytes that `pack` does not make of a text with such windows.
     """
+    try:
+        return _unpacked(data, text_lengths, vocab_size)
+    except (ValueError, zlib.error) as error:
+        raise LatentFormatError(f"damaged corrections: {error}. Copy or compress these texts again") from error
+
+
+def _unpacked(data, text_lengths, vocab_size):
     count = len(text_lengths)
     checksum, window_checksums = int.from_bytes(data[:4], "little"), list(data[4 : 4 + count])
     if len(window_checksums) < count:
-        raise InexactTextError(f"corrections end before their {count} windows")
+        raise ValueError(f"they end before their {count} windows")
     numbers, windows = _Numbers(data, 4 + count), []
     for length in text_lengths:
         stored, is_whole = divmod(numbers.next(), 2)
         if stored > length or (is_whole and stored != length):
-            raise InexactTextError(f"corrections have {stored} tokens for a window of {length}")
+            raise ValueError(f"they have {stored} tokens for a window of {length}")
         window, place = {}, -1
         for _ in range(stored):
             place += 1 if is_whole else 1 + numbers.next()
             window[place] = numbers.next()
             if window[place] >= vocab_size:
-                raise InexactTextError(f"corrections have the token {window[place]}, but there are {vocab_size}")
+                raise ValueError(f"they have the token {window[place]}, but there are {vocab_size}")
         if place >= length:
-            raise InexactTextError(f"corrections have a token at {place} in a window of {length}")
+            raise ValueError(f"they have a token at {place} in a window of {length}")
         windows.append(window)
-    text = _unpacked_text(numbers.rest(), sum(text_lengths)) if with_text else None
-    return TextCorrections(windows, window_checksums, checksum, text)
+    return TextCorrections(windows, window_checksums, checksum, _unpacked_text(numbers.rest()))
 
 
-def _unpacked_text(data, num_tokens):
+def _packed_text(data):
+    packed = zlib.compress(data, 9)
+    return packed if len(data) < MOST_SHRINKING * len(packed) else zlib.compress(data, 0)
+
+
+def _unpacked_text(data):
     if not data:
         return None
     unpacker = zlib.decompressobj()
-    try:
-        text = unpacker.decompress(data, MOST_BYTES_PER_TOKEN * num_tokens)
-        if not unpacker.eof or unpacker.unused_data:
-            raise InexactTextError("corrections hold a text that is too long, or more than a text")
-        return text.decode("utf-8")
-    except (zlib.error, UnicodeDecodeError) as error:
-        raise InexactTextError(f"corrections hold a text that cannot be unpacked: {error}") from None
+    text = unpacker.decompress(data, MOST_SHRINKING * len(data))
+    if not unpacker.eof or unpacker.unused_data:
+        raise ValueError("they hold half a text, or more than a text")
+    return text.decode("utf-8")
 
 
 def _packed_window(stored, length):
@@ -195,7 +204,7 @@ class _Numbers:
         number = shift = 0
         while True:
             if self.place >= len(self.data) or shift > 56:
-                raise InexactTextError("corrections end in the middle of a number, or hold one that is too large")
+                raise ValueError("they end in the middle of a number, or hold one that is too large")
             byte = self.data[self.place]
             self.place += 1
             number |= (byte & 0x7F) << shift

@@ -236,18 +236,16 @@ def _telling_of_lost(windows):
 
 def unpacked_corrections(latents, vocab_size):
     """
-    [`TextCorrections`] of each text, `list`; None where there are none. [`InexactTextError`] for what no text of a
-    model with so many tokens has.
+    [`TextCorrections`] of each text, `list`; None where there are none. `LatentFormatError` for what no text of a model
+    with so many tokens has.
     """
     if latents.corrections is None:
         return None
-    unpacked, lengths = [], latents.text_lengths.tolist()
-    for index, (packed, owned) in enumerate(zip(latents.corrections, latents.windows_of_texts, strict=True)):
-        try:
-            unpacked.append(unpack(packed, [lengths[place] for place in owned], vocab_size))
-        except InexactTextError as error:
-            raise InexactTextError(f"text {index}: its {error}. Compress it again.") from None
-    return unpacked
+    lengths = latents.text_lengths.tolist()
+    return [
+        unpack(packed, [lengths[place] for place in owned], vocab_size)
+        for packed, owned in zip(latents.corrections, latents.windows_of_texts, strict=True)
+    ]
 
 
 def checked_windows(processor, windows, corrections, name):

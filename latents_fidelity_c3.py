@@ -18,8 +18,7 @@ class LatentsFidelityMixin:
             return None if self.correction_counts is None else self.correction_counts.tolist()
         lengths = self.text_lengths.tolist()
         owners = zip(self.corrections, self.windows_of_texts, strict=True)
-        texts = (unpack(packed, [lengths[i] for i in owned], with_text=False) for packed, owned in owners)
-        return [len(each) for text in texts for each in text.windows]
+        return [len(each) for packed, owned in owners for each in unpack(packed, [lengths[i] for i in owned]).windows]
 
     @cached_property
     def window_fidelities(self) -> list[float] | None:

@@ -161,4 +161,4 @@ def batches(items, size):
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-__all__ = ["MOST_BEAMS", "batches", "beam_texts", "search_windows"]
+__all__ = ["FIRST_BEAMS", "MOST_BEAMS", "batches", "beam_texts", "search_windows"]

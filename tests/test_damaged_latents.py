@@ -17,7 +17,6 @@ from safetensors.torch import load, save, save_file
 
 from c3 import latents_file_c3, latents_storage_c3
 from c3.corrections_c3 import InexactTextError, TextCorrections, checksum_of_ids, pack, unpack
-from c3.expansion_c3 import joined_pieces
 from c3.latents_c3 import (
     C3Latents,
     LatentChecksumError,
@@ -26,6 +25,7 @@ from c3.latents_c3 import (
     LatentMismatchError,
     LatentProvenance,
 )
+from c3.text_pieces_c3 import joined_pieces
 from latent_examples import PROVENANCE, assert_same, long, make_parts
 from tiny_models import TEXTS
 

@@ -56,11 +56,11 @@ def stored(draw, latents, texts, folder):
 CHANGES = [kept, reordered, joined, stored]
 
 
-def expanded(draw, model, latents):
-    """The texts, by a way that is drawn; with one thread or two."""
+def expanded(draw, model, latents, thread_counts):
+    """The texts, by a way that is drawn, on one of some numbers of threads."""
     options = {"method": draw.choice(METHODS), "batch_size": draw.randrange(1, 20), "allow_mismatch": True}
     threads = torch.get_num_threads()
-    torch.set_num_threads(draw.choice([1, 2]))
+    torch.set_num_threads(draw.choice(thread_counts))
     try:
         if draw.random() < 0.2:
             texts = [""] * len(latents)
@@ -72,7 +72,7 @@ def expanded(draw, model, latents):
         torch.set_num_threads(threads)
 
 
-def assert_exact(draw, texts, makers, readers, folder, most_ratio=64):
+def assert_exact(draw, texts, makers, readers, folder, most_ratio=64, thread_counts=(1,)):
     """
     Compresses texts with one of `makers`, and expands them with one of `readers`; returns how many of them could not be
     read, which they may not where both are the same model.
@@ -92,7 +92,7 @@ def assert_exact(draw, texts, makers, readers, folder, most_ratio=64):
     latents, texts = draw.choice(CHANGES)(draw, latents, texts, folder)
     state = draw.getstate()
     try:
-        found = expanded(draw, reader, latents)
+        found = expanded(draw, reader, latents, thread_counts)
     except InexactTextError:
         assert maker is not reader
         draw.setstate(state)
@@ -129,4 +129,5 @@ def test_random_texts(shipped, tmp_path):
 @pytest.mark.slow
 def test_a_thousand_random_texts(shipped, tmp_path):
     models = [shipped(dtype, attention) for dtype in DTYPES for attention in ("sdpa", "eager")]
-    assert not sum(assert_exact(draw, texts, models, models, tmp_path) for draw, texts in groups(1000, 1, 1500))
+    known = {"makers": models, "readers": models, "folder": tmp_path, "thread_counts": (1, 2)}
+    assert not sum(assert_exact(draw, texts, **known) for draw, texts in groups(1000, 1, 1500))

@@ -30,13 +30,13 @@ from c3.eval.report import (
 from c3.eval.uncertainty import area_under_curve, character_margins, wrong_characters
 from c3.eval.words import check_segmenter
 from c3.expanded_text_c3 import ExpandedText, ExpandedWindow
-from c3.search_decoding_c3 import MOST_BEAMS, batches, beam_texts
+from c3.search_decoding_c3 import FIRST_BEAMS, MOST_BEAMS, batches, beam_texts
 from c3.support.arguments import whole_number
 from c3.text_pieces_c3 import with_texts
 
 from . import pages
 
-GREEDY, BEAMS, SEARCH = "greedy", "beams", "search"
+GREEDY, BEAMS, SEARCH = "greedy", f"{FIRST_BEAMS} beams", "search"
 # Margins are counted in steps of this size, in logits, up to so many steps.
 STEP, STEPS = 0.05, 400
 # What the paper's authors publish near these ratios, by latents and bucket of tokens.
@@ -46,7 +46,7 @@ PUBLISHED = {"20x": (64, "1200-1300"), "30x": (32, "900-1000"), "40x": (32, "120
 def add_arguments(parser):
     pages.add_arguments(parser)
     parser.set_defaults(ratios=[16.0, 20.0, 25.0, 30.0, 40.0])
-    about = f"of the search and of the beams that it is compared with (default {MOST_BEAMS})"
+    about = f"of the search, at most (default {MOST_BEAMS})"
     parser.add_argument("--beams", type=whole_number(1), default=MOST_BEAMS, help=about)
 
 
@@ -54,7 +54,7 @@ def methods(args, model, examples):
     check_segmenter(example.page.text for example in examples)
     ways = {
         GREEDY: partial(_expanded, check=True, return_scores=True),
-        BEAMS: partial(_likeliest_beams, beams=args.beams),
+        BEAMS: _likeliest_beams,
         SEARCH: partial(_expanded, check=True, method="search", beams=args.beams),
     }
     return {name: partial(measure, expand=way) for name, way in ways.items()}, {}
@@ -93,13 +93,13 @@ def _expanded(model, latents, options, **how):
     return [model.expand(latents, batch_size=options.batch_size, show_progress=False, **how)]
 
 
-def _likeliest_beams(model, latents, options, beams):
+def _likeliest_beams(model, latents, options):
     """The likeliest of the beams, in their own order; nothing is encoded again."""
     suppressed, found = torch.tensor(special_ids(model.processor), dtype=torch.long), []
     windows = list(zip(latents.spans[0], latents.windows(), strict=True))
-    for some in batches(windows, max(1, options.batch_size * 8 // beams)):
+    for some in batches(windows, options.batch_size):
         spans, values = zip(*some, strict=True)
-        found += [ExpandedWindow(texts[0]) for texts in beam_texts(model, spans, values, beams, suppressed)]
+        found += [ExpandedWindow(texts[0]) for texts in beam_texts(model, spans, values, FIRST_BEAMS, suppressed)]
     return [ExpandedText(list(with_texts(model.processor, found, len(found))))]
 
 
