@@ -92,19 +92,26 @@ def _identifiers(rng):
     return f"{url}{query}\n{rng.getrandbits(128):032x} {_word(rng)}_{_word(rng)}{rng.randrange(100)} {code}\n"
 
 
-def _uuids(rng):
-    return f"{uuid.UUID(int=rng.getrandbits(128), version=4)}\n"
-
-
 # Made from nothing: random numbers -> a piece of text.
 GENERATED_KINDS = {
     "random characters": _random_characters,
     "code": _code,
     "tables of numbers": _table,
     "URLs and identifiers": _identifiers,
-    "UUIDs": _uuids,
 }
 RANDOM_TOKENS = "random tokens"
+
+
+def _uuids(rng):
+    return f"{uuid.UUID(int=rng.getrandbits(128), version=4)}\n"
+
+
+def _numbers(rng):
+    return f"{rng.randrange(10 ** rng.randint(1, 9))}\n"
+
+
+# As those, of one thing alone, a line each.
+LIST_KINDS = {"UUIDs": _uuids, "numbers": _numbers}
 
 
 def language(text):
@@ -134,7 +141,7 @@ def pieces(kind, sample, num_samples, pages, tokenizer):
             yield tokenizer.decode(rng.choices(ids, k=100), clean_up_tokenization_spaces=False)
     else:
         while True:
-            yield GENERATED_KINDS[kind](rng)
+            yield (GENERATED_KINDS | LIST_KINDS)[kind](rng)
 
 
 def whole_tokens(tokenizer):

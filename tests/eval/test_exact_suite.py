@@ -106,13 +106,18 @@ def test_an_adaptive_ratio(measured):
     options = ("--kinds", "code", "UUIDs", "--samples", "2", "--length", "80", "--ratio", "6", "--fidelities", "0.5")
     result = measured("adaptive", *options)
     assert len(result["examples"]) == 2 * 2 * 2
-    ratios = [step["ratio"] for step in adaptive.select(result["examples"], method=adaptive.FIXED)[0]["steps"]]
-    assert ratios == sorted(ratios, reverse=True) and len(ratios) == 3
-    table = adaptive.adaptive_table(result)
-    assert [cells(table, row)[:2] for row in (0, 1)] == [["code", "0.5"], ["UUIDs", "0.5"]]
-    # What no ratio reaches is said, and not left to be read as the lowest.
-    steps = adaptive.select(result["examples"], method=adaptive.FIXED)
-    for row in steps:
-        for step in row["steps"]:
-            step["fidelity"], step["holds"] = -1, {"0.5": -1}
-    assert cells(adaptive.adaptive_table(result))[-2:] == ["none", "none"]
+    steps = adaptive.fixed_steps(result, "code")
+    ratios = [step["ratio"] for step in steps]
+    assert ratios == sorted(ratios, reverse=True) and len(ratios) == len(adaptive.ratios_below(6))
+    rows = [cells(adaptive.adaptive_table(result), row) for row in (0, 1)]
+    assert [row[:2] for row in rows] == [["code", "0.5"], ["UUIDs", "0.5"]]
+
+
+def test_one_ratio_of_equal_fidelity():
+    steps = [{"ratio": 40, "fidelity": 0.5}, {"ratio": 30, "fidelity": 0.7}, {"ratio": 20, "fidelity": 0.9}]
+    assert adaptive.highest_ratio(steps, "fidelity", 0.8) == pytest.approx(25)
+    assert adaptive.highest_ratio(steps, "fidelity", 0.4) == 40
+    # What no ratio reaches is not left to be read as the lowest.
+    assert adaptive.highest_ratio(steps, "fidelity", 0.95) is None
+    texts = [{"latents": n, "num_windows": n, "fidelity": n / 4, "holding": {"0.9": 1}} for n in (1, 3)]
+    assert adaptive.together(texts, [30, 10]) == {"ratio": 10, "fidelity": 0.375, "0.9": 0.5}
