@@ -1,6 +1,7 @@
 """Random texts of every kind that encodes to UTF-8, each from its own random.Random."""
 
 import math
+import random
 
 from c3.training.data.exact_strings import document
 from tiny_models import TEXTS
@@ -62,14 +63,23 @@ def random_text(draw, length):
     return "".join(pieces)
 
 
-def random_length(draw, most):
+def text_groups(count, seed, most):
+    """Random texts of up to `most` bytes, in groups that are compressed together, each with a `random.Random`."""
+    while count > 0:
+        draw = random.Random(f"exact texts {seed} {count}")
+        size = min(count, draw.randrange(1, 20))
+        yield draw, [random_text(draw, _random_length(draw, most)) for _ in range(size)]
+        count -= size
+
+
+def _random_length(draw, most):
     """A length up to `most`, short ones as often as long ones."""
     return int(math.exp(draw.random() * math.log(most))) or 1
 
 
 def _begin(text, length):
     """As much of a text as fits into so many bytes, but a character at least."""
-    return text.encode()[:length].decode(errors="ignore") or text[0]
+    return text.encode()[:length].decode(errors="ignore") or text[:1] or " "
 
 
 def _anything(draw, length):

@@ -4,18 +4,20 @@ tests/test_exact_texts.py, and with `-m slow` for a thousand texts.
 """
 
 import functools
-import random
 from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
-from c3 import C3Latents, C3Model, InexactTextError
-from random_texts import random_length, random_text
+from c3 import C3Model, C3Processor
+from c3.training.data.tokenizer import train_tokenizer
+from exactness import DTYPES, assert_exact
+from random_texts import text_groups
+from tiny_models import TEXTS
 
 ROOT = Path(__file__).parents[1]
-DTYPES = [torch.float32, torch.bfloat16, torch.float16]
-METHODS = [None, "greedy", "parallel"]
 pytestmark = pytest.mark.filterwarnings("ignore::c3.CompressionWarning")
 
 
@@ -31,103 +33,89 @@ def shipped():
     load.cache_clear()
 
 
-# What becomes of latents between `compress` and `expand`: other batches, another order, another place.
-
-
-def kept(draw, latents, texts, folder):
-    return latents, texts
-
-
-def reordered(draw, latents, texts, folder):
-    order = draw.sample(range(len(texts)), draw.randrange(1, len(texts) + 1))
-    return latents[order], [texts[i] for i in order]
-
-
-def joined(draw, latents, texts, folder):
-    cut = draw.randrange(len(texts))
-    return C3Latents.cat([latents[cut:], latents[:cut], *latents]), [*texts[cut:], *texts[:cut], *texts]
-
-
-def stored(draw, latents, texts, folder):
-    latents.save(folder / "texts.c3")
-    return C3Latents.load(folder / "texts.c3")[::-1], texts[::-1]
-
-
-CHANGES = [kept, reordered, joined, stored]
-
-
-def expanded(draw, model, latents, thread_counts):
-    """The texts, by a way that is drawn, on one of some numbers of threads."""
-    options = {"method": draw.choice(METHODS), "batch_size": draw.randrange(1, 20), "allow_mismatch": True}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(draw.choice(thread_counts))
-    try:
-        if draw.random() < 0.2:
-            texts = [""] * len(latents)
-            for index, piece in model.expand(latents, stream=True, **options):
-                texts[index] += piece
-            return texts
-        return model.expand(latents, show_progress=False, **options)
-    finally:
-        torch.set_num_threads(threads)
-
-
-def assert_exact(draw, texts, makers, readers, folder, most_ratio=64, thread_counts=(1,)):
-    """
-    Compresses texts with one of `makers`, and expands them with one of `readers`; returns how many of them could not be
-    read, which they may not where both are the same model.
-    """
-    maker, reader = draw.choice(makers), draw.choice(readers)
-    window = draw.choice([None, None, draw.randrange(1, maker.config.window + 1)])
-    most_ratio = min(most_ratio, window or maker.processor.default_window)
-    latents = maker.compress(
-        texts,
-        ratio=draw.uniform(1, most_ratio),
-        window=window,
-        batch_size=draw.randrange(1, 20),
-        dtype=draw.choice([None, *DTYPES]),
-        exact=True,
-        show_progress=False,
-    )
-    latents, texts = draw.choice(CHANGES)(draw, latents, texts, folder)
-    state = draw.getstate()
-    try:
-        found = expanded(draw, reader, latents, thread_counts)
-    except InexactTextError:
-        assert maker is not reader
-        draw.setstate(state)
-        return sum(inexact(draw, reader, each, text) for each, text in zip(latents, texts, strict=True))
-    for text, each in zip(texts, found, strict=True):
-        assert each.encode() == text.encode()
-    return 0
-
-
-def inexact(draw, model, latents, text):
-    """Whether a text, by itself, is said not to have come back."""
-    try:
-        assert model.expand(latents, allow_mismatch=True).encode() == text.encode()
-    except InexactTextError as error:
-        print(f"{error!s:.40} {text!r:.80}")
-        return True
-    return False
-
-
-def groups(count, seed, most):
-    """Random texts of up to `most` bytes, in groups that are compressed together, each with a `random.Random`."""
-    while count > 0:
-        draw = random.Random(f"exact texts {seed} {count}")
-        size = min(count, draw.randrange(1, 20))
-        yield draw, [random_text(draw, random_length(draw, most)) for _ in range(size)]
-        count -= size
-
-
 def test_random_texts(shipped, tmp_path):
     models = [shipped(torch.float32), shipped(torch.bfloat16)]
-    assert not sum(assert_exact(draw, texts, models, models, tmp_path) for draw, texts in groups(60, 0, 300))
+    assert not sum(assert_exact(draw, texts, models, models, tmp_path) for draw, texts in text_groups(60, 0, 150))
+
+
+def byte_level(**parts):
+    """The tests' tokenizer with other parts of `tokenizers`."""
+    backend = train_tokenizer(TEXTS * 4, vocab_size=290).backend_tokenizer
+    for name, part in parts.items():
+        setattr(backend, name, part)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|endoftext|>", pad_token="<|endoftext|>")
+
+
+def like_bert():
+    letters = sorted(set("".join(TEXTS).lower()) - {" ", "\n"})
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *("##" + each for each in letters), "the", "was", "##es"]
+    backend = Tokenizer(models.WordPiece({token: i for i, token in enumerate(tokens)}, unk_token="[UNK]"))
+    backend.normalizer, backend.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
+    backend.decoder = decoders.WordPiece()
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]", eos_token="[SEP]")
+
+
+def like_llama():
+    tokens = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *"aefhimnorstw", "th", "▁th"]
+    merges = [("t", "h"), ("▁", "th")]
+    vocab = {token: i for i, token in enumerate(tokens)}
+    backend = Tokenizer(models.BPE(vocab, merges, unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    backend.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    parts = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    backend.decoder = decoders.Sequence(parts)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+
+
+RATIOS = {"appended": (4, 64), "uniform": (1, 16)}
+TOKENIZERS = {
+    "byte-level": byte_level,
+    "lower-casing": lambda: byte_level(normalizer=normalizers.Lowercase()),
+    "NFKC": lambda: byte_level(normalizer=normalizers.NFKC()),
+    "stripping": lambda: byte_level(normalizer=normalizers.Strip()),
+    "WordPiece": like_bert,
+    "SentencePiece": like_llama,
+}
+
+
+@pytest.mark.parametrize("layout", RATIOS)
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_other_tokenizers(name, layout, make_model, tokenizer, tmp_path):
+    """With the encoder's own tokenizer, another than the decoder's, where that one is byte-level."""
+    model = make_model(layout)
+    context = {"context_tokenizer": tokenizer} if name == "byte-level" else {}
+    model.processor = C3Processor.from_config(model.config, TOKENIZERS[name](), **context)
+    for draw, texts in text_groups(12, name, 200):
+        texts = [text for text in texts if model.processor.encode(text)]  # not all hold a token
+        if texts:
+            assert not assert_exact(draw, texts, [model], [model], tmp_path, RATIOS[layout])
 
 
 @pytest.mark.slow
 def test_a_thousand_random_texts(shipped, tmp_path):
-    models = [shipped(dtype, attention) for dtype in DTYPES for attention in ("sdpa", "eager")]
-    known = {"makers": models, "readers": models, "folder": tmp_path, "thread_counts": (1, 2)}
-    assert not sum(assert_exact(draw, texts, **known) for draw, texts in groups(1000, 1, 1500))
+    kinds = [*((dtype, "sdpa") for dtype in DTYPES), (torch.float32, "eager"), (torch.bfloat16, "eager")]
+    models = [shipped(*kind) for kind in kinds]
+    assert not sum(assert_exact(draw, texts, models, models, tmp_path) for draw, texts in text_groups(1000, 1, 700))
+
+
+@pytest.mark.slow
+def test_compiled(tmp_path):
+    """As users compile a model: compiled when expanded and not when compressed, and the other way round."""
+    plain, forward, decoder = (C3Model.from_pretrained(ROOT, dtype=torch.float32) for _ in range(3))
+    forward.compile(backend="aot_eager", dynamic=True)
+    decoder.decoder.base_model.compile(backend="aot_eager", dynamic=True)
+    for makers, readers in (([plain], [forward, decoder]), ([decoder, forward], [plain])):
+        groups = list(text_groups(20, f"compiled {len(makers)}", 300))
+        assert not sum(assert_exact(draw, texts, makers, readers, tmp_path) for draw, texts in groups)
+
+
+@pytest.mark.slow
+def test_another_number_of_threads(shipped, tmp_path):
+    """Not among what is drawn above: where cores are taken, threads that wait for each other take minutes."""
+    threads, model = torch.get_num_threads(), shipped(torch.float32)
+    for draw, texts in text_groups(30, "threads", 100):
+        latents = model.compress(texts, ratio=draw.uniform(1, 64), exact=True)
+        torch.set_num_threads(1 if threads > 1 else 2)
+        try:
+            assert model.expand(latents) == texts
+        finally:
+            torch.set_num_threads(threads)
