@@ -5,6 +5,8 @@ over the whole text (teacher forcing) tells it of all tokens.
 
 import torch
 
+from .stored_weights_c3 import execution_device
+
 # Positions whose logits are held at once: those of a large vocabulary need more memory than anything else.
 LOGITS_AT_ONCE = 1024
 
@@ -31,7 +33,8 @@ def token_leads(model, spans, latents, windows, suppressed, with_others=False):
     """
     processor = model.processor
     rows = [processor.row([span], target=list(ids)) for span, ids in zip(spans, windows, strict=True)]
-    batch = {name: each.to(latents.device) for name, each in processor.decoder_inputs(rows).items()}
+    device = execution_device(model.get_input_embeddings())  # latents from a file are on the CPU
+    batch = {name: each.to(device) for name, each in processor.decoder_inputs(rows).items()}
     labels = batch.pop("labels")[:, 1:]
     inputs = {name: each[:, :-1] for name, each in batch.items()}  # nothing follows the last token
     embeds = model.embed_prompt(inputs.pop("input_ids"), latents)
