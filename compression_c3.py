@@ -19,7 +19,7 @@ from .measured_windows_c3 import MeasuredWindows
 from .options_c3 import plain_number, progress_bar, whole_number
 from .stored_weights_c3 import execution_device
 from .texts_c3 import check_text, list_texts
-from .whole_files_c3 import ensure_writable
+from .whole_files_c3 import ensure_writable, whole_file
 from .windows_c3 import TextWindow, WindowsOfTexts
 
 
@@ -147,17 +147,22 @@ class CompressionMixin:
             fields["values"] = _gathered(batches, sum(counts)) if kept is None else torch.cat(kept)
         # After the weights were used: of those that processes share, an earlier fingerprint would be another one.
         about = {"provenance": self.latent_provenance(), "single": isinstance(text, str)}
-        if output is None:
-            latents = C3Latents(**fields, **about)
-        else:
-            latents = C3Latents.save_parts(output, batches, fields, **about)
-        if exact:
+
+        def corrected(latents):
             chosen = [each for index, each in enumerate(texts) if index not in skipped]
             corrections = measured.corrections(self.processor, plans, chosen)
-            latents = replace(latents, corrections=corrections, check_finite=False)
-            if output is not None:
-                latents.save(output)
-                latents = C3Latents.load(output)
+            return replace(latents, corrections=corrections, check_finite=False)
+
+        if output is None:
+            latents = C3Latents(**fields, **about)
+            latents = corrected(latents) if exact else latents
+        elif exact:
+            # Without its corrections, which come last, no file takes the place of the one that may be there.
+            with whole_file(check_folder(output)) as unfinished:
+                corrected(C3Latents.save_parts(unfinished, batches, fields, **about)).save(unfinished)
+            latents = C3Latents.load(output)
+        else:
+            latents = C3Latents.save_parts(output, batches, fields, **about)
         if min_fidelity is not None:
             warn_of_fidelity(latents, min_fidelity)
         return (latents, skipped) if on_error == "skip" else latents
