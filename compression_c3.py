@@ -17,9 +17,9 @@ from .latents_checks_c3 import VALUE_DTYPES
 from .latents_file_c3 import check_folder
 from .measured_windows_c3 import MeasuredWindows
 from .options_c3 import plain_number, progress_bar, whole_number
-from .stored_weights_c3 import execution_device
+from .stored_weights_c3 import execution_device, is_sharded
 from .texts_c3 import check_text, list_texts
-from .whole_files_c3 import ensure_writable
+from .whole_files_c3 import ensure_writable, whole_file
 from .windows_c3 import TextWindow, WindowsOfTexts
 
 
@@ -108,6 +108,11 @@ class CompressionMixin:
         num_latents, ratio = self._checked_amount(num_latents, ratio, window)
         batch_size = whole_number("batch_size", batch_size)
         min_fidelity = _checked_fidelity(min_fidelity)
+        if min_fidelity is not None and is_sharded(self):
+            raise ValueError(
+                "min_fidelity takes as many passes as a text needs, which processes that share a model cannot do: "
+                "compress in one process."
+            )
         dtype = self._latent_dtype(dtype)
         if output is not None:
             ensure_writable(check_folder(output))
@@ -147,17 +152,22 @@ class CompressionMixin:
             fields["values"] = _gathered(batches, sum(counts)) if kept is None else torch.cat(kept)
         # After the weights were used: of those that processes share, an earlier fingerprint would be another one.
         about = {"provenance": self.latent_provenance(), "single": isinstance(text, str)}
-        if output is None:
-            latents = C3Latents(**fields, **about)
-        else:
-            latents = C3Latents.save_parts(output, batches, fields, **about)
-        if exact:
+
+        def corrected(latents):
             chosen = [each for index, each in enumerate(texts) if index not in skipped]
             corrections = measured.corrections(self.processor, plans, chosen)
-            latents = replace(latents, corrections=corrections, check_finite=False)
-            if output is not None:
-                latents.save(output)
-                latents = C3Latents.load(output)
+            return replace(latents, corrections=corrections, check_finite=False)
+
+        if output is None:
+            latents = C3Latents(**fields, **about)
+            latents = corrected(latents) if exact else latents
+        elif exact:
+            # Without its corrections, which come last, no file takes the place of the one that may be there.
+            with whole_file(check_folder(output)) as unfinished:
+                corrected(C3Latents.save_parts(unfinished, batches, fields, **about)).save(unfinished)
+            latents = C3Latents.load(output)
+        else:
+            latents = C3Latents.save_parts(output, batches, fields, **about)
         if min_fidelity is not None:
             warn_of_fidelity(latents, min_fidelity)
         return (latents, skipped) if on_error == "skip" else latents

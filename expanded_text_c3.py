@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from .options_c3 import plain_number
+
 
 @dataclass(frozen=True)
 class ExpandedWindow:
@@ -53,14 +55,23 @@ class ExpandedText:
 
     @property
     def lost_windows(self) -> list[int]:
-        """The places of windows that were found wrong: nothing, after a `check`, where the whole text came back."""
+        """
+        The places of windows that were found wrong: none where the whole text came back. `ValueError` where nobody
+        looked, so that it is not known.
+        """
+        if any(window.comes_back is None for window in self.windows):
+            raise ValueError("lost_windows are not known: ask for them, by expand(latents, check=True).")
         return [place for place, window in enumerate(self.windows) if window.comes_back is False]
 
     def uncertain_spans(self, below: float) -> list[tuple[int, int]]:
         """
         Where the text may be wrong: starts and ends of the characters of tokens whose margin is less than `below`
-        (in logits), in order, those that touch as one.
+        (in logits), in order, those that touch as one. `ValueError` where margins were not asked for.
         """
+        if plain_number(below) is None:
+            raise ValueError(f"below must be a number (of logits), not {below!r}.")
+        if any(window.margins is None for window in self.windows):
+            raise ValueError("uncertain_spans need the margins: ask for them, by expand(latents, return_scores=True).")
         spans, start = [], 0
         for window in self.windows:
             for margin, (first, last) in zip(window.margins, window.token_spans, strict=True):

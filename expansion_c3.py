@@ -174,10 +174,11 @@ class ExpansionMixin:
         values, spans = latents.windows(), [span for text in latents.spans for span in text]
         order = list(range(len(spans)))
         if stored is not None:
-            # Windows all of whose tokens are stored need no decoder.
-            order = [i for i in order if len(stored[i]) < spans[i].num_tokens]
+            # Windows all of whose tokens are stored need no decoder, unless processes must run it equally often.
+            kept = set() if is_sharded(self) else {i for i in order if len(stored[i]) == spans[i].num_tokens}
+            order = [i for i in order if i not in kept]
             for i, each in enumerate(stored):
-                if len(each) == spans[i].num_tokens:
+                if i in kept:
                     yield i, ExpandedWindow(list(each.values()), [inf] * len(each) if options.with_margins else None)
         if not options.in_order:
             order.sort(key=lambda i: (spans[i].num_tokens, spans[i].num_latents), reverse=True)

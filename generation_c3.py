@@ -1,5 +1,6 @@
 """Latents and a prompt in, text out: `generate`, and `chat`, which compresses the text first."""
 
+import warnings
 from copy import deepcopy
 from inspect import signature
 
@@ -10,7 +11,7 @@ from .adapters_c3 import active_adapters
 from .conversations_c3 import is_conversation
 from .corrections_c3 import special_ids
 from .decoder_rows_c3 import LatentSpan
-from .options_c3 import plain_options, whole_number
+from .options_c3 import CompressionWarning, plain_options, whole_number
 from .raw_windows_c3 import checked_raw_below, with_raw_windows
 from .texts_c3 import check_text
 from .window_decoding_c3 import StopAtLengths, prompt_embeds
@@ -58,6 +59,9 @@ class PromptingMixin:
             `str` where one text was compressed by itself, `list[str]` where a list was, or with several
             `num_return_sequences`; with `return_dict_in_generate` what
             transformers returns, where the text itself is asked for with a row for each window.
+
+        Warns:
+            CompressionWarning: keywords ask for another way of decoding a text that was compressed with `exact=True`.
 
         Raises:
             LatentMismatchError: the latents are another model's.
@@ -156,6 +160,14 @@ class PromptingMixin:
         if all(value is None for value in kwargs.values()):
             texts = self.expand(latents, show_progress=False, allow_mismatch=True)
             return [texts] if isinstance(texts, str) else texts
+        if latents.corrections is not None:
+            given = ", ".join(name for name, value in kwargs.items() if value is not None)
+            warnings.warn(
+                f"With {given} the text is read from the latents alone, without its corrections, and may come back "
+                "wrong: expand gives the very text.",
+                CompressionWarning,
+                stacklevel=4,
+            )
         if kwargs.get("streamer") is not None and latents.num_windows > 1:
             raise ValueError(
                 f"streamer: these latents are {latents.num_windows} windows, which are given back side by side; use "

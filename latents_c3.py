@@ -14,7 +14,7 @@ from itertools import accumulate
 import torch
 
 from .decoder_rows_c3 import LatentSpan
-from .latents_checks_c3 import check_correction_counts, check_finite_values, check_tensors
+from .latents_checks_c3 import check_correction_counts, check_corrections, check_finite_values, check_tensors
 from .latents_fidelity_c3 import LatentsFidelityMixin, joined_fidelity, rounded_fidelity
 from .latents_file_c3 import FORMAT_VERSION, LatentChecksumError, LatentFileWarning, LatentFormatError
 from .latents_index_c3 import picked_texts
@@ -76,8 +76,9 @@ class C3Latents(LatentsFidelityMixin, LatentsStorageMixin):
         ):
             if count != held:
                 raise ValueError(f"{name} {count} {against}")
-        if self.corrections is not None and len(self.corrections) != len(self):
-            raise ValueError(f"corrections are of {len(self.corrections)} texts, not of {len(self)}")
+        if self.corrections is not None:
+            check_corrections(self.corrections, len(self))
+            object.__setattr__(self, "corrections", tuple(self.corrections))
         if self.correction_counts is not None:
             if self.corrections is not None:
                 raise ValueError("correction_counts are for latents without corrections, which say as much")
@@ -202,6 +203,7 @@ class C3Latents(LatentsFidelityMixin, LatentsStorageMixin):
             f"{self.nbytes / 1024**power:.1f} {('B', 'KiB', 'MiB', 'GiB', 'TiB')[power]}",
         ]
         parts += [] if fidelity is None else [f"fidelity={rounded_fidelity(fidelity)}"]
+        parts += [] if self.corrections is None else [f"corrections={sum(map(len, self.corrections))} B"]
         parts += [f"device={self.device}"] if self.device.type != "cpu" else []
         parts += [f"model={quoted(self.provenance.model_name)}"] if self.provenance.model_name else []
         return f"C3Latents({', '.join(parts)})"
@@ -250,7 +252,8 @@ class C3Latents(LatentsFidelityMixin, LatentsStorageMixin):
 
     @classmethod
     def cat(cls, parts: Sequence["C3Latents"]) -> "C3Latents":
-        """All texts of `parts`, in order. A field of the provenance is kept where all parts agree, else left empty.
+        """All texts of `parts`, in order. A field of the provenance is kept where all parts agree, else left empty;
+        corrections where all parts have them, else a `CompressionWarning` says that they are left out.
 
             latents = C3Latents.cat([model.compress(each) for each in texts])
 

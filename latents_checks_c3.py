@@ -28,6 +28,14 @@ def check_tensors(tensors: dict[str, torch.Tensor]) -> None:
         raise ValueError(f"values has no columns: shape {tuple(tensors['values'].shape)}")
 
 
+def check_corrections(corrections: tuple[bytes, ...], num_texts: int) -> None:
+    """Raises `TypeError` or `ValueError` unless `corrections` are bytes for each text; what these say is not read."""
+    if not isinstance(corrections, (tuple, list)) or not all(isinstance(each, bytes) for each in corrections):
+        raise TypeError("corrections must be a tuple of bytes, one for each text")
+    if len(corrections) != num_texts:
+        raise ValueError(f"corrections are of {len(corrections)} texts, not of {num_texts}")
+
+
 def check_correction_counts(counts: torch.Tensor, text_lengths: torch.Tensor) -> None:
     """Raises `TypeError` or `ValueError` unless `counts` has for each window a number from 0 to its text tokens."""
     if not isinstance(counts, torch.Tensor):
@@ -57,4 +65,4 @@ def check_finite_values(values: torch.Tensor, rows: torch.Tensor | None = None) 
     raise ValueError(f"values is not finite (NaN or infinity), first in latent {bad} (row index){hint}")
 
 
-__all__ = ["VALUE_DTYPES", "check_correction_counts", "check_finite_values", "check_tensors"]
+__all__ = ["VALUE_DTYPES", "check_correction_counts", "check_corrections", "check_finite_values", "check_tensors"]

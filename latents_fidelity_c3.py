@@ -1,11 +1,13 @@
 """Fidelity: the share of the tokens of a window, or of whole texts, that their latents give back for certain."""
 
+import warnings
 from collections.abc import Sequence
 from functools import cached_property
 
 import torch
 
 from .corrections_c3 import unpack
+from .options_c3 import CompressionWarning
 
 
 class LatentsFidelityMixin:
@@ -47,9 +49,18 @@ def rounded_fidelity(fidelity: float) -> str:
 def joined_fidelity(parts: Sequence[LatentsFidelityMixin]) -> dict:
     """The fields `corrections` and `correction_counts` of all texts of `parts`: what every part has, or neither.
 
-    Latents are exact, or measured, as a whole or not at all; corrections are a measurement too."""
-    if all(part.corrections is not None for part in parts):
+    Latents are exact, or measured, as a whole or not at all; corrections are a measurement too. Warns where the texts
+    of some parts are exact no more."""
+    is_exact = [part.corrections is not None for part in parts]
+    if all(is_exact):
         return {"corrections": tuple(each for part in parts for each in part.corrections)}
+    if any(is_exact):
+        warnings.warn(
+            "only some of these latents were compressed with exact=True: joined, they have no corrections, and their "
+            "texts may come back wrong. Compress all of them so, or keep the two apart.",
+            CompressionWarning,
+            stacklevel=3,
+        )
     if any(part._uncertain_tokens is None for part in parts):
         return {}
     return {"correction_counts": torch.tensor([n for part in parts for n in part._uncertain_tokens], dtype=torch.long)}

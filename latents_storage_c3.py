@@ -12,6 +12,7 @@ import torch
 
 from .latents_checks_c3 import check_finite_values
 from .latents_file_c3 import (
+    WITHOUT_CORRECTIONS,
     LatentFileWarning,
     LatentFormatError,
     StoredLatents,
@@ -134,8 +135,9 @@ class LatentsStorageMixin:
         are first used. That a model can have made them is checked by the model that is to read them.
 
         Raises `FileNotFoundError` when there is no file, `LatentFormatError` when it is truncated, of another kind,
-        of a newer format, or holds tensors that do not fit together or are not finite, `LatentChecksumError`, which is
-        one too, when it is damaged in another way. Warns with `LatentFileWarning` of a file without a checksum, once.
+        of a newer format, or holds tensors that do not fit together or are not finite, or corrections that are not of
+        its texts; `LatentChecksumError`, which is one too, when it is damaged in another way. Warns with
+        `LatentFileWarning` of a file without a checksum, once.
         """
         stored = read_latents(path, ("values", *LENGTH_FIELDS), optional=(*CORRECTION_FIELDS, COUNTS_FIELD))
         try:
@@ -157,6 +159,13 @@ class LatentsStorageMixin:
         vars(latents)["_unchecked"] = vars(latents).pop("values"), stored
         if latents.nbytes <= CHECKED_AT_ONCE:
             latents.values  # noqa: B018  checks them
+            try:
+                latents.fidelity  # noqa: B018  unpacks the corrections
+            except LatentFormatError as error:
+                raise _damaged(stored, error) from error
+        if stored.version > WITHOUT_CORRECTIONS and latents.corrections is None and latents.correction_counts is None:
+            # Without its corrections a text that was compressed exactly could come back wrong.
+            raise _damaged(stored, f"format version {stored.version} without the corrections it is for")
         return latents if latents.device == torch.device(device) else latents.to(device)
 
 
@@ -183,7 +192,7 @@ def corrections_of(tensors: Iterable[torch.Tensor | None]) -> tuple[bytes, ...] 
     return tuple(joined[start:end] for start, end in zip(ends, ends[1:], strict=False))
 
 
-def _damaged(stored: StoredLatents, error: Exception) -> LatentFormatError:
+def _damaged(stored: StoredLatents, error: Exception | str) -> LatentFormatError:
     return LatentFormatError(f"{stored.source} holds damaged latents: {error}. Compress the texts again")
 
 

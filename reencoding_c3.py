@@ -28,7 +28,7 @@ def latent_distances(model, windows, spans, latents, batch_size):
         `list[float]`: of each the largest relative distance of a latent, `|own - given| / |given|`, after rounding to
         the dtype of the given ones.
     """
-    contexts = [model.processor.window_of(ids).context for ids in windows]
+    contexts = list(map(model.processor.context_of, windows))
     counts = [span.num_latents for span in spans]
     own = model.encode_windows(contexts, counts, batch_size).split(counts)
     return [_distance(each, given) for each, given in zip(own, latents, strict=True)]

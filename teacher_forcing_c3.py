@@ -8,7 +8,7 @@ from itertools import chain
 import torch
 from torch import nn
 
-from .stored_weights_c3 import is_sharded
+from .stored_weights_c3 import execution_device, is_sharded
 
 # Positions whose logits are held at once: those of a large vocabulary need more memory than anything else.
 LOGITS_AT_ONCE = 1024
@@ -37,7 +37,8 @@ def token_leads(model, spans, latents, windows, suppressed, with_others=False):
     processor = model.processor
     # What follows the last token is not asked for.
     rows = [processor.row([span], target=list(ids[:-1])) for span, ids in zip(spans, windows, strict=True)]
-    batch = {name: each.to(latents.device) for name, each in processor.decoder_inputs(rows).items()}
+    device = execution_device(model.get_input_embeddings())  # latents from a file are on the CPU
+    batch = {name: each.to(device) for name, each in processor.decoder_inputs(rows).items()}
     batch.pop("labels")
     batch["inputs_embeds"] = model.embed_prompt(batch.pop("input_ids"), latents)
     lengths = list(map(len, windows))

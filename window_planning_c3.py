@@ -67,6 +67,16 @@ class WindowPlanningMixin:
         text = text or self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
         return TextWindow(self.modality.from_text(self, text), self.encode(text))
 
+    def context_of(self, ids):
+        """
+        What the encoder reads of the text that the ids of a window (`list[int]`) give, as in [`TextWindow`]:
+        `processor.context_of(ids)`. Of the ids of a window of `split` it is that window's context.
+        """
+        if self.modality.reads_ids(self):
+            return ids
+        # Bytes that make no character are read as one: a text may hold that one, too.
+        return self.modality.from_text(self, self.decode(ids))
+
     def _ids_of_long(self, text):
         """The decoder's ids of a text, `array.array`."""
         check_text(text)

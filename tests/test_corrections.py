@@ -9,7 +9,7 @@ import torch
 from tokenizers import normalizers
 from transformers import GenerationMixin
 
-from c3 import C3Latents, C3Model, C3Processor, InexactTextError, LatentFormatError
+from c3 import C3Latents, C3Model, C3Processor, CompressionWarning, InexactTextError, LatentFormatError
 from c3.corrections_c3 import TextCorrections, find_corrections, forced_tokens, pack, unpack
 from c3.training.data.tokenizer import train_tokenizer
 from c3.window_decoding_c3 import _generate_together, prompt_embeds
@@ -198,3 +198,37 @@ def test_generate_is_forced_alike(shipped, page):
     assert [window.ids for window in decoded] == windows
     decoded = _generate_together(shipped, prompt, lengths, suppressed, None)
     assert [window.ids for window in decoded] != windows
+
+
+@pytest.mark.parametrize("corrections", ["ab", b"a", 5, ("a",), (None,)])
+def test_they_are_bytes_for_each_text(corrections, exact):
+    _, exact = exact
+    with pytest.raises(TypeError, match="corrections must be a tuple of bytes, one for each text"):
+        replace(exact[0], corrections=corrections)
+    assert replace(exact, corrections=list(exact.corrections)) == exact
+    assert f"corrections={sum(map(len, exact.corrections))} B" in repr(exact)
+    assert "corrections" not in repr(replace(exact, corrections=None))
+
+
+def test_no_file_without_its_corrections(shipped, tmp_path, monkeypatch):
+    """Where they cannot be written, what was there stays."""
+    (tmp_path / "text.c3").write_bytes(b"as it was")
+
+    def fail(*args):
+        raise OSError("no space")
+
+    monkeypatch.setattr("c3.measured_windows_c3.MeasuredWindows.corrections", fail)
+    with pytest.raises(OSError, match="no space"):
+        shipped.compress("a text", exact=True, output=tmp_path / "text.c3")
+    assert [each.read_bytes() for each in tmp_path.iterdir()] == [b"as it was"]
+
+
+def test_generate_says_where_it_leaves_them_out(uniform):
+    """Its keywords ask for a decoding of their own, of the latents alone."""
+    latents = uniform.compress(LONG, exact=True)
+    assert uniform.generate(latents, max_new_tokens=None) == LONG
+    with pytest.warns(
+        CompressionWarning, match="With max_new_tokens the text is read from the latents alone"
+    ) as caught:
+        assert uniform.generate(latents, max_new_tokens=1000) != LONG
+    assert caught[0].filename == __file__

@@ -181,6 +181,16 @@ def test_uncertain_spans():
     assert text.uncertain_spans(2) == [(1, 5), (7, 8)]
     assert text.uncertain_spans(0.7) == [(2, 4), (7, 8)]
     assert text.uncertain_spans(0.1) == [] and text.uncertain_spans(inf) == [(0, 8)]
+    with pytest.raises(ValueError, match="below must be a number .of logits., not '2'"):
+        text.uncertain_spans("2")
+
+
+def test_what_was_not_asked_for_is_not_known(uniform):
+    latents = uniform.compress(LONG)
+    with pytest.raises(ValueError, match="ask for them, by expand.latents, return_scores=True."):
+        uniform.expand(latents, check=True).uncertain_spans(2)
+    with pytest.raises(ValueError, match="ask for them, by expand.latents, check=True."):
+        uniform.expand(latents, return_scores=True).lost_windows  # noqa: B018
 
 
 def test_a_way_of_decoding_that_gives_no_margins(model, monkeypatch):

@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import decoders
 
-from c3 import C3Latents, C3Model, measured_windows_c3
+from c3 import C3Latents, C3Model, CompressionWarning, measured_windows_c3
 from c3.corrections_c3 import checksum_of_ids
-from c3.expansion_c3 import joined_pieces
 from c3.latents_c3 import LatentFormatError
 from c3.latents_fidelity_c3 import rounded_fidelity
+from c3.text_pieces_c3 import joined_pieces
 from latent_examples import PROVENANCE, long, make_parts
 from tiny_models import TEXTS
 
@@ -81,7 +81,9 @@ def test_it_stays_with_the_texts(measured, shipped, page):
     assert (measured + plain).fidelity is None and (plain + measured).correction_counts is None
     # Corrections are a measurement too, but one without them leaves none.
     exact, counted = shipped.compress(page, ratio=45, exact=True), shipped.compress(TEXTS[0], measure=True)
-    both = C3Latents.cat([exact, counted])
+    with pytest.warns(CompressionWarning, match="only some of these latents were compressed with exact=True") as caught:
+        both = C3Latents.cat([exact, counted])
+    assert caught[0].filename == __file__
     assert both.corrections is None
     assert both.window_fidelities == exact.window_fidelities + counted.window_fidelities
     with pytest.raises(ValueError, match="correction_counts are for latents without corrections"):

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from c3 import C3Model, CompressionWarning
+from c3 import C3Model, C3Processor, CompressionWarning
 from c3.corrections_c3 import special_ids
 from c3.reencoding_c3 import MOST_DISTANCE, latent_distances
 from c3.replacements_c3 import replacements
 from c3.teacher_forcing_c3 import token_leads
+from c3.training.data.tokenizer import train_tokenizer
 from tiny_models import LONG, TEXTS
 
 ROOT = Path(__file__).parents[1]
@@ -123,3 +124,32 @@ def test_options_that_do_not_fit_are_refused(shipped, latents):
         shipped.expand(latents, method="search", beams=0)
     with pytest.raises(ValueError, match="method must be one of greedy, parallel, search, not 'beam'"):
         shipped.expand(latents, method="beam")
+
+
+def test_an_encoder_with_a_tokenizer_of_its_own_reads_the_text_again(make_model, tokenizer):
+    """A replacement character of the text included."""
+    model = make_model("uniform")
+    model.processor = C3Processor.from_config(model.config, tokenizer, train_tokenizer(TEXTS * 4, vocab_size=280))
+    text = LONG + "ab\ufffdcd\ufffd"
+    latents, windows = model.compress(text), model.processor.plan(text).windows
+    ids = [list(window.text_ids) for window in windows]
+    assert [model.processor.context_of(each) for each in ids] == [window.context for window in windows]
+    assert max(latent_distances(model, ids, latents.spans[0], latents.windows(), 8)) <= MOST_DISTANCE
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu(uniform):
+    latents = uniform.compress(LONG)  # on the CPU, as a file gives them
+    try:
+        uniform.cuda().expand(latents, method="search", beams=2, check=True, return_scores=True)
+    finally:
+        uniform.cpu()
+
+
+def test_leads_are_computed_where_the_model_is(uniform, monkeypatch):
+    """Wherever the latents are, which a file gives on the CPU."""
+    asked = []
+    monkeypatch.setattr("c3.teacher_forcing_c3.execution_device", lambda part: asked.append(part) or part.weight.device)
+    latents = uniform.compress(TEXTS[0], exact=True)
+    assert asked and all(part is uniform.get_input_embeddings() for part in asked)
+    assert uniform.expand(latents) == TEXTS[0]
