@@ -65,7 +65,7 @@ def test_it_says_the_share_that_needs_no_correction(measured):
     assert list(map(rounded_fidelity, (1.0, 1 - 1e-9, 0.5))) == ["1.0000", "0.9999", "0.5000"]
     damaged = replace(measured, correction_counts=None, corrections=(b"", b"", b""))
     assert "fidelity" not in repr(damaged)
-    with pytest.raises(ValueError, match="corrections end before their 1 windows"):
+    with pytest.raises(ValueError, match="damaged corrections: they end before their 1 windows"):
         damaged.fidelity  # noqa: B018
 
 
