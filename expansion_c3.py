@@ -76,7 +76,8 @@ class ExpansionMixin:
             batch_size (`int`): windows decoded at once.
             show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
             stream (`bool`): return an iterator over pieces of text, in order, as they come; where a list was compressed
-                over `(text index, piece)`.
+                over `(text index, piece)`. A piece is then given out when one byte has proven it, and the whole text's
+                checksum is looked at after the last one.
             allow_mismatch (`bool`): read latents that another model made.
             return_scores (`bool`): return an [`ExpandedText`] for each `str`, and with `stream` an [`ExpandedWindow`]
                 for each piece: the tokens with how sure the decoder was of each, window by window.

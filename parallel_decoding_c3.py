@@ -10,6 +10,7 @@ import torch
 from transformers import DynamicCache
 
 from .greedy_decoding_c3 import Rows, choose, decode_lengths
+from .teacher_forcing_c3 import LOGITS_AT_ONCE
 
 # A pass costs as much as so many positions more than it computes: measured with the default checkpoint in float32 on
 # two CPU cores; on accelerators passes over few positions leave most of the device idle.
@@ -21,8 +22,6 @@ DRAFT_ERRORS = {4: 0.05, 8: 0.11, 16: 0.21, 20: 0.30, 25: 0.42, 32: 0.56, 50: 0.
 # By how much drafts have to be the cheaper in positions to be so in time: errors come in bursts, and what reads drafts
 # costs more than a greedy pass. Measured on a CPU with 1, 4, 16 and 64 windows at the ratios above; not on a GPU.
 DRAFT_MARGIN = 1.9
-# Positions whose logits are held at once: those of a large vocabulary need more memory than anything else.
-LOGITS_AT_ONCE = 1024
 
 
 def is_worth_drafting(device, spans):
