@@ -85,7 +85,10 @@ def report(result):
     parts = ["## Exact", describe(result, "with corrections and without", about)]
     for group in distinct(result["examples"], "group"):
         rows = select(result["examples"], group=group)
-        parts += [f"### {group}", cost_table(rows), "### Time", time_table(rows), "### Fidelity", fidelity_table(rows)]
+        parts += [f"### {group}", cost_table(rows)]
+        if lost := [f"{each['id']} at {each['setting']}" for each in rows if not each["exact"]]:
+            parts.append(f"**Did not come back exactly: {', '.join(lost)}.**")
+        parts += ["### Time", time_table(rows), "### Fidelity", fidelity_table(rows)]
     return "\n\n".join(parts)
 
 

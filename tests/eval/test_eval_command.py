@@ -1,6 +1,7 @@
 """What is registered, runs that are interrupted, errors, all suites. Run: pytest tests/eval/test_eval_command.py"""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,18 @@ def test_latents_that_a_model_does_not_have_are_left_out(make_model, long_pages,
         main([*options, "--latents", "400"])
 
 
-def test_all_suites(arguments, checkpoint, data, long_pages, tmp_path):
+def with_defaults(suite, **defaults):
+    def add_arguments(parser):
+        suite.add_arguments(parser)
+        parser.set_defaults(**defaults)
+
+    return replace(suite, add_arguments=add_arguments)
+
+
+def test_all_suites(arguments, checkpoint, data, long_pages, tmp_path, monkeypatch):
+    """Those that try most, on less: a model that was never trained gives them everything to do."""
+    monkeypatch.setitem(SUITES, "search", with_defaults(SUITES["search"], ratios=[8.0], beams=2))
+    monkeypatch.setitem(SUITES, "adaptive", with_defaults(SUITES["adaptive"], ratio=5.0, samples=1, length=100))
     write_lines(data, [{"text": long_pages[0]}])
     main(["all", *arguments, "--count-with", str(checkpoint), "--window", "8", "--output", str(tmp_path)])
     assert {path.name for path in tmp_path.glob("*.md")} == {f"{name}.md" for name in SUITES}
