@@ -12,7 +12,7 @@ import torch
 from .corrections_c3 import InexactTextError, checksum_of_ids, forced_tokens, special_ids, unpack
 from .expanded_text_c3 import ExpandedText, ExpandedWindow, named_windows
 from .options_c3 import CompressionWarning, progress_bar, whole_number
-from .reencoding_c3 import measured
+from .reencoding_c3 import MOST_DISTANCE, measured, most_distance
 from .search_decoding_c3 import MOST_BEAMS, search_windows
 from .stored_weights_c3 import is_sharded
 from .text_pieces_c3 import with_texts
@@ -26,7 +26,10 @@ NOT_EXACT = (
 
 @dataclass(frozen=True)
 class ExpandOptions:
-    """Of `C3Model.expand`; `in_order` is its `stream`, `with_margins` its `return_scores`."""
+    """
+    Of `C3Model.expand`; `in_order` is its `stream`, `with_margins` its `return_scores`. Windows come back that are at
+    most `most_distance` away.
+    """
 
     method: str | None = None
     batch_size: int = 8
@@ -35,6 +38,7 @@ class ExpandOptions:
     with_margins: bool = False
     check: bool = False
     beams: int = MOST_BEAMS
+    most_distance: float = MOST_DISTANCE
 
 
 class ExpansionMixin:
@@ -102,7 +106,8 @@ class ExpansionMixin:
         batch_size = whole_number("batch_size", batch_size)
         self._check_method(method, beams)
         beams = MOST_BEAMS if beams is None else whole_number("beams", beams)
-        options = ExpandOptions(method, batch_size, show_progress, stream, return_scores, check, beams)
+        most = most_distance(self.dtype, latents.provenance.dtype)
+        options = ExpandOptions(method, batch_size, show_progress, stream, return_scores, check, beams, most)
         windows = self._stream_windows(latents, options)
         if method == "search" and not check:
             windows = _telling_of_lost(windows)
@@ -212,10 +217,10 @@ class ExpansionMixin:
         found = decode_windows(self, prompt, spans, special, method, forced, options.with_margins)
         if forced is not None or not (options.check or searches):
             return found
-        found = measured(self, found, spans, values, options.batch_size)
+        found = measured(self, found, spans, values, options.batch_size, options.most_distance)
         if not searches:
             return found
-        return search_windows(self, found, spans, values, special, options.beams, options.batch_size)
+        return search_windows(self, found, spans, values, special, options)
 
 
 def _telling_of_lost(windows):

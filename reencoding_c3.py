@@ -6,8 +6,20 @@ import torch
 
 # A window comes back where each of its latents is at most so far from the given one. Measured with the default
 # checkpoint at 4 to 40 Qwen tokens per latent: right windows reach 0.0005 in float32, 0.003 in float16 and 0.011 in
-# bfloat16, whatever the ratio; those with one wrong token, the decoder's second choice, begin at 0.044.
-MOST_DISTANCE = 0.02
+# bfloat16, whatever the ratio. Texts with one wrong token, the decoder's second choice, begin at 0.044; of those that a
+# search picks for being near, the nearest wrong one was at 0.0163.
+MOST_DISTANCE, IN_BFLOAT16 = 0.008, 0.0135
+
+
+def most_distance(*dtypes):
+    """
+    How far a window may be that comes back (`float`): `most_distance(model.dtype, latents.provenance.dtype)`.
+
+    Args:
+        *dtypes (`torch.dtype` or `str`, *optional*): in which the latents were made, and in which they are made again.
+    """
+    names = [str(dtype).removeprefix("torch.") for dtype in dtypes]
+    return IN_BFLOAT16 if "bfloat16" in names else MOST_DISTANCE
 
 
 @torch.no_grad()
@@ -34,11 +46,14 @@ def latent_distances(model, windows, spans, latents, batch_size):
     return [_distance(each, given) for each, given in zip(own, latents, strict=True)]
 
 
-def measured(model, windows, spans, latents, batch_size):
-    """The same [`ExpandedWindow`]s with their distances, and whether they come back; see `latent_distances`."""
+def measured(model, windows, spans, latents, batch_size, most):
+    """
+    The same [`ExpandedWindow`]s with their distances, see `latent_distances`, and whether they come back: are at most
+    `most` away.
+    """
     distances = latent_distances(model, [each.ids for each in windows], spans, latents, batch_size)
     found = zip(windows, distances, strict=True)
-    return [replace(each, distance=far, comes_back=far <= MOST_DISTANCE) for each, far in found]
+    return [replace(each, distance=far, comes_back=far <= most) for each, far in found]
 
 
 def _distance(own, given):
@@ -46,4 +61,4 @@ def _distance(own, given):
     return float(((own - given).norm(dim=-1) / given.norm(dim=-1)).max())
 
 
-__all__ = ["MOST_DISTANCE", "latent_distances", "measured"]
+__all__ = ["MOST_DISTANCE", "latent_distances", "measured", "most_distance"]

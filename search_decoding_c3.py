@@ -9,7 +9,7 @@ import torch
 from transformers import GenerationMixin, StoppingCriteriaList
 
 from .greedy_decoding_c3 import decode_lengths
-from .reencoding_c3 import MOST_DISTANCE, latent_distances
+from .reencoding_c3 import latent_distances
 from .replacements_c3 import replacements
 from .teacher_forcing_c3 import token_leads
 from .window_decoding_c3 import StopAtLengths, prompt_embeds
@@ -26,6 +26,7 @@ class _Window:
 
     span: object
     latents: torch.Tensor
+    most: float
     distances: dict = field(default_factory=dict)
     tried: set = field(default_factory=set)
 
@@ -34,10 +35,10 @@ class _Window:
 
     @property
     def is_open(self):
-        return min(self.distances.values()) > MOST_DISTANCE
+        return min(self.distances.values()) > self.most
 
 
-def search_windows(model, found, spans, latents, suppressed, beams, batch_size):
+def search_windows(model, found, spans, latents, suppressed, options):
     """
     Decodes again those of a batch of windows that do not come back: with beams, ever more for the fewer that are left,
     all of which are encoded again; then in the nearest candidates single tokens are replaced, see `replacements`, and
@@ -49,23 +50,23 @@ def search_windows(model, found, spans, latents, suppressed, beams, batch_size):
         found (`list[ExpandedWindow]`): what greedy decoding gave, with distances.
         spans (`list[LatentSpan]`), latents (`list[torch.Tensor]` of shape `(N, D_dec)`): of each window.
         suppressed (`torch.LongTensor`): ids that are never chosen.
-        beams (`int`): at most.
-        batch_size (`int`): windows decoded at once with `FIRST_BEAMS` beams; as many rows are at any other time.
+        options (`ExpandOptions`): `beams`, at most; `batch_size`, windows decoded at once with `FIRST_BEAMS` beams, as
+            many rows are at any other time; `most_distance` of a window that comes back.
 
     Returns: `list[ExpandedWindow]`.
     """
     windows = [
-        _Window(span, values, {tuple(each.ids): each.distance})
+        _Window(span, values, options.most_distance, {tuple(each.ids): each.distance})
         for span, values, each in zip(spans, latents, found, strict=True)
     ]
-    rows = batch_size * FIRST_BEAMS
-    count = min(FIRST_BEAMS, beams)
+    rows = options.batch_size * FIRST_BEAMS
+    count = min(FIRST_BEAMS, options.beams)
     while open_ := [each for each in windows if each.is_open]:
         for some in batches(open_, max(1, rows // count)):
             _measure(model, _beams(model, some, count, suppressed), rows)
-        if count == beams:
+        if count == options.beams:
             break
-        count = min(MORE_BEAMS * count, beams)
+        count = min(MORE_BEAMS * count, options.beams)
     for _ in range(ROUNDS):
         if not (open_ := [each for each in windows if each.is_open]):
             break
@@ -84,7 +85,7 @@ def _found(model, window, first, suppressed):
     if margins is not None:
         (leads,) = token_leads(model, [window.span], window.latents, [ids], suppressed)
         margins = leads.tolist()
-    return replace(first, ids=list(ids), margins=margins, distance=distance, comes_back=distance <= MOST_DISTANCE)
+    return replace(first, ids=list(ids), margins=margins, distance=distance, comes_back=distance <= window.most)
 
 
 def _measure(model, texts, batch_size):

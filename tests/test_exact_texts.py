@@ -112,7 +112,7 @@ def test_compiled(tmp_path):
 def test_another_number_of_threads(shipped, tmp_path):
     """Not among what is drawn above: where cores are taken, threads that wait for each other take minutes."""
     threads, model = torch.get_num_threads(), shipped(torch.float32)
-    for draw, texts in text_groups(30, "threads", 100):
+    for draw, texts in text_groups(5, "threads", 60):
         latents = model.compress(texts, ratio=draw.uniform(1, 64), exact=True)
         torch.set_num_threads(1 if threads > 1 else 2)
         try:
