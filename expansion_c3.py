@@ -86,7 +86,7 @@ class ExpansionMixin:
             return_scores (`bool`): return an [`ExpandedText`] for each `str`, and with `stream` an [`ExpandedWindow`]
                 for each piece: the tokens with how sure the decoder was of each, window by window.
             check (`bool`): encode what came back once more, and return the same objects, which say of each window
-                whether its latents are those that were given, but for rounding. Those of a wrong text are hardly ever as
+                whether its latents are those that were given, but for rounding. A wrong text's are hardly ever as
                 near; it is no proof. Texts that were compressed with `exact=True` have checksums instead, which are
                 looked at in any case.
             beams (`int`, *optional*): of the search, at most, by default 32.
