@@ -149,9 +149,9 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         device, dtype = execution_device(embeddings), encoder_model.dtype
         if model.context_queries is not None:
             # At the scale of the embeddings that the encoder is used to, where it has a table of them.
-            table = stored_weights(embeddings).get("weight")
-            if table is not None:
-                nn.init.normal_(model.context_queries.weight, std=_standard_deviation(table))
+            deviation = _standard_deviation(embeddings)
+            if deviation is not None:
+                nn.init.normal_(model.context_queries.weight, std=deviation)
         for part in (model.context_queries, model.projector, model.mask_embedding):
             if part is not None:
                 part.to(device=device, dtype=dtype)
@@ -381,14 +381,20 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         )
 
 
-def _standard_deviation(weight):
-    """Of a parameter's values; under ZeRO-3, which leaves a process only its share, all processes must ask."""
-    is_divided = hasattr(weight, "ds_id")
+def _standard_deviation(embeddings):
+    """
+    Of the numbers of an embedding table, None where there is no table; under ZeRO-3, which leaves a process only its
+    share, all processes must ask.
+    """
+    table = getattr(embeddings, "weight", None)
+    is_divided = hasattr(table, "ds_id")
     if is_divided:
-        weight.all_gather()
-    deviation = weight.detach().float().std().item()
+        table.all_gather()
+    else:
+        table = stored_weights(embeddings).get("weight")
+    deviation = None if table is None else table.detach().float().std().item()
     if is_divided:
-        weight.partition()
+        table.partition()
     return deviation
 
 
