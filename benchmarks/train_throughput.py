@@ -16,7 +16,6 @@ Weights and data are random: neither changes how long a step takes. On CUDA the 
 
 import argparse
 import json
-import platform
 import statistics
 import tempfile
 import time
@@ -30,9 +29,9 @@ from transformers import TrainerCallback
 
 from c3.support.arguments import Parser, whole_number
 from c3.support.loading import PACKAGE
-from c3.training.recipe.recipe_file import load_recipe
-from c3.training.run.stages import make_trainer
 from c3.training.run.trainer import C3Trainer
+
+from .random_training import describe_device, random_trainer, wait_for
 
 WARM_UP = 5
 
@@ -50,7 +49,7 @@ class Alternating(TrainerCallback):
         self.started = self.started or time.perf_counter()
 
     def on_step_end(self, args, state, control, **kwargs):
-        _wait(args.device)
+        wait_for(args.device)
         self.steps.append(time.perf_counter() - self.started)
         batch = self.trainer.last_batch
         self.tokens.append(int((batch["labels"] != -100).sum()))
@@ -58,7 +57,7 @@ class Alternating(TrainerCallback):
         self.padding.append(1 - sum(int((mask > 0).sum()) for mask in masks) / sum(mask.numel() for mask in masks))
         begun = time.perf_counter()
         forward_and_backward(self.trainer.model, batch, args.bf16)
-        _wait(args.device)
+        wait_for(args.device)
         self.baselines.append(time.perf_counter() - begun)
         self.trainer.model.zero_grad()
         self.started = time.perf_counter()
@@ -121,26 +120,8 @@ def count_flops(trainer):
 def measure(recipe_path, steps, overrides):
     """`dict` of the figures, as the command prints them."""
     with tempfile.TemporaryDirectory() as folder:
-        data = Path(folder) / "random.jsonl"
-        _write_random_text(data)
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        recipe = load_recipe(
-            recipe_path,
-            [
-                f"output_dir={folder}/run",
-                f"train_data={data}",
-                "validation_data=[]",
-                "evaluation={}",
-                "training.eval_strategy='no'",
-                "training.save_strategy='no'",
-                f"training.max_steps={WARM_UP + steps}",
-                f"training.use_cpu={'false' if device == 'cuda' else 'true'}",
-                "training.disable_tqdm=true",
-                *overrides,
-            ],
-        )
         clock = Alternating()
-        trainer = make_trainer(recipe, trainer_class=RememberingTrainer)
+        trainer = random_trainer(recipe_path, Path(folder), WARM_UP + steps, overrides, RememberingTrainer)
         clock.trainer = trainer
         trainer.add_callback(clock)
         trainer.train()
@@ -162,25 +143,11 @@ def measure(recipe_path, steps, overrides):
         "recipe": Path(recipe_path).name,
         "overrides": list(overrides),
         "parameters": trainer.model.num_parameters(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine(),
+        "device": describe_device(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-
-
-def _write_random_text(path):
-    """Documents of random words, enough for any number of steps."""
-    rng = np.random.default_rng(0)
-    words = ["".join(chr(97 + i) for i in rng.integers(26, size=size)) for size in rng.integers(2, 10, size=20000)]
-    with path.open("w", encoding="utf-8") as file:
-        for _ in range(400):
-            file.write(json.dumps({"text": " ".join(rng.choice(words, size=2000))}) + "\n")
-
-
-def _wait(device):
-    if device.type == "cuda":
-        torch.cuda.synchronize()
 
 
 def train_throughput_command(argv, prog):

@@ -7,10 +7,9 @@ from .parts import parameter_groups
 
 
 def adamw(model, lr=1e-5, learning_rates=None, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0):
-    """`torch.optim.AdamW` (fused on CUDA) over `parameter_groups`."""
+    """`torch.optim.AdamW` over `parameter_groups`, in one kernel for many parameters."""
     groups = [_options(each) for each in parameter_groups(model, lr, learning_rates, weight_decay)]
-    fused = any(parameter.is_cuda for group in groups for parameter in group["params"])
-    return torch.optim.AdamW(groups, lr=lr, betas=tuple(betas), eps=eps, fused=fused or None)
+    return torch.optim.AdamW(groups, lr=lr, betas=tuple(betas), eps=eps, fused=True)
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -47,7 +46,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         hidden, rest, _ = muon_groups(model, lr, muon_lr, learning_rates, weight_decay)
         self.optimizers = [
             BatchedMuon(hidden, lr=muon_lr, momentum=momentum, ns_steps=ns_steps),
-            torch.optim.AdamW(rest, lr=lr, betas=tuple(betas)),
+            torch.optim.AdamW(rest, lr=lr, betas=tuple(betas), fused=True),
         ]
         # The rate among the defaults is for schedules that read it there, such as the polynomial one.
         super().__init__([group for each in self.optimizers for group in each.param_groups], {"lr": lr})

@@ -15,6 +15,7 @@ from c3.support.cpu_instructions import has_fast_bfloat16, has_fast_float16
 from c3.support.environment import describe_hardware
 from c3.training.data.corpus import Corpus
 from c3.training.data.validation import validation_windows
+from c3.training.devices.compiling import compile_layers
 from c3.training.devices.distributed import check_world_size, release_trainer
 from c3.training.devices.liger import apply_liger_kernel, check_liger_device
 from c3.training.optim.lora import add_lora, save_adapter, save_base
@@ -166,8 +167,7 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer, following=())
         corpus = Corpus(recipe, processor, say)
         check_following_stages(following, model, corpus)
     if recipe.torch_compile:
-        model.encoder.compile(dynamic=True)
-        model.decoder.base_model.compile(dynamic=True)
+        compile_layers(model)
     return trainer_class(
         recipe,
         corpus,
