@@ -199,11 +199,16 @@ def local_share(parameter):
 
 def all_agree(condition, device):
     """Whether `condition` holds in every process; all of them get the same answer, and all must ask."""
+    return bool(least_of_all(int(bool(condition)), device))
+
+
+def least_of_all(number, device):
+    """The least of the processes' numbers (`int`); all of them get the same answer, and all must ask."""
     if not _connected():
-        return bool(condition)
-    answer = torch.tensor(int(bool(condition)), device=device)
+        return number
+    answer = torch.tensor(number, device=device)
     dist.all_reduce(answer, op=dist.ReduceOp.MIN)
-    return bool(answer)
+    return int(answer)
 
 
 def all_finite(model, device):

@@ -1,6 +1,7 @@
 """C3Trainer: the Hugging Face `Trainer` with curriculum batches, free-running evaluation and safe checkpoints."""
 
 import json
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -9,7 +10,7 @@ from transformers.trainer_callback import ExportableState
 
 from c3.training.checks import RecipeError
 from c3.training.data.collator import C3Collator
-from c3.training.devices.distributed import EngineCheck, all_agree, all_finite, prepare_distributed
+from c3.training.devices.distributed import EngineCheck, all_finite, prepare_distributed
 from c3.training.devices.sharding import check_deepspeed, check_fsdp, require_deepspeed
 from c3.training.optim.optimizers import make_optimizer
 from c3.training.recipe.recipe_changes import recipe_notes
@@ -21,6 +22,7 @@ from .evaluation import shared_precision
 from .full_disk import TrainingError, full_disk_explained, last_checkpoint_said
 from .metrics_log import MetricsLog
 from .resuming import batch_layout
+from .step_tally import StepTally
 
 STREAM = "stream.json"  # in a checkpoint: where streamed data were read up to
 
@@ -30,6 +32,8 @@ def training_arguments(recipe):
     # Batches differ in size, so accelerate cannot make up a missing one for the last process; none is missing.
     accelerator = (recipe.training.get("accelerator_config") or {}) | {"even_batches": False}
     options = {"use_cpu": not torch.accelerator.is_available()}
+    # A loss that is no number ends the run (`step_tally.py`); Trainer would look for one in every step.
+    options["logging_nan_inf_filter"] = False
     if recipe.evaluation:
         options |= {"metric_for_best_model": "precision", "greater_is_better": True}
     options |= recipe.training | {"accelerator_config": accelerator}
@@ -59,14 +63,16 @@ class C3Trainer(Trainer):
         # Old checkpoints are deleted here, once the new one is marked as whole.
         self.checkpoints_to_keep, self.args.save_total_limit = self.args.save_total_limit, None
         self.resumed_from = self.streamed = None
-        self.filled_positions = self.positions = 0
+        self.tally = StepTally(self.args.device)
 
     def train(self, resume_from_checkpoint=None, **kwargs):
         """As in `Trainer`, with streamed data from where the checkpoint had read them up to."""
         self.resumed_from = resume_from_checkpoint
         if resume_from_checkpoint is not None:
             self.args.eval_on_start = False  # it was, and its place is in the log
-        return super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        trained = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        self._look_at_steps()
+        return trained
 
     def get_train_dataloader(self):
         args = self.args
@@ -142,23 +148,34 @@ class C3Trainer(Trainer):
         As in `Trainer`, but counts the tokens that were learned from and the padding, and a loss that is not finite
         ends the run; `Trainer` would log it as 0 and go on.
         """
-        self.state.num_input_tokens_seen += int((inputs["labels"] != -100).sum()) * self.args.world_size
-        for name in {"attention_mask", "context_attention_mask"} & set(inputs):
-            mask = inputs[name]
-            # Added up where they are, so that a GPU is not waited for.
-            self.filled_positions += (mask > 0).sum()
-            self.positions += mask.numel()
         loss = super().training_step(model, inputs, *args, **kwargs)
-        if not all_agree(torch.isfinite(loss), self.args.device):
-            said = "not finite in another process" if torch.isfinite(loss) else loss.item()
-            self._give_up(f"The loss is {said} at step {self.state.global_step + 1} of {self.args.max_steps}.")
+        self.tally.add(self.state.global_step + 1, inputs, loss)
+        if self.tally.is_full:
+            self._look_at_steps()
         return loss
+
+    def _look_at_steps(self):
+        """Ends the run where a loss was not finite; every process must look."""
+        before = self.tally.learned
+        self.tally.look()
+        self.state.num_input_tokens_seen += (self.tally.learned - before) * self.args.world_size
+        if self.tally.bad_step is not None:
+            said = "not finite in another process" if self.tally.bad_loss is None else self.tally.bad_loss
+            self._give_up(f"The loss is {said} at step {self.tally.bad_step} of {self.args.max_steps}.")
+
+    @cached_property
+    def _flops_per_position(self):
+        return 6 * self.model.num_parameters(exclude_embeddings=True)
+
+    def floating_point_ops(self, inputs):
+        """As in `Trainer`, which counts the parameters in every step."""
+        return self._flops_per_position * inputs["input_ids"].numel()
 
     def log(self, logs, *args, **kwargs):
         """As in `Trainer`, with the share of this process's positions that were padding since the last time."""
-        if "loss" in logs and self.positions:
-            logs["padding"] = 1 - int(self.filled_positions) / self.positions
-            self.filled_positions = self.positions = 0
+        self._look_at_steps()
+        if "loss" in logs and (padding := self.tally.padding()) is not None:
+            logs["padding"] = padding
         super().log(logs, *args, **kwargs)
 
     def evaluate(self, eval_dataset=None, ignore_keys=None, metric_key_prefix="eval"):
@@ -175,6 +192,7 @@ class C3Trainer(Trainer):
         return metrics
 
     def _save_checkpoint(self, model, trial, **kwargs):
+        self._look_at_steps()
         if not all_finite(self.model, self.args.device):
             self._give_up(f"The weights are no longer finite numbers after step {self.state.global_step}.")
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
