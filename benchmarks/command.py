@@ -8,6 +8,7 @@ OTHERS_HELP = """
 Measured on their own (c3 bench NAME --help):
   profile           where the time of compress and of expand goes
   large-cpu         a C3 of 1.5B + 3B on a CPU: converting, loading, compressing, reconstructing
+  train-step        where the time of a training step goes, on the host and on the device
   train-throughput  a whole training step against its bare forward and backward passes
 """
 
@@ -33,8 +34,15 @@ def train_throughput(argv, prog):
     return train_throughput_command(argv, prog)
 
 
+def train_step(argv, prog):
+    with needing("bench"):
+        from .step_timing import train_step_command
+
+    return train_step_command(argv, prog)
+
+
 # Imported when they are asked for: training needs more libraries.
-OTHERS = {"profile": profile, "large-cpu": large_cpu, "train-throughput": train_throughput}
+OTHERS = {"profile": profile, "large-cpu": large_cpu, "train-step": train_step, "train-throughput": train_throughput}
 
 
 def bench(argv, prog):

@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 
-from c3.benchmarks import large_cpu, large_stages, train_throughput
+from c3.benchmarks import large_cpu, large_stages, step_timing, train_throughput
 from c3.benchmarks.command import bench
 from c3.benchmarks.large_stages import AUTHORS, CONVERTED, STAGES
 from c3.support.errors import UserError
@@ -75,3 +75,22 @@ def test_train_throughput(tmp_path, capsys, monkeypatch):
     assert 0.9 * flops["baseline"] < flops["passes"] < 1.3 * flops["baseline"]
     assert flops["optimizer"] > 0
     assert found["flops_ratio"] == pytest.approx(flops["baseline"] / (flops["passes"] + flops["optimizer"]), abs=1e-3)
+
+
+def test_train_step(tmp_path, capsys, monkeypatch):
+    """The parts add up to the step, and every operation of the profiled one was counted."""
+    monkeypatch.setattr(step_timing, "WARM_UP", 1)
+    write_training_folder(tmp_path)
+    output = tmp_path / "step.json"
+    argv = ["--recipe", str(tmp_path / "recipe.yaml"), "--steps", "2", "--output", str(output)]
+    bench(["train-step", *argv, "tokens_per_batch=64", "training.bf16=false"], "c3 bench")
+    found = json.loads(output.read_text())
+    assert json.dumps(found, indent=1) in capsys.readouterr().out
+    for run in (found["host"], found["step"]):
+        step, *parts = run["host"].values()
+        assert 0 < sum(parts) <= step * 1.5 and all(
+            run["host"][name] > 0 for name in ("forward", "backward", "optimizer")
+        )
+        assert run["tokens"] > 0
+    # More windows are few more operations.
+    assert found["host"]["counts"]["operations"] == pytest.approx(found["step"]["counts"]["operations"], rel=0.4)

@@ -215,7 +215,7 @@ def matrices(*shapes):
 )
 @pytest.mark.parametrize("numbers", [1, 1 << 22], ids=["one by one", "together"])
 def test_batched_muon_equals_torchs(options, numbers, in_float32, monkeypatch):
-    monkeypatch.setattr(muon, "BATCH_NUMBERS", numbers)
+    monkeypatch.setattr(muon, "CPU_BATCH_NUMBERS", numbers)
     shapes = [(8, 8), (24, 8), (8, 24), (8, 8), (24, 8), (5, 7)]
     ours, theirs, start = (matrices(*shapes) for _ in range(3))
     optimizers = BatchedMuon(ours, lr=0.1, **options), torch.optim.Muon(theirs, lr=0.1, **options)

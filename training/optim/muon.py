@@ -4,8 +4,9 @@ import torch
 
 from .orthogonalise import orthogonalise
 
-# Numbers in one batch: larger ones gain no speed, and would take memory for copies of a whole model.
-BATCH_NUMBERS = 1 << 22
+# Numbers in one batch: on CPUs larger ones gain no speed, and would take memory for copies of a whole model; GPUs want
+# few calls.
+CPU_BATCH_NUMBERS, BATCH_NUMBERS = 1 << 22, 1 << 26
 
 
 class BatchedMuon(torch.optim.Muon):
@@ -41,7 +42,8 @@ class BatchedMuon(torch.optim.Muon):
             by_shape.setdefault(key, []).append((place, piece))
         polynomials = (group["ns_coefficients"],) * group["ns_steps"]
         for (shape, scale, *_), matrices in by_shape.items():
-            at_once = max(1, BATCH_NUMBERS // shape.numel())
+            numbers = CPU_BATCH_NUMBERS if matrices[0][0].device.type == "cpu" else BATCH_NUMBERS
+            at_once = max(1, numbers // shape.numel())
             for start in range(0, len(matrices), at_once):
                 places, pieces = zip(*matrices[start : start + at_once], strict=True)
                 found = orthogonalise(torch.stack(pieces), polynomials, group["eps"])
