@@ -53,8 +53,13 @@ def test_no_window_and_all_windows(model):
     assert raw != model.generate(latents, prompt, **GREEDY)
 
 
-def test_some_windows(model):
-    """Tokens take the place of their window's latents, and all that is around them stays where it was."""
+@pytest.mark.parametrize("prompt_positions", ["consecutive", "among_text"])
+def test_some_windows(prompt_positions, model, monkeypatch):
+    """Tokens take the place of their window's latents; among the text all that is around them stays where it was."""
+    if prompt_positions == "among_text" and model.config.latent_position_layout == "appended":
+        pytest.skip("there is no such model")
+    for part in (model.config, model.processor):
+        monkeypatch.setattr(part, "prompt_positions", prompt_positions)
     texts = [LONG, TEXTS[0]]
     windows = window_ids(model, texts)
     assert len(windows[0]) > 3 and len(windows[1]) > 1
@@ -82,7 +87,7 @@ def test_some_windows(model):
         expected = torch.cat([*rows, asked])
         torch.testing.assert_close(inputs["inputs_embeds"][text, -len(expected) :], expected)
         positions = inputs["position_ids"][text, -len(expected) :].float()
-        if model.config.latent_position_layout == "uniform":
+        if prompt_positions == "among_text":
             places = torch.cat([*places, start + torch.arange(len(asked)).float()])
             torch.testing.assert_close(positions - positions[-1], places - places[-1])
             theirs = whole["position_ids"][text, -len(asked) - 1 :].float()
