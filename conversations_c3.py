@@ -42,8 +42,8 @@ def check_conversation(messages):
         role, content = message.get("role"), message.get("content")
         if not isinstance(role, str) or not (isinstance(content, str) or _is_parts(content)):
             raise ValueError(
-                f"A chat message must have a role and a content, both strings, not {message!r}; a content may be a list "
-                f"of parts too, {PARTS}."
+                f"A chat message must have a role and a content, both strings, not {message!r}; a content may also be "
+                f"a list of parts {PARTS}."
             )
         for part in message_parts(message):
             if part["type"] == "text":

@@ -86,6 +86,7 @@ class SharedBeginning:
         latents (`torch.Tensor` of shape `(latents, D_dec)`): its latents.
     """
 
+    @torch.no_grad()
     def __init__(self, model, segments, latents):
         self.model, self.segments = model, segments
         self.inputs = prompt_embeds(model, [segments], latents)

@@ -53,13 +53,12 @@ def test_no_window_and_all_windows(model):
     assert raw != model.generate(latents, prompt, **GREEDY)
 
 
-@pytest.mark.parametrize("prompt_positions", ["consecutive", "among_text"])
-def test_some_windows(prompt_positions, model, monkeypatch):
+@pytest.mark.parametrize(
+    "layout,prompt_positions", [("appended", "consecutive"), ("uniform", "consecutive"), ("uniform", "among_text")]
+)
+def test_some_windows(layout, prompt_positions, make_model):
     """Tokens take the place of their window's latents; among the text all that is around them stays where it was."""
-    if prompt_positions == "among_text" and model.config.latent_position_layout == "appended":
-        pytest.skip("there is no such model")
-    for part in (model.config, model.processor):
-        monkeypatch.setattr(part, "prompt_positions", prompt_positions)
+    model = make_model(layout, prompt_positions=prompt_positions)
     texts = [LONG, TEXTS[0]]
     windows = window_ids(model, texts)
     assert len(windows[0]) > 3 and len(windows[1]) > 1
