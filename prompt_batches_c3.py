@@ -10,6 +10,7 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from .decoder_rows_c3 import LatentSpan
+from .stored_weights_c3 import is_sharded
 from .window_decoding_c3 import prompt_embeds
 
 # With these set, transformers makes or fills the cache in a way of its own.
@@ -59,13 +60,13 @@ def batches_about_one_text(model, rows, latents, batch_size, copies=1):
 def can_share(model, rows, settings):
     """
     Whether `batches_about_one_text` gives for these rows what `batches_of_rows` gives for rows with copies of the
-    latents.
+    latents. Not where processes share a model: all have to compute as many batches.
 
     Args:
         model, rows: as there.
         settings (`Callable`): from the name of a setting of `generate` to its value.
     """
-    if settings("use_cache") is False or any(settings(name) is not None for name in OWN_CACHES):
+    if is_sharded(model) or settings("use_cache") is False or any(settings(name) is not None for name in OWN_CACHES):
         return False
     layers = DynamicCache(config=model.config.get_text_config(decoder=True)).layers
     if any(type(layer) not in (DynamicLayer, DynamicSlidingWindowLayer) for layer in layers):
