@@ -10,6 +10,7 @@ from .other_auto_classes_c3 import refuse_other_auto_classes
 from .quoting_c3 import listed, quoted
 
 LATENT_POSITION_LAYOUTS = ("appended", "uniform")
+PROMPT_POSITIONS = ("consecutive", "among_text")
 PROJECTORS = ("linear", "mlp")
 POOLINGS = ("queries", "mean")
 PLAIN_CONTEXT_TEMPLATE = "{context}{queries}"
@@ -124,6 +125,12 @@ class C3Config(PreTrainedConfig):
             `"appended"`, the paper's: query i follows the text, at position L + i, and the decoder's tokens are
             numbered consecutively. `"uniform"`: query i, and latent i in the decoder, sit at (i + 0.5) * L / N - 0.5
             among the text's own positions 0 … L-1, so that copying is local and any N can be asked for at run time.
+        prompt_positions (`str`, defaults to `"consecutive"`):
+            Where the decoder was trained to read latents and a prompt about them; the text itself it gives back as
+            `latent_position_layout` says. `"consecutive"`: latents and prompt at 0, 1, 2, …, as any causal LM's
+            tokens, so that positions do not outgrow the decoder with the length of the text. `"among_text"`, for the
+            `uniform` layout: the latents among the positions of their text, the prompt behind that; so were prompts
+            trained before there was a choice, and a stored config of that layout that does not say means this.
         pooling (`str`, defaults to `"queries"`):
             `"queries"`, the paper's: the latents are the encoder's states at learned queries. `"mean"`: the encoder
             reads the text alone, and latent i of N is the mean of its states over the i-th of N consecutive stretches
@@ -163,6 +170,7 @@ class C3Config(PreTrainedConfig):
     unreliable_characters: dict[str, str] | None = _checked(None, _optional(_characters))
     context_modality: str = _checked("text", _string)
     latent_position_layout: str = _checked("appended", _one_of(LATENT_POSITION_LAYOUTS))
+    prompt_positions: str = _checked("consecutive", _one_of(PROMPT_POSITIONS))
     pooling: str = _checked("queries", _one_of(POOLINGS))
     projector: str = _checked("linear", _one_of(PROJECTORS))
     reconstruction_prompt: str = _checked("repeat the text: ", _string)
@@ -214,6 +222,9 @@ class C3Config(PreTrainedConfig):
 
     @classmethod
     def from_dict(cls, config_dict, **kwargs):
+        if config_dict.get("latent_position_layout") == "uniform":
+            # Where it does not say, it was written before there was a choice.
+            config_dict = {"prompt_positions": "among_text"} | config_dict
         # transformers sets these keywords as attributes of the finished config, past its checks.
         loaded = super().from_dict(config_dict, **kwargs)
         (loaded[0] if isinstance(loaded, tuple) else loaded)._check_fields()
@@ -241,6 +252,10 @@ class C3Config(PreTrainedConfig):
                 raise ValueError(f"{name} ({ours}) must not exceed {most} ({theirs}).")
         if self.ratio_range is not None and self.latent_position_layout != "uniform":
             raise ValueError("ratio_range is for latent_position_layout uniform; with appended num_latents says it.")
+        if self.prompt_positions == "among_text" and self.latent_position_layout != "uniform":
+            raise ValueError(
+                "prompt_positions among_text is for latent_position_layout uniform; with appended all is consecutive."
+            )
         if self.pooling == "mean" and self.context_template != PLAIN_CONTEXT_TEMPLATE:
             raise ValueError(
                 f"pooling mean reads the text alone: context_template must be {PLAIN_CONTEXT_TEMPLATE}, "

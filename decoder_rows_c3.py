@@ -49,7 +49,7 @@ class TextSegment:
     chunk: int = 0
 
 
-def decoder_rows(rows, layout, latent_token_id, mask_token_id):
+def decoder_rows(rows, layout, latent_token_id, mask_token_id, prompt_positions="consecutive"):
     """
     The decoder's input for rows of segments, padded on the left.
 
@@ -58,8 +58,9 @@ def decoder_rows(rows, layout, latent_token_id, mask_token_id):
 
     Args:
         rows (`list[list[TextSegment or LatentSpan]]`): the segments of each row, in order.
-        layout (`str`): one of `POSITIONS`, see [`C3Config`].
+        layout (`str`): see `row_positions`.
         latent_token_id, mask_token_id (`int`): placeholders of a latent and of a hidden token.
+        prompt_positions (`str`): see `row_positions`.
 
     Returns:
         `dict` of `input_ids`, `attention_mask` and `position_ids`, all `(rows, length)`; with `labels` where there are
@@ -71,7 +72,9 @@ def decoder_rows(rows, layout, latent_token_id, mask_token_id):
     batch = {
         "input_ids": pad_left(ids),
         "attention_mask": pad_left([[1] * len(row) for row in ids]),
-        "position_ids": pad_left(list(map(POSITIONS[layout], rows)), torch.float if fractional else torch.long),
+        "position_ids": pad_left(
+            [row_positions(row, layout, prompt_positions) for row in rows], torch.float if fractional else torch.long
+        ),
     }
     if any(_labels_of(segment) is not None for row in rows for segment in row):
         batch["labels"] = pad_left([_labels(row) for row in rows], fill=IGNORED_LABEL)
@@ -83,7 +86,7 @@ def decoder_rows(rows, layout, latent_token_id, mask_token_id):
 def learned_length(row):
     """Positions from a row's first segment with labels to its end (`int`)."""
     learned = [place for place, segment in enumerate(row) if _labels_of(segment) is not None]
-    return sum(map(_length, row[learned[0] :])) if learned else 0
+    return row_length(row[learned[0] :]) if learned else 0
 
 
 def is_visible(query_chunks, key_chunks):
@@ -91,9 +94,27 @@ def is_visible(query_chunks, key_chunks):
     return (key_chunks <= 0) | (key_chunks == query_chunks.abs())
 
 
+def row_positions(row, layout, prompt_positions):
+    """
+    Positions of a row, `list` of numbers: where its text is given back those of the layout, else those of prompts.
+
+    Args:
+        row (`list[TextSegment or LatentSpan]`): its segments.
+        layout (`str`): of `POSITIONS`, see `latent_position_layout` in [`C3Config`].
+        prompt_positions (`str`): of `PROMPT_POSITIONS`, see [`C3Config`].
+    """
+    positions = POSITIONS[layout] if _replays(row) else PROMPT_POSITIONS[prompt_positions]
+    return positions(row)
+
+
+def row_length(row):
+    """Positions that a row takes (`int`), wherever they are."""
+    return sum(map(_length, row))
+
+
 def consecutive_positions(row):
-    """0, 1, 2, … (`list[int]`): the paper's, see `latent_position_layout` in [`C3Config`]."""
-    return list(range(sum(map(_length, row))))
+    """0, 1, 2, … (`list[int]`): those of any causal language model, and the paper's for the text itself too."""
+    return list(range(row_length(row)))
 
 
 def positions_among_text(row):
@@ -102,7 +123,7 @@ def positions_among_text(row):
     first latents' text begins at 0. What is asked follows the texts of all latents; but where the text itself is given
     back it takes its own positions once more, and what stands before it those below 0.
     """
-    replays = row and getattr(row[-1], "replays", False)
+    replays = _replays(row)
     before, texts = 0, 0
     for segment in row[: len(row) - replays]:
         if isinstance(segment, LatentSpan):
@@ -124,6 +145,7 @@ def positions_among_text(row):
 
 
 POSITIONS = {"appended": consecutive_positions, "uniform": positions_among_text}
+PROMPT_POSITIONS = {"consecutive": consecutive_positions, "among_text": positions_among_text}
 
 
 def pad_left(rows, dtype=torch.long, fill=0):
@@ -133,6 +155,10 @@ def pad_left(rows, dtype=torch.long, fill=0):
     for i, row in enumerate(rows):
         padded[i, longest - len(row) :] = torch.tensor(row, dtype=dtype)
     return padded
+
+
+def _replays(row):
+    return bool(row) and getattr(row[-1], "replays", False)
 
 
 def _length(segment):
@@ -182,4 +208,13 @@ def _hides(row):
     return False
 
 
-__all__ = ["LatentSpan", "TextSegment", "decoder_rows", "is_visible", "learned_length", "pad_left"]
+__all__ = [
+    "LatentSpan",
+    "TextSegment",
+    "decoder_rows",
+    "is_visible",
+    "learned_length",
+    "pad_left",
+    "row_length",
+    "row_positions",
+]

@@ -1,29 +1,28 @@
 """Latents and a prompt in, text out: `generate`, and `chat`, which compresses the text first."""
 
 import warnings
-from copy import deepcopy
-from inspect import signature
+from functools import partial
 
 import torch
-from transformers import GenerationConfig, GenerationMixin, StoppingCriteriaList
+from transformers import StoppingCriteriaList
 
 from .adapters_c3 import active_adapters
-from .conversations_c3 import is_conversation
+from .conversations_c3 import contexts_of, is_conversation
 from .corrections_c3 import special_ids
 from .decoder_rows_c3 import LatentSpan
+from .generation_keywords_c3 import GenerationKeywordsMixin, setting, with_settings
 from .options_c3 import CompressionWarning, plain_options, whole_number
-from .raw_windows_c3 import checked_raw_below, with_raw_windows
+from .prompt_batches_c3 import batches_about_one_text, batches_of_rows, can_share
+from .raw_windows_c3 import checked_raw_below, spans_as_read, with_raw_windows
+from .stored_weights_c3 import execution_device
 from .texts_c3 import check_text
 from .window_decoding_c3 import StopAtLengths, prompt_embeds
 
 DEFAULT_NEW_TOKENS = 256
 CHAT_NEW_TOKENS = 4096
-# What transformers' `generate` is given here, so that the caller cannot give it too.
-MADE_HERE = ("inputs", "input_ids", "inputs_embeds", "attention_mask", "position_ids")
-TOKENIZERS = ("tokenizer", "assistant_tokenizer")
 
 
-class PromptingMixin:
+class PromptingMixin(GenerationKeywordsMixin):
     """
     Prompts about latents; mixed into [`C3Model`]. It needs of the model `embed_prompt`, `encode_context`,
     `check_positions` and `config`, `processor` and `check_latents` of [`CheckpointMixin`], `compress` and
@@ -31,33 +30,41 @@ class PromptingMixin:
     """
 
     @torch.no_grad()
-    def generate(self, latents=None, prompt=None, *, allow_mismatch=False, raw_below=None, **kwargs):
+    def generate(self, latents=None, prompt=None, *, allow_mismatch=False, raw_below=None, batch_size=None, **kwargs):
         """
         Generates text from latents and a prompt with all of `GenerationMixin` (sampling, beams, stop strings,
         streamers, `return_dict_in_generate`) but an assistant model. All windows of a text are read together; only
         where the text itself is asked for each is given back by itself, as in `expand`.
 
-            answer = model.generate(model.compress("a long text"), "What is it about?", max_new_tokens=64)
+            latents = model.compress("a long text")
+            answer = model.generate(latents, "What is it about?", max_new_tokens=64)
+            answers = model.generate(latents, ["What is it about?", "Who wrote it?"])  # latents are read once
+            parts = [{"type": "context", "latents": latents}, {"type": "text", "text": "What is it about?"}]
+            answer = model.generate([{"role": "user", "content": parts}])
 
         Args:
-            latents ([`C3Latents`]): what `compress` returned. Token ids (`torch.LongTensor`) or only keywords such as
-                `input_ids` go to transformers' own `generate`; with `context_input_ids` or a tensor of latents beside
-                them it returns the new ids only.
-            prompt (`str`, chat messages as `list[dict]`, or a `list` of one of these for each text, *optional*): what
-                to ask; by default, as with the reconstruction prompt, for the text itself, which is what `expand`
-                gives, unless keywords ask for another way of decoding. Messages are laid out, after the latents, by
-                the chat template of the decoder's tokenizer; `instruction_data` in training are not: ask a model that
-                was trained on them in strings.
+            latents ([`C3Latents`]): what `compress` returned. Or chat messages that hold latents, each of one text, in
+                parts of their content, as above; all is laid out by the chat template of the decoder's tokenizer.
+                Token ids (`torch.LongTensor`) or only keywords such as `input_ids` go to transformers' own `generate`;
+                with `context_input_ids` or a tensor of latents beside them it returns the new ids only.
+            prompt (`str`, chat messages as `list[dict]`, or a `list` of these, *optional*): what to ask; a list asks
+                one for each text, or all about one text. By default, as with the reconstruction prompt, for the text
+                itself, which is what `expand` gives, unless keywords ask for another way of decoding. Messages are
+                laid out, after the latents, by the chat template; `instruction_data` in training are not: ask a model
+                that was trained on them in strings.
             allow_mismatch (`bool`): read latents that another model made.
             raw_below (`float`, *optional*): for a prompt, have the decoder read windows of a lower fidelity as the
                 tokens of their text, which take more room, in the place of their latents. For latents that were
                 compressed with `exact=True`; those windows are expanded first.
-            **kwargs: as for `GenerationMixin.generate`. At most 256 new tokens without `max_new_tokens` or
-                `max_length`, which counts latents and prompt too; of the text itself no more than it had.
+            batch_size (`int`, *optional*): prompts that are answered at once, by default all. Each takes a cache of
+                `latents.cache_bytes(model)` and of what follows, also where the latents are read once.
+            **kwargs: as for `GenerationMixin.generate`. At most 256 new tokens, where the decoder has positions for
+                them, without `max_new_tokens` or `max_length`, which counts latents and prompt too; of the text itself
+                no more than it had.
 
         Returns:
-            `str` where one text was compressed by itself, `list[str]` where a list was, or with several
-            `num_return_sequences`; with `return_dict_in_generate` what
+            `str` where one text was compressed by itself, or for messages; `list[str]` where a list of texts was, for
+            a list of prompts, or with several `num_return_sequences`; with `return_dict_in_generate` what
             transformers returns, where the text itself is asked for with a row for each window.
 
         Warns:
@@ -66,12 +73,19 @@ class PromptingMixin:
         Raises:
             LatentMismatchError: the latents are another model's.
             InexactTextError: with `raw_below`, a window's text did not come back as it was.
-            TypeError, ValueError: a prompt or keyword that cannot be used, or any prompt but the reconstruction prompt
-                where the model was trained for nothing else (`config.reconstruction_only`).
+            TypeError, ValueError: a prompt or keyword that cannot be used, latents, prompt and answer that take more
+                positions than the decoder was made for, or any prompt but the reconstruction prompt where the model
+                was trained for nothing else (`config.reconstruction_only`).
         """
         kwargs = plain_options(kwargs)
+        batch_size = None if batch_size is None else whole_number("batch_size", batch_size)
+        messages = prompt if latents is None else latents
+        if is_conversation(messages):
+            if messages is not prompt and prompt is not None:
+                raise ValueError("Messages that hold latents hold what is asked too: leave prompt out.")
+            return self._answer_messages(messages, allow_mismatch, raw_below, kwargs)
         if latents is None or isinstance(latents, torch.Tensor):
-            for name, given in (("A prompt", prompt), ("raw_below", raw_below)):
+            for name, given in (("A prompt", prompt), ("raw_below", raw_below), ("batch_size", batch_size)):
                 if given is not None:
                     raise ValueError(f"{name} needs latents from compress; token ids already hold their prompt.")
             return self._generate_from_ids(latents, kwargs)
@@ -80,19 +94,19 @@ class PromptingMixin:
         raw_below = checked_raw_below(raw_below, latents)
         if raw_below is not None and prompts is None and len(latents):
             raise ValueError("raw_below is for prompts: leave it out, the text itself comes back by its corrections.")
-        self._check_keywords(kwargs)
+        if batch_size is not None and prompts is None and len(latents):
+            raise ValueError("batch_size is for prompts: leave it out, or use expand, which has its own.")
+        self._check_keywords(kwargs, prompts, batch_size)
         if not len(latents):
             return []
         if prompts is None:
             texts = self._repeat(latents, kwargs)
         else:
-            read = (latents.spans, latents.values)
-            read = read if raw_below is None else with_raw_windows(self, latents, raw_below)
-            texts = self._answer(*read, prompts, kwargs, DEFAULT_NEW_TOKENS)
-        return _alone(texts) if latents.single else texts
+            texts = self._ask([latents], raw_below, partial(self._rows, prompts), kwargs, batch_size)
+        return _alone(texts) if latents.single and not _is_list(prompt) else texts
 
     @torch.no_grad()
-    def chat(self, context, prompt=None, **kwargs):
+    def chat(self, context, prompt=None, *, batch_size=None, **kwargs):
         """
         Answers a prompt about a text as the `chat` of the authors' code does: the whole text, however long, goes into
         the encoder at once and becomes `config.num_latents` latents; greedy, at most 4096 new tokens, until the end of
@@ -108,7 +122,7 @@ class PromptingMixin:
         Args:
             context (`str`): the text.
             prompt (`str` or chat messages, *optional*): what to ask, see `generate`; by default for the text itself.
-            **kwargs: as for `generate`, in place of these settings.
+            batch_size, **kwargs: as for `generate`, in place of these settings.
 
         Returns: as `generate` for one text; answers without surrounding whitespace.
 
@@ -117,14 +131,18 @@ class PromptingMixin:
         """
         check_text(context, "context")
         kwargs = plain_options(kwargs)
+        batch_size = None if batch_size is None else whole_number("batch_size", batch_size)
         prompts = self._checked_prompts(prompt, 1)
-        self._check_keywords(kwargs)
+        self._check_keywords(kwargs, prompts, batch_size)
+        defaults = {"do_sample": False, "num_beams": 1}
+        greedy = {name: value for name, value in defaults.items() if setting(kwargs, name) is None}
         in_windows = self.config.latent_position_layout == "uniform" or self.config.reconstruction_only
         if in_windows or not self.processor.modality.has_tokenizer:
-            latents = self.compress(context, show_progress=False)
             if prompts is None:
-                return _alone(self._repeat(latents, kwargs))
-            spans, values = latents.spans, latents.values
+                return _alone(self._repeat(self.compress(context, show_progress=False), kwargs))
+            rows = self._rows(prompts, [self.processor.plan(context).spans])
+            kwargs = self._with_room(with_settings(kwargs, **greedy), rows, CHAT_NEW_TOKENS)
+            values = self.compress(context, show_progress=False).values
         else:
             ids = self.processor.encode_context(context)
             most = self.config.encoder_config.max_position_embeddings - self.config.num_latents
@@ -133,27 +151,92 @@ class PromptingMixin:
                     f"context is {len(ids)} tokens long, and chat compresses it at once, but the encoder has room for "
                     f"{most}; use compress and generate, which cut it into windows."
                 )
-            spans = [[LatentSpan(self.config.num_latents, len(self.processor.encode(context)))]]
+            span = LatentSpan(self.config.num_latents, len(self.processor.encode(context)))
+            rows = self._rows(prompts or [None], [[span]])
+            kwargs = self._with_room(with_settings(kwargs, **greedy), rows, CHAT_NEW_TOKENS)
             whole = self.processor.modality.from_text(self.processor, context)
             values = self.encode_windows([whole], [self.config.num_latents])
-        defaults = {"do_sample": False, "num_beams": 1}
-        greedy = {name: value for name, value in defaults.items() if _setting(kwargs, name) is None}
-        answers = self._answer(spans, values, prompts, _with_settings(kwargs, **greedy), CHAT_NEW_TOKENS)
-        return _alone([each.strip() for each in answers] if isinstance(answers, list) else answers)
+        answers = self._answer(rows, values, kwargs, batch_size, is_shared=len(rows) > 1)
+        answers = [each.strip() for each in answers] if isinstance(answers, list) else answers
+        return answers if _is_list(prompt) else _alone(answers)
 
     # ---------------------------------------------------------------------------------------------- ways to generate
 
-    def _answer(self, spans, latents, prompts, kwargs, most):
+    def _answer_messages(self, messages, allow_mismatch, raw_below, kwargs):
+        """The answer to chat messages that hold latents."""
+        contexts = contexts_of(messages)
+        if not contexts:
+            raise ValueError(
+                "A prompt needs latents from compress: give them first, or as parts {'type': 'context', 'latents': …} "
+                "of a message's content."
+            )
+        for latents in contexts:
+            self.check_latents(latents, allow_mismatch)
+            if len(latents) != 1:
+                raise ValueError(
+                    f"A context in a message must be one text, not {len(latents)}: give latents[i], each in a part of "
+                    "its own."
+                )
+            checked_raw_below(raw_below, latents)
+        self._check_answers(messages)
+        self._check_keywords(kwargs)
+
+        def to_rows(spans):
+            return [self.processor.conversation_row(messages, spans)]
+
+        return _alone(self._ask(contexts, raw_below, to_rows, kwargs))
+
+    def _rows(self, prompts, spans):
+        """Rows for a prompt (None: for the text itself) about each text, or several about one; `spans` are of texts."""
+        return list(map(self.processor.row, spans * len(prompts) if len(spans) == 1 else spans, prompts))
+
+    def _ask(self, contexts, raw_below, to_rows, kwargs, batch_size=None):
         """
-        `list[str]` of answers to prompts (None: for the text itself) about texts, whose windows are `spans` (or text
-        segments) and `latents`, `(latents, D_dec)`; at most `most` tokens each unless `kwargs` say otherwise.
+        What is answered to rows about latents.
+
+        Args:
+            contexts (`list[C3Latents]`): whose latents the rows hold, in order, or each of the rows where there are
+                more rows than texts.
+            raw_below (`float`, *optional*): see `generate`.
+            to_rows (`Callable`): from the windows' spans of all texts to rows.
+            kwargs, batch_size: see `generate`.
+
+        Returns: see `_answer`.
         """
-        prompts = [None] * len(spans) if prompts is None else prompts
-        inputs = prompt_embeds(self, list(map(self.processor.row, spans, prompts)), latents)
-        most = self._new_tokens(kwargs, inputs, getattr(self.generation_config, "max_new_tokens", None) or most)
-        kwargs = _with_settings(kwargs, max_new_tokens=most, max_length=None)
-        output = super().generate(**inputs, **self._with_tokenizer(kwargs))
-        return [self.processor.decode(row) for row in output] if isinstance(output, torch.Tensor) else output
+        if raw_below is None:
+            read = [(latents.spans, latents.values) for latents in contexts]
+            rows = to_rows([text for spans, _ in read for text in spans])
+            kwargs = self._with_room(kwargs, rows, DEFAULT_NEW_TOKENS)
+        else:
+            rows = to_rows([text for latents in contexts for text in spans_as_read(latents, raw_below)])
+            kwargs = self._with_room(kwargs, rows, DEFAULT_NEW_TOKENS)
+            read = [with_raw_windows(self, latents, raw_below) for latents in contexts]
+            rows = to_rows([text for spans, _ in read for text in spans])
+        device = execution_device(self.get_input_embeddings())
+        values = torch.cat([values.to(device) for _, values in read])
+        return self._answer(rows, values, kwargs, batch_size, len(rows) > sum(map(len, contexts)))
+
+    def _answer(self, rows, latents, kwargs, batch_size=None, is_shared=False):
+        """
+        `list[str]` of what follows rows, which hold `latents`, `(latents, D_dec)`, in order; all of them each where
+        these are shared. With `return_dict_in_generate` what transformers returns.
+        """
+        size = batch_size or len(rows)
+        in_one = self._own_setting(kwargs, "return_dict_in_generate") or kwargs.get("streamer") is not None
+        settings = partial(self._own_setting, kwargs)
+        if is_shared and not in_one and can_share(self, rows, settings):
+            copies = max(settings("num_beams") or 1, settings("num_return_sequences") or 1)
+            batches = batches_about_one_text(self, rows, latents, size, copies)
+        else:
+            batches = batches_of_rows(self, rows, latents.repeat(len(rows), 1) if is_shared else latents, size)
+        answers = [[] for _ in rows]
+        for places, inputs in batches:
+            output = super().generate(**inputs, **self._with_tokenizer(kwargs))
+            if not isinstance(output, torch.Tensor):
+                return output
+            for place, ids in zip(places, output.chunk(len(places)), strict=True):
+                answers[place] = [self.processor.decode(row) for row in ids]
+        return [text for texts in answers for text in texts]
 
     def _repeat(self, latents, kwargs):
         """`list[str]` of the texts themselves: as trained, every window is given back by itself, to its own length."""
@@ -176,20 +259,20 @@ class PromptingMixin:
         lengths = latents.text_lengths.tolist()
         rows = [self.processor.row([span]) for text in latents.spans for span in text]
         inputs = prompt_embeds(self, rows, latents.values)
-        most = self._new_tokens(kwargs, inputs, sum(lengths))
+        most = self._new_tokens(kwargs, inputs["inputs_embeds"].shape[1], sum(lengths))
         for owned in latents.windows_of_texts:
             left = most
             for window in owned:
                 lengths[window] = min(lengths[window], left)
                 left -= lengths[window]
         special = special_ids(self.processor)
-        suppressed = sorted({*special, *(_setting(kwargs, "suppress_tokens") or ())})
+        suppressed = sorted({*special, *(setting(kwargs, "suppress_tokens") or ())})
         settings = {"max_new_tokens": max(lengths), "max_length": None, "suppress_tokens": suppressed or None}
         # No token of a text, so that it shows where a row was stopped.
         settings["pad_token_id"] = special[0] if special else 0
-        if _setting(kwargs, "do_sample") is None:
+        if setting(kwargs, "do_sample") is None:
             settings["do_sample"] = False
-        kwargs = self._with_tokenizer(_with_settings(kwargs, **settings))
+        kwargs = self._with_tokenizer(with_settings(kwargs, **settings))
         criteria = [*(kwargs.pop("stopping_criteria", None) or ()), StopAtLengths(lengths)]
         output = super().generate(**inputs, **kwargs, stopping_criteria=StoppingCriteriaList(criteria))
         return self._joined(output, latents, lengths, special) if isinstance(output, torch.Tensor) else output
@@ -246,76 +329,32 @@ class PromptingMixin:
         if not isinstance(prompts, (list, tuple)):
             kind = type(prompt).__name__
             raise TypeError(f"prompt must be a string, chat messages or a list of one for each text, not {kind}.")
-        if len(prompts) != count:
-            raise ValueError(f"There are {len(prompts)} prompts for {count} texts; give one, or one each.")
+        if len(prompts) != count and (count != 1 or not prompts):
+            raise ValueError(
+                f"There are {len(prompts)} prompts for {count} texts; give one, one each, or several about one text."
+            )
         for each in prompts:
             self.processor.encode_prompt(each)
         asked = [each for each in prompts if each != self.config.reconstruction_prompt]
-        if not asked:
+        if not asked and len(prompts) == count:
             return None
-        if self._only_repeats():
-            raise ValueError(
-                f"This model cannot answer {str(asked[0])[:60]!r}: it was trained to give texts back and nothing else "
-                "(config.reconstruction_only). Use expand for the text, and for answers a model trained on prompts."
-            )
-        if len(asked) < count:
+        if asked:
+            self._check_answers(asked[0])
+        if len(asked) < len(prompts):
             raise ValueError("Some of the prompts ask for the text itself; do that in a call of its own, or by expand.")
         return list(prompts)
 
-    def _check_keywords(self, kwargs):
-        if given := [name for name in MADE_HERE if kwargs.get(name) is not None]:
-            raise TypeError(f"{given[0]} is made of latents and prompt: leave it out, or leave out those.")
-        config = kwargs.get("generation_config")
-        if not isinstance(config, (GenerationConfig, type(None))):
-            raise TypeError(f"generation_config must be a GenerationConfig, not {type(config).__name__}.")
-        for name in ("max_new_tokens", "max_length"):
-            if (most := _setting(kwargs, name)) is not None:
-                whole_number(name, most)
-        self._check_strategy(kwargs)
-        if kwargs.get("custom_generate") is None:
-            known = {*vars(GenerationConfig()), *signature(GenerationMixin.generate).parameters, *TOKENIZERS}
-            self._validate_model_kwargs({name: value for name, value in kwargs.items() if name not in known})
-
-    def _check_strategy(self, kwargs):
-        for name in ("assistant_model", "assistant_early_exit"):
-            if _setting(kwargs, name) is not None:
-                raise ValueError(f"{name}: what drafts reads token ids, not latents; leave it out.")
-        guided = _setting(kwargs, "guidance_scale") not in (None, 1)
-        if guided and kwargs.get("negative_prompt_ids") is None:
-            raise ValueError("guidance_scale: latents hold no token ids to go without; give negative_prompt_ids too.")
-
-    def _new_tokens(self, kwargs, inputs, default):
-        """How many new tokens `kwargs` allow."""
-        new, whole = _setting(kwargs, "max_new_tokens"), _setting(kwargs, "max_length")
-        if new is not None or whole is None:
-            return default if new is None else new
-        length = inputs["inputs_embeds"].shape[1]
-        if whole <= length:
+    def _check_answers(self, prompt):
+        if self._only_repeats():
             raise ValueError(
-                f"max_length={whole} leaves no room: latents and prompt count too, and are {length} long; give "
-                "max_new_tokens instead."
+                f"This model cannot answer {str(prompt)[:60]!r}: it was trained to give texts back and nothing else "
+                "(config.reconstruction_only). Use expand for the text, and for answers a model trained on prompts."
             )
-        return whole - length
-
-    def _with_tokenizer(self, kwargs):
-        """Keywords with the tokenizer, which stop strings need, wherever they were set."""
-        return kwargs | {"tokenizer": kwargs.get("tokenizer") or self.processor.tokenizer}
 
 
-def _setting(kwargs, name):
-    """What keywords of `generate`, or else the `generation_config` among them, say; None where neither does."""
-    value = kwargs.get(name)
-    return getattr(kwargs.get("generation_config"), name, None) if value is None else value
-
-
-def _with_settings(kwargs, **settings):
-    """Keywords of `generate` with these settings; in its `generation_config` where there is one, as it must be."""
-    config = kwargs.get("generation_config")
-    if config is None:
-        return kwargs | settings
-    config = deepcopy(config)
-    config.update(**settings)
-    return {name: value for name, value in kwargs.items() if name not in settings} | {"generation_config": config}
+def _is_list(prompt):
+    """Whether a prompt is several."""
+    return isinstance(prompt, (list, tuple)) and not is_conversation(prompt)
 
 
 def _alone(texts):

@@ -9,10 +9,11 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import InitVar, dataclass, field, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 
 import torch
 
+from .cache_size_c3 import cache_bytes
 from .decoder_rows_c3 import LatentSpan
 from .latents_checks_c3 import check_correction_counts, check_corrections, check_finite_values, check_tensors
 from .latents_fidelity_c3 import LatentsFidelityMixin, joined_fidelity, rounded_fidelity
@@ -148,6 +149,12 @@ class C3Latents(LatentsFidelityMixin, LatentsStorageMixin):
     def ratios(self) -> list[float]:
         """`ratio` of each text."""
         return [text.ratio for text in self]
+
+    def cache_bytes(self, model) -> int:
+        """Bytes of keys and values that the latents take in the cache of a model's decoder, whatever is asked about
+        them: `latents.cache_bytes(model)`. Of several texts together; see `cache_size_c3.py`."""
+        starts = [self._latent_starts[window] for window in self._window_starts]
+        return sum(cache_bytes(model, end - start) for start, end in pairwise(starts))
 
     def __len__(self) -> int:
         return len(self.window_counts)

@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
 from .configuration_c3 import C3Config
 from .context_modalities_c3 import context_modality
-from .conversations_c3 import check_conversation, conversation_pieces, is_conversation
+from .conversations_c3 import contexts_of, conversation_pieces, is_conversation
 from .decoder_rows_c3 import TextSegment, decoder_rows
 from .fingerprints_c3 import fingerprint_tokenizer
 from .lossy_tokenizers_c3 import lossy_text
@@ -48,6 +48,7 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         ratio_range=None,
         context_modality=None,
         latent_position_layout=None,
+        prompt_positions=None,
         reconstruction_prompt=None,
         prompt_template=None,
         context_template=None,
@@ -66,6 +67,9 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         for name, value in given.items():
             setattr(self, name, getattr(C3Config, name) if value is None else value)
         self.default_window = self.window if default_window is None else default_window
+        if prompt_positions is None and self.latent_position_layout == "uniform":
+            # A file of before there was a choice, see `C3Config`.
+            self.prompt_positions = "among_text"
         self.modality  # noqa: B018  raises for one that there is not
 
     @property
@@ -179,13 +183,14 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
             ids = processor.encode_prompt([{"role": "user", "content": "What is it about?"}])
 
         Args:
-            prompt (`str` or `list[dict]`): messages have a `role` and a `content`, both strings. Special tokens of the
-                template are special; those written in a message never are.
+            prompt (`str` or `list[dict]`): messages have a `role` and a `content`, which is a string or a list of parts
+                `{"type": "text", "text": …}`. Special tokens of the template are special; those written in a message
+                never are.
 
         Raises:
             TypeError: neither of the two.
-            ValueError: text that is not valid Unicode, messages without a role or a content, a tokenizer without a
-                chat template, or a `prompt_template` that is a conversation already.
+            ValueError: text that is not valid Unicode, messages without a role or a content, or with latents in it, a
+                tokenizer without a chat template, or a `prompt_template` that is a conversation already.
         """
         if isinstance(prompt, str):
             if prompt:
@@ -193,16 +198,40 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
             return self.encode(prompt)
         if not is_conversation(prompt):
             raise TypeError(f"A prompt must be a string or chat messages, not {type(prompt).__name__}.")
-        check_conversation(prompt)
+        if contexts_of(prompt):
+            raise ValueError("These messages hold latents: give them by themselves, model.generate(messages).")
+        return [token for segment in self.conversation_row(prompt, ()) for token in segment.ids]
+
+    def conversation_row(self, messages, spans):
+        """
+        The segments of a decoder row for chat messages that may hold latents, laid out by the chat template of the
+        decoder's tokenizer, which then asks for an answer. `prompt_template` has no part in it.
+
+            messages = [{"role": "user", "content": [{"type": "context", "latents": latents[0]}, …]}]
+            row = processor.conversation_row(messages, latents[0].spans)
+
+        Args:
+            messages (`list[dict]`): as for `encode_prompt`, with parts `{"type": "context", "latents": …}` too.
+            spans (`list[list[LatentSpan or TextSegment]]`): of each of these parts the windows, in order.
+
+        Returns: `list`, for `decoder_inputs`.
+
+        Raises:
+            ValueError: as `encode_prompt`; a chat template that leaves latents out.
+        """
         if self.tokenizer.chat_template is None:
             raise ValueError("The decoder's tokenizer has no chat template: give the prompt as a string.")
         if set(chain(*self._prompt_template_ids())) & set(self.tokenizer.all_special_ids):
             raise ValueError("This model's prompt_template is a conversation already: give the prompt as a string.")
-        return [
-            token
-            for piece, is_special in conversation_pieces(self.tokenizer, prompt)
-            for token in (self._encode_template(self.tokenizer, piece) if is_special else self.encode(piece))
-        ]
+        row, left = [], iter(spans)
+        for piece in conversation_pieces(self.tokenizer, messages):
+            if isinstance(piece, str):
+                row.append(TextSegment(self._encode_template(self.tokenizer, piece)))
+            elif piece["type"] == "text":
+                row.append(TextSegment(self.encode(piece["text"])))
+            else:
+                row += next(left)
+        return row
 
     def encode_turn(self, prompt):
         """The decoder's ids, `list[int]`, of a later prompt of a conversation: the prompt template without latents."""
@@ -267,7 +296,8 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
             `BatchFeature` of `input_ids`, `attention_mask` and `position_ids`, all `(rows, length)`, with `labels`
             where there are targets, see `decoder_rows_c3.py`.
         """
-        return BatchFeature(decoder_rows(rows, self.latent_position_layout, self.latent_token_id, self.mask_token_id))
+        placeholders = self.latent_token_id, self.mask_token_id
+        return BatchFeature(decoder_rows(rows, self.latent_position_layout, *placeholders, self.prompt_positions))
 
     def __call__(
         self,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from .corrections_c3 import InexactTextError, TextCorrections, checksum_of_ids
-from .decoder_rows_c3 import TextSegment
+from .decoder_rows_c3 import LatentSpan, TextSegment
 from .expansion_c3 import NOT_EXACT, unpacked_corrections
 from .options_c3 import plain_number
 
@@ -25,6 +25,21 @@ def checked_raw_below(raw_below, latents):
     return number
 
 
+def spans_as_read(latents, raw_below):
+    """
+    `latents.spans` as `with_raw_windows` will have them: a window that is to be read as its tokens takes as many
+    positions as it has of these.
+    """
+    is_raw = _is_raw(latents, raw_below)
+    return [
+        [
+            LatentSpan(span.num_tokens, span.num_tokens) if is_raw[place] else span
+            for place, span in zip(owned, text, strict=True)
+        ]
+        for owned, text in zip(latents.windows_of_texts, latents.spans, strict=True)
+    ]
+
+
 def with_raw_windows(model, latents, raw_below):
     """
     The segments of each text's windows, of which those of a lower fidelity are their tokens.
@@ -40,7 +55,7 @@ def with_raw_windows(model, latents, raw_below):
     Raises:
         InexactTextError: a window's tokens are not those that were compressed.
     """
-    is_raw = [fidelity < raw_below for fidelity in latents.window_fidelities]
+    is_raw = _is_raw(latents, raw_below)
     ids = _text_ids(model, latents, [place for place, raw in enumerate(is_raw) if raw])
     spans = [
         [TextSegment(ids[place]) if is_raw[place] else span for place, span in zip(owned, text, strict=True)]
@@ -48,6 +63,10 @@ def with_raw_windows(model, latents, raw_below):
     ]
     is_read = torch.tensor([not raw for raw in is_raw]).repeat_interleave(latents.latent_lengths)
     return spans, latents.values[is_read.to(latents.device)]
+
+
+def _is_raw(latents, raw_below):
+    return [fidelity < raw_below for fidelity in latents.window_fidelities]
 
 
 def _text_ids(model, latents, places):
@@ -80,4 +99,4 @@ def _text_ids(model, latents, places):
     return {place: decoded[i] for i, place in enumerate(places)}
 
 
-__all__ = ["checked_raw_below", "with_raw_windows"]
+__all__ = ["checked_raw_below", "spans_as_read", "with_raw_windows"]

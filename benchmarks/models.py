@@ -56,6 +56,8 @@ def make_model(size, device, dtype):
         with loaded_model(None, device, dtype) as model:
             # Prompts are timed here, whatever the answers are.
             model.config.reconstruction_only = False
+            # So are as many positions as the latents of 64k tokens take.
+            model.config.decoder_config.max_position_embeddings *= 2
             return model
     config = C3Config(
         encoder_config=Qwen2Config(**parts["encoder"]),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from transformers import AutoConfig, PreTrainedConfig
 
-from c3 import C3Config, C3Processor
+from c3 import C3Config, C3Model, C3Processor
 from c3.configuration_c3 import INHERITED_FIELDS, OWN_FIELDS
 from c3.processing_c3 import SETTINGS
 from tiny_models import tiny_backbone
@@ -81,6 +81,8 @@ BAD = [
     ({"window": "64"}, "window must be an integer of 1 or more, not '64'"),
     ({"latent_position_layout": "middle"}, "latent_position_layout must be one of appended, uniform, not 'middle'"),
     ({"latent_position_layout": None}, "latent_position_layout must be one of"),
+    ({"prompt_positions": "after"}, "prompt_positions must be one of consecutive, among_text, not 'after'"),
+    ({"prompt_positions": "among_text"}, "prompt_positions among_text is for latent_position_layout uniform"),
     ({"projector": "conv"}, "projector must be one of linear, mlp, not 'conv'"),
     ({"reconstruction_prompt": None}, "reconstruction_prompt must be a string, not None"),
     ({"prompt_template": "{latents}"}, r"prompt_template must hold \{latents\} and \{prompt\} once each"),
@@ -171,6 +173,7 @@ FULL = {
     "ratio_range": [4, 56],
     "unreliable_characters": {"Japanese kana": "U+3041-309F, U+30A0-30FF", "NUL": "U+0"},
     "latent_position_layout": "uniform",
+    "prompt_positions": "among_text",
     "projector": "mlp",
     "reconstruction_prompt": "",
     "prompt_template": "<|im_start|>{latents} {prompt}\n",
@@ -217,6 +220,27 @@ def test_the_file_of_a_saved_model_loads(make_model, tmp_path):
     loaded = C3Config.from_pretrained(tmp_path)
     assert loaded.architectures == ["C3Model"]
     assert {name: getattr(loaded, name) for name in FULL} == {name: getattr(model.config, name) for name in FULL}
+
+
+@pytest.mark.parametrize(("layout", "meant"), [("uniform", "among_text"), ("appended", "consecutive")])
+def test_a_checkpoint_of_before_prompt_positions(layout, meant, make_model, tmp_path):
+    """New ones are consecutive; what a stored config, or a processor's file, does not say is what was trained then."""
+    model = make_model(layout)
+    assert model.config.prompt_positions == model.processor.prompt_positions == "consecutive"
+    model.save_pretrained(tmp_path)
+    for name in ("config.json", "processor_config.json"):
+        fields = json.loads((tmp_path / name).read_text())
+        assert fields.pop("prompt_positions") == "consecutive"
+        (tmp_path / name).write_text(json.dumps(fields))
+    assert C3Config.from_pretrained(tmp_path).prompt_positions == meant
+    assert AutoConfig.from_pretrained(tmp_path).prompt_positions == meant
+    assert C3Processor.from_pretrained(tmp_path).prompt_positions == meant
+    loaded = C3Model.from_pretrained(tmp_path)
+    # What the model says holds, whatever its processor's file does.
+    loaded.config.prompt_positions = "consecutive"
+    assert loaded.processor.prompt_positions == "consecutive"
+    loaded.save_pretrained(tmp_path)
+    assert C3Config.from_pretrained(tmp_path).prompt_positions == "consecutive"
 
 
 def test_a_file_with_a_field_of_the_future(tmp_path):

@@ -3,29 +3,33 @@
 import pytest
 import torch
 
-from c3.decoder_rows_c3 import LatentSpan, TextSegment, decoder_rows
+from c3.decoder_rows_c3 import LatentSpan, TextSegment, decoder_rows, row_length
 
 LATENT, MASK = 90, 91
 
 
-def lay_out(rows, layout="uniform"):
-    return decoder_rows(rows, layout, LATENT, MASK)
+def lay_out(rows, layout="uniform", prompt_positions="consecutive"):
+    return decoder_rows(rows, layout, LATENT, MASK, prompt_positions)
 
 
 def test_a_row_by_hand():
     """Text between latents takes places of its own, and so does what follows."""
     row = [TextSegment([1]), LatentSpan(2, 8), TextSegment([2, 3]), LatentSpan(1, 4), TextSegment([4], labels=[4])]
-    batch = lay_out([row])
+    batch = lay_out([row], prompt_positions="among_text")
     assert batch["input_ids"].tolist() == [[1, LATENT, LATENT, 2, 3, LATENT, 4]]
     assert batch["position_ids"].tolist() == [[-1, 1.5, 5.5, 8, 9, 11.5, 14]]
     assert batch["labels"].tolist() == [[-100] * 6 + [4]]
-    assert lay_out([row], "appended")["position_ids"].tolist() == [[*range(7)]]
+    assert row_length(row) == 7
+    for layout in ("appended", "uniform"):
+        assert lay_out([row], layout)["position_ids"].tolist() == [[*range(7)]]
     assert "chunk_ids" not in batch
 
 
 def test_the_text_given_back_takes_its_places_again():
+    """Wherever prompts are."""
     row = [TextSegment([1]), LatentSpan(1, 4), LatentSpan(1, 2), TextSegment([2, 3]), TextSegment([5, 6], replays=True)]
-    assert lay_out([row])["position_ids"].tolist() == [[-3, 1.5, 4.5, -2, -1, 0, 1]]
+    for prompts in ("consecutive", "among_text"):
+        assert lay_out([row], "uniform", prompts)["position_ids"].tolist() == [[-3, 1.5, 4.5, -2, -1, 0, 1]]
 
 
 def test_padding_is_on_the_left():

@@ -131,16 +131,14 @@ def test_generate_takes_what_transformers_takes(uniform):
     assert len(uniform.generate(latents, ["a", "b", "c"], do_sample=True, top_p=0.9, max_new_tokens=6)) == 3
     output = uniform.generate(latents, "x", max_new_tokens=3, return_dict_in_generate=True, output_scores=True)
     assert output.sequences.shape[0] == 3 and len(output.scores) <= 3
-    cached = uniform.generate(latents, "x", max_new_tokens=8, do_sample=False)
-    assert cached == uniform.generate(latents, "x", max_new_tokens=8, do_sample=False, use_cache=False)
-    ids = uniform.generate(latents[0], "x", max_new_tokens=8, do_sample=False, return_dict_in_generate=True).sequences[
-        0
-    ]
-    stop = uniform.processor.decode(ids[:2])
-    stopped = uniform.generate(latents[0], "x", max_new_tokens=8, do_sample=False, stop_strings=[stop])
-    assert stopped.startswith(stop) and len(stopped) < len(cached[0])
+    greedy = {"max_new_tokens": 8, "do_sample": False}
+    cached = uniform.generate(latents, "Who?", **greedy)
+    assert cached == uniform.generate(latents, "Who?", use_cache=False, **greedy)
+    stop = first_letters(cached[0])
+    stopped = uniform.generate(latents[0], "Who?", stop_strings=[stop], **greedy)
+    assert cached[0].startswith(stopped) and stop in stopped and len(stopped) < len(cached[0])
     streamer = TextIteratorStreamer(uniform.processor.tokenizer, skip_special_tokens=True)
-    text = uniform.generate(latents[0], "x", max_new_tokens=8, do_sample=False, streamer=streamer)
+    text = uniform.generate(latents[0], "Who?", streamer=streamer, **greedy)
     assert "".join(streamer) == text == cached[0]
 
 

@@ -163,7 +163,8 @@ def test_decoder_inputs_by_hand_appended(make_processor):
 def test_decoder_inputs_by_hand_uniform(make_processor):
     """
     Windows of 8 and 4 tokens with 2 and 1 latents: (i + 0.5) * L / N - 0.5, the second one 8 further on. When the text
-    is asked for, its tokens stand at 0, 1, … again and the prompt before them; any other prompt follows the text.
+    is asked for, its tokens stand at 0, 1, … again and the prompt before them; any other prompt follows the latents at
+    whole positions, or, as older checkpoints have learned it, the text.
     """
     processor = make_processor("uniform", reconstruction_prompt="ab", num_latents=2, window=8)
     latents = [1.5, 5.5, 9.5]
@@ -174,7 +175,9 @@ def test_decoder_inputs_by_hand_uniform(make_processor):
     assert batch["position_ids"].dtype == torch.float
     rows = [processor.row(spans, "ab", target=[5]), processor.row([LatentSpan(1, 4)], "ab", target=[6])]
     asked = processor.decoder_inputs(rows)
-    assert asked["position_ids"].tolist() == [
+    assert asked["position_ids"].tolist() == [[*range(3 + prompt + 1)], [0, 0, *range(1 + prompt + 1)]]
+    processor = make_processor("uniform", prompt_positions="among_text", num_latents=2, window=8)
+    assert processor.decoder_inputs(rows)["position_ids"].tolist() == [
         [*latents, *range(12, 12 + prompt + 1)],
         [0, 0, 1.5, *range(4, 4 + prompt + 1)],
     ]
@@ -197,9 +200,11 @@ def test_templates_hold_special_tokens_and_prompts_do_not(layout, make_processor
     assert rows == [[eos, *a, n, *b, eos, *prompt, eos] for prompt in (a, asked)]
     context = processor.context_inputs([[5, 6]], [2])["context_input_ids"]
     assert context.tolist() == [[eos, 5, 6, *c, q, q, eos]]
-    # What stands before the latents is numbered before the text.
-    start = [0, 1, 2, 3] if layout == "appended" else [-2, -1, 1.5, 4]
-    assert batch["position_ids"][1, :4].tolist() == start
+    assert batch["position_ids"][1, :4].tolist() == [0, 1, 2, 3]
+    if layout == "uniform":
+        # What stands before the latents is numbered before the text.
+        replayed = processor.decoder_inputs([processor.row([LatentSpan(1, 4)])])["position_ids"][0].tolist()
+        assert replayed[2] == 1.5 and replayed[:2] + replayed[3:] == [*range(1 - len(replayed), 0)]
 
 
 @pytest.mark.parametrize("two", [False, True])

@@ -53,8 +53,12 @@ def test_no_window_and_all_windows(model):
     assert raw != model.generate(latents, prompt, **GREEDY)
 
 
-def test_some_windows(model):
-    """Tokens take the place of their window's latents, and all that is around them stays where it was."""
+@pytest.mark.parametrize(
+    "layout,prompt_positions", [("appended", "consecutive"), ("uniform", "consecutive"), ("uniform", "among_text")]
+)
+def test_some_windows(layout, prompt_positions, make_model):
+    """Tokens take the place of their window's latents; among the text all that is around them stays where it was."""
+    model = make_model(layout, prompt_positions=prompt_positions)
     texts = [LONG, TEXTS[0]]
     windows = window_ids(model, texts)
     assert len(windows[0]) > 3 and len(windows[1]) > 1
@@ -82,7 +86,7 @@ def test_some_windows(model):
         expected = torch.cat([*rows, asked])
         torch.testing.assert_close(inputs["inputs_embeds"][text, -len(expected) :], expected)
         positions = inputs["position_ids"][text, -len(expected) :].float()
-        if model.config.latent_position_layout == "uniform":
+        if prompt_positions == "among_text":
             places = torch.cat([*places, start + torch.arange(len(asked)).float()])
             torch.testing.assert_close(positions - positions[-1], places - places[-1])
             theirs = whole["position_ids"][text, -len(asked) - 1 :].float()

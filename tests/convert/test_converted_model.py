@@ -44,6 +44,7 @@ def test_chat(model, prompt):
 
 def test_chat_stops_at_the_end_of_the_turn(model, monkeypatch):
     seen = {}
+    monkeypatch.setattr(model.config.decoder_config, "max_position_embeddings", 32768)  # theirs
     monkeypatch.setattr(
         "transformers.GenerationMixin.generate", lambda self, **kwargs: seen.update(kwargs) or torch.tensor([[1, 2]])
     )

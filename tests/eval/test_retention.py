@@ -68,7 +68,7 @@ def test_losses_by_hand(result, checkpoint):
     for method, tokens in (("raw prefix", ids), ("truncated prefix", ids[-count:]), ("no prefix", [])):
         assert losses(result, method)["p1"] == pytest.approx(after(tokens), rel=1e-4), method
     batch = model.processor.decoder_inputs([model.processor.row(latents.spans[0], "", target=following)])
-    assert batch["position_ids"][0, -12:].tolist() == list(range(32, 44))
+    assert batch["position_ids"][0, -12:].tolist() == list(range(count, count + 12))
     batch["labels"][0, -12] = -100
     with torch.no_grad():
         wanted = float(model(**batch, latents=latents.values).loss)

@@ -1,0 +1,54 @@
+"""How many positions a decoder was made for, and what latents and a prompt leave of them for an answer."""
+
+import math
+
+from .decoder_rows_c3 import row_positions
+
+
+def most_positions(config):
+    """
+    Positions that a language model was made for, with those that its rotary embeddings are scaled to (YaRN and the
+    like), or infinity where its config names none.
+
+        most_positions(model.config.decoder_config)  # 4096
+    """
+    most = getattr(config, "max_position_embeddings", None)
+    if not most:
+        return math.inf
+    rope = getattr(config, "rope_parameters", None) or {}
+    # Decoders with several kinds of layers have parameters for each kind.
+    kinds = [each for each in (rope, *rope.values()) if isinstance(each, dict) and each.get("factor")]
+    # Some configs name the positions before scaling, others those after it.
+    scaled = [each["factor"] * (each.get("original_max_position_embeddings") or most) for each in kinds]
+    return int(max([most, *scaled]))
+
+
+def room_for_answers(config, rows):
+    """
+    New tokens for which the decoder has positions after each of some rows.
+
+        room_for_answers(model.config, [model.processor.row(latents.spans[0], "What is it about?")])
+
+    Args:
+        config ([`C3Config`]): the model's.
+        rows (`list[list[TextSegment or LatentSpan]]`): latents and prompts.
+
+    Returns: `int`, or infinity, see `most_positions`.
+
+    Raises:
+        ValueError: there is no room at all.
+    """
+    layout = config.latent_position_layout, config.prompt_positions
+    taken = max(
+        math.ceil(positions[-1]) + 1 for positions in (row_positions(row, *layout) for row in rows) if positions
+    )
+    most = most_positions(config.decoder_config)
+    if taken >= most:
+        raise ValueError(
+            f"Latents and prompt take {taken} positions, but the decoder was made for {most}: compress at a higher "
+            "ratio, or ask about a part of the text."
+        )
+    return most - taken
+
+
+__all__ = ["most_positions", "room_for_answers"]
