@@ -19,7 +19,7 @@ from .decoder_rows_c3 import is_visible
 from .expansion_c3 import ExpansionMixin
 from .generation_c3 import PromptingMixin
 from .processing_c3 import C3Processor
-from .stored_weights_c3 import execution_device, stored_weights
+from .stored_weights_c3 import execution_device, table_deviation
 
 logger = logging.get_logger(__name__)
 
@@ -149,7 +149,7 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         device, dtype = execution_device(embeddings), encoder_model.dtype
         if model.context_queries is not None:
             # At the scale of the embeddings that the encoder is used to, where it has a table of them.
-            deviation = _standard_deviation(embeddings)
+            deviation = table_deviation(embeddings)
             if deviation is not None:
                 nn.init.normal_(model.context_queries.weight, std=deviation)
         for part in (model.context_queries, model.projector, model.mask_embedding):
@@ -379,23 +379,6 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
             attentions=outputs.attentions,
             latents=latents,
         )
-
-
-def _standard_deviation(embeddings):
-    """
-    Of the numbers of an embedding table, None where there is no table; under ZeRO-3, which leaves a process only its
-    share, all processes must ask.
-    """
-    table = getattr(embeddings, "weight", None)
-    is_divided = hasattr(table, "ds_id")
-    if is_divided:
-        table.all_gather()
-    else:
-        table = stored_weights(embeddings).get("weight")
-    deviation = None if table is None else table.detach().float().std().item()
-    if is_divided:
-        table.partition()
-    return deviation
 
 
 C3Model.register_for_auto_class("AutoModel")

@@ -75,6 +75,23 @@ def is_sharded(model):
     return is_deepspeed_zero3_enabled() or isinstance(model, FSDPModule)
 
 
+def table_deviation(embeddings):
+    """
+    The standard deviation (`float`) of the numbers of an embedding table (`nn.Module`), None where there is no table;
+    under ZeRO-3, which leaves a process only its share, all processes must ask.
+    """
+    table = getattr(embeddings, "weight", None)
+    is_divided = hasattr(table, "ds_id")
+    if is_divided:
+        table.all_gather()
+    else:
+        table = stored_weights(embeddings).get("weight")
+    deviation = None if table is None else table.detach().float().std().item()
+    if is_divided:
+        table.partition()
+    return deviation
+
+
 def has_parted_ties(model):
     """Whether a module shares a weight with one elsewhere, and would look in vain for it where its own are kept."""
     for tie in getattr(model, "all_tied_weights_keys", {}).items():
@@ -128,4 +145,4 @@ def _plain(name, tensor):
         yield name, tensor
 
 
-__all__ = ["execution_device", "has_parted_ties", "is_sharded", "packed_weights", "stored_weights"]
+__all__ = ["execution_device", "has_parted_ties", "is_sharded", "packed_weights", "stored_weights", "table_deviation"]
