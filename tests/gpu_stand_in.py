@@ -10,7 +10,6 @@ from unittest.mock import patch
 import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 GPU = torch.device("cuda", 0)
 aten = torch.ops.aten
@@ -69,28 +68,34 @@ class Computing(TorchDispatchMode):
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = dict(kwargs or {})
-        tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
-        ours = [each for each in tensors if isinstance(each, TensorOnGpu)]
-        # Single numbers may come from anywhere.
-        others = [each for each in tensors if not isinstance(each, TensorOnGpu) and each.ndim]
+        known, has_others = {}, False
+
+        def hold(value):
+            nonlocal has_others
+            if isinstance(value, TensorOnGpu):
+                known[id(value.held)] = value
+                return value.held
+            if isinstance(value, torch.Tensor):
+                # Single numbers may come from anywhere.
+                has_others = has_others or value.ndim > 0
+            return value
+
+        held = [_each(hold, value) for value in args]
+        held_by_name = {name: _each(hold, value) for name, value in kwargs.items()}
         indexed = func in INDEXING and isinstance(args[0], TensorOnGpu)
-        if ours and others and func not in COPIES and not indexed:
+        if known and has_others and func not in COPIES and not indexed:
             raise RuntimeError(f"{func}: Expected all tensors to be on the same device, but found cuda:0 and cpu")
-        is_ours = isinstance(args[0], TensorOnGpu) if func is aten.copy_.default else bool(ours)
+        is_ours = isinstance(args[0], TensorOnGpu) if func is aten.copy_.default else bool(known)
         if kwargs.get("device") is not None:
             is_ours = kwargs["device"].type == "cuda"
-            kwargs["device"] = torch.device("cpu")
-        found = func(*tree_map(_held, args), **tree_map(_held, kwargs))
+            held_by_name["device"] = torch.device("cpu")
+        if is_ours and kwargs.get("generator") is not None:
+            raise RuntimeError("Expected a 'cuda' device type for generator but found 'cpu'")
+        found = func(*held, **held_by_name)
         if not is_ours or func is aten._local_scalar_dense.default:
             return found
-        known = {id(each.held): each for each in ours}  # what an operation in place returns is what it was given
-
-        def on_gpu(each):
-            if not isinstance(each, torch.Tensor):
-                return each
-            return known[id(each)] if id(each) in known else TensorOnGpu(each)
-
-        return tree_map(on_gpu, found)
+        # What an operation in place returns is what it was given.
+        return _each(lambda value: known[id(value)] if id(value) in known else _on_gpu(value), found)
 
 
 class NamingDevices(TorchFunctionMode):
@@ -99,16 +104,23 @@ class NamingDevices(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         if func is torch.device:
             return func(*args, **(kwargs or {}))
-        args = [_numbered(each) for each in args]
-        kwargs = {name: _numbered(each) for name, each in (kwargs or {}).items()}
+        kwargs = kwargs or {}
+        if any(isinstance(each, str | torch.device) for each in (*args, *kwargs.values())):
+            args = [_numbered(each) for each in args]
+            kwargs = {name: _numbered(each) for name, each in kwargs.items()}
         if func in (torch.tensor, torch.as_tensor) and kwargs.get("device") == GPU:
             # Made without asking the mode above.
             return func(*args, **kwargs | {"device": "cpu"}).to(GPU)
         return func(*args, **kwargs)
 
 
-def _held(value):
-    return value.held if isinstance(value, TensorOnGpu) else value
+def _each(function, value):
+    """A function of a value, or of each in a list or tuple."""
+    return type(value)(map(function, value)) if type(value) in (list, tuple) else function(value)
+
+
+def _on_gpu(value):
+    return TensorOnGpu(value) if isinstance(value, torch.Tensor) else value
 
 
 def _numbered(value):
