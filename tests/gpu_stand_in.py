@@ -11,6 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+IS_NEEDED = not torch.cuda.is_available()
 GPU = torch.device("cuda", 0)
 aten = torch.ops.aten
 # Where torch takes tensors of both: what brings numbers over, and places on the CPU in a tensor on a GPU.
@@ -130,7 +131,7 @@ def _numbered(value):
 @contextmanager
 def stand_in_gpu():
     """Meanwhile there is a GPU, `cuda`, in this process, see above; where there is one anyway it is that."""
-    if torch.cuda.is_available():
+    if not IS_NEEDED:
         yield
         return
     swaps = torch.__future__.get_swap_module_params_on_conversion()
