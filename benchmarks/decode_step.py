@@ -19,10 +19,11 @@ RATIO = 4
 
 
 def measure(setup):
-    return [_row(setup, batch) for batch in setup.pick((1, 8, 64), (2,))]
+    return [step_row(setup, batch) for batch in setup.pick((1, 8, 64), (2,))]
 
 
-def _row(setup, batch):
+def step_row(setup, batch):
+    """The row for so many windows side by side."""
     model = setup.model
     latents = setup.windows(batch, RATIO)
     steps = int(latents.text_lengths[0]) - 1
@@ -43,6 +44,7 @@ def _row(setup, batch):
     def forward():
         cache = StaticCache(config=model.config.decoder_config, max_cache_len=prompt.shape[1] + steps)
         model.decoder(inputs_embeds=prompt, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        setup.synchronize()
         moments = [time.perf_counter()]
         for _ in range(steps):
             model.decoder(input_ids=ids, past_key_values=cache, use_cache=True, logits_to_keep=1)

@@ -14,7 +14,7 @@ import operator
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import torch
 
 from .models import make_model
 from .texts import make_text
+from .time_limit import TimeLimit
 
 # Text tokens of the windows that are expanded: the default checkpoint's, and as many with any other.
 WINDOW_TOKENS = 64
@@ -34,11 +35,13 @@ class Benchmark:
         summary (`str`): one line for `--list`.
         measure: `(Setup) -> list[dict]`, the rows.
         draw: `(rows, path without ending) -> None`, a figure of its own.
+        why_not: `(Setup) -> str or None`, why it is left out with such a setup; by default it never is.
     """
 
     summary: str
     measure: Callable
     draw: Callable | None = None
+    why_not: Callable = lambda setup: None
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ class Setup:
         long (`bool`): whether to measure what takes more than some minutes on a CPU.
         text_file (`Path`, *optional*): a text in place of the package's own.
         keeps_freed_memory (`bool`): whether the process does (`support/allocator.py`).
+        time_limit (`TimeLimit`): until when to measure.
     """
 
     size: str = "mini"
@@ -85,6 +89,7 @@ class Setup:
     long: bool = False
     text_file: Path | None = None
     keeps_freed_memory: bool = False
+    time_limit: TimeLimit = field(default_factory=TimeLimit)
 
     @cached_property
     def model(self):
@@ -107,6 +112,7 @@ class Setup:
 
     def latents(self, tokens, ratio, window=None):
         """[`C3Latents`] of a text of so many tokens, in windows of the model's length or of `window` tokens."""
+        self.time_limit.check()
         text = self.model.processor.decode(self.tokens(tokens))
         return self.model.compress(text, ratio=ratio, window=window, batch_size=64, show_progress=False)
 
@@ -125,12 +131,15 @@ class Setup:
         Calls the functions in turn, so that what else the machine does falls on all of them.
 
         Returns: `list[list[float]]`, seconds of each run of each function, without the warm-up.
+
+        Raises: `OutOfTime` where the time is over before the last run.
         """
         runs, warm_up = self.runs if runs is None else runs, self.warm_up if warm_up is None else warm_up
         seconds = [[] for _ in functions]
         with torch.no_grad():
             for _ in range(warm_up + runs):
                 for each, function in zip(seconds, functions, strict=True):
+                    self.time_limit.check()
                     self.synchronize()
                     started = time.perf_counter()
                     function()
@@ -142,6 +151,11 @@ class Setup:
         """Waits for the device."""
         if self.device.startswith("cuda"):
             torch.cuda.synchronize(self.device)
+
+
+def of_cpu_alone(setup):
+    """The `why_not` of a benchmark that measures nothing of another device."""
+    return None if setup.device == "cpu" else "measures the CPU alone: run it with --device cpu"
 
 
 def summarize(values):

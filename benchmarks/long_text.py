@@ -31,8 +31,9 @@ def measure(setup):
     for to_file in (True, False) if is_whole or setup.smoke else (True,):
         # Of latents in memory only the peak is wanted.
         runs = -(-setup.runs // 2) if to_file else 0
-        on_short = in_fresh_process(compress, *described, short, to_file, 0)
-        on_long = in_fresh_process(compress, *described, long, to_file, runs)
+        limited = {"time_limit": setup.time_limit}
+        on_short = in_fresh_process(compress, *described, short, to_file, 0, **limited)
+        on_long = in_fresh_process(compress, *described, long, to_file, runs, **limited)
         where = "in a file" if to_file else f"in memory, {on_long['latents'] / 1e6:.0f} MB"
         limit = at_most(1.3) if to_file else None
         rows.append(_memory_row(f"peak memory, {case}, latents {where}", on_long, on_short, limit))
@@ -58,7 +59,7 @@ def compress(size, device, dtype, text_file, threads, short, characters, to_file
         # The first warms up.
         before = [per_token(setup.text(short))[0] for _ in range(1 + runs)][1:]
         seconds, latent_bytes = per_token(setup.text(characters))
-        peak = torch.cuda.max_memory_allocated() if device.startswith("cuda") else peak_memory()
+        peak = peak_memory(device)
         after = [per_token(setup.text(short))[0] for _ in range(runs)]
     return {"seconds": seconds, "short_seconds": before + after, "peak": peak, "latents": latent_bytes}
 

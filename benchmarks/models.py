@@ -67,16 +67,16 @@ def make_model(size, device, dtype):
         latent_position_layout="uniform",
         use_mask_embedding=True,
     )
-    before = torch.get_default_dtype(), torch.get_default_device()
+    before = torch.get_default_dtype()
     torch.manual_seed(0)
     try:
-        # Made where they stay: 4.6 billion weights twice, or once in float32, are more than a machine may have.
         torch.set_default_dtype(getattr(torch, dtype))
-        torch.set_default_device(device)
-        model = C3Model(config)
+        # Made where they stay: 4.6 billion weights twice, or once in float32, are more than a machine may have. Not by
+        # set_default_device, which cannot be undone: Python would then be asked at every call of torch.
+        with torch.device(device):
+            model = C3Model(config)
     finally:
-        torch.set_default_dtype(before[0])
-        torch.set_default_device(before[1])
+        torch.set_default_dtype(before)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim == 2:

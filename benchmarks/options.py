@@ -6,6 +6,7 @@ import torch
 
 from c3.support.allocator import keep_freed_memory
 from c3.support.arguments import whole_number
+from c3.support.loading import find_device
 
 from .harness import Setup
 from .models import SIZES
@@ -29,6 +30,7 @@ def make_setup(args, **options):
     """
     if args.device.startswith("cuda") and not torch.cuda.is_available():
         raise ValueError(f"--device {args.device}: there is no CUDA GPU here")
+    find_device(args.device)
     if args.threads:
         torch.set_num_threads(args.threads)
     return Setup(

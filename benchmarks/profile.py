@@ -6,7 +6,8 @@ Where the time of `compress` and of `expand` goes, by `torch.profiler`.
 Compresses 50 kB of text and expands 64 windows at 4x, each once after a warm-up, and prints for each the operations
 that took most time of their own, until they account for 90 % of all of it. Python between two operations is time too:
 it is that of the stage of our code in which it runs. Writes traces for Perfetto (https://ui.perfetto.dev) into DIR. On
-CUDA the times are those of the GPU's kernels, without what they wait for Python.
+CUDA the times are those of the GPU's kernels, each under the operation that started it, without what they wait for
+Python.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from c3.eval.report import markdown_table
@@ -94,12 +96,17 @@ def measure(setup, name, trace=None):
         setup.synchronize()
     if trace:
         profiler.export_chrome_trace(str(trace))
-    if is_cuda:
-        # A stage's time on the GPU is that of its kernels, which have rows of their own.
-        events = [(e.key, e.count, e.self_device_time_total) for e in profiler.key_averages() if e.key[0] != "("]
-    else:
-        events = [(e.key, e.count, e.self_cpu_time_total) for e in profiler.key_averages()]
-    total = sum(time for _, _, time in events)
+    own_time = "self_device_time_total" if is_cuda else "self_cpu_time_total"
+    return shares(profiler.key_averages(), own_time)
+
+
+def shares(events, own_time):
+    """
+    What `measure` returns, of a profiler's events; `own_time` is their attribute with the time that is each one's own.
+    A kernel's time on the GPU counts once: with the operation that started it, and not by its own name.
+    """
+    events = [(e.key, e.count, getattr(e, own_time)) for e in events if e.device_type == DeviceType.CPU]
+    total = sum(time for *_, time in events)
     return sorted(((key, count, time / total) for key, count, time in events), key=lambda row: -row[2])
 
 

@@ -11,8 +11,10 @@ from . import (
     first_token,
     half_precision,
     import_time,
+    large_model,
     load_latents,
     long_text,
+    peak_memory,
 )
 
 BENCHMARKS = {
@@ -23,8 +25,10 @@ BENCHMARKS = {
     "decode-step": decode_step.BENCHMARK,
     "first-token": first_token.BENCHMARK,
     "cache-bytes": cache_bytes.BENCHMARK,
+    "peak-memory": peak_memory.BENCHMARK,
     "half-precision": half_precision.BENCHMARK,
     "long-text": long_text.BENCHMARK,
+    "large-model": large_model.BENCHMARK,
     "load-latents": load_latents.BENCHMARK,
     "import-time": import_time.BENCHMARK,
     "allocator": allocator.BENCHMARK,

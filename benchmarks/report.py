@@ -14,7 +14,8 @@ HEADER = ["benchmark", "case", "ours", "baseline", "measured [quartiles]", "to r
 def render(result):
     """The table with what it was measured on, `str`."""
     rows = [_line(name, row, result) for name, row in all_rows(result)]
-    return f"{describe(result)}\n\n{markdown_table(HEADER, rows)}"
+    left = "; ".join(f"`{name}` ({why})" for name, why in result.get("left_out", {}).items())
+    return "\n\n".join([describe(result), markdown_table(HEADER, rows)] + [f"Left out: {left}."] * bool(left))
 
 
 def all_rows(result):

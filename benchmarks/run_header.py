@@ -18,7 +18,7 @@ def describe(setup):
         "device": setup.device,
         "dtype": setup.dtype,
         "machine": {
-            "hardware": describe_hardware(setup.device.split(":")[0]),
+            "hardware": _hardware(setup.device),
             "cores": os.cpu_count(),
             "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
         },
@@ -32,6 +32,13 @@ def describe(setup):
         "smoke": setup.smoke,
         "long": setup.long,
     }
+
+
+def _hardware(device):
+    if device.startswith("cuda"):
+        # Of that GPU, which need not be the current one.
+        return f"1 x {torch.cuda.get_device_name(device)}"
+    return describe_hardware(device.split(":")[0])
 
 
 def code_fingerprint(package):

@@ -22,7 +22,7 @@ from c3.benchmarks.texts import make_text
 from c3.cli.main import main as c3_main
 
 # They start processes: one smoke run of each is in `.ci/run`.
-IN_OTHER_PROCESSES = {"long-text", "import-time", "allocator"}
+IN_OTHER_PROCESSES = {"long-text", "peak-memory", "import-time", "allocator"}
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +141,8 @@ def test_list_and_errors(capsys, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert c3_main(["bench", "--device", "cuda"]) == 2
     assert "c3: error: --device cuda: there is no CUDA GPU here" in capsys.readouterr().err
+    assert c3_main(["bench", "--device", "gpu"]) == 2
+    assert "c3: error: --device gpu cannot be used here" in capsys.readouterr().err
     assert c3_main(["bench", "--help"]) == 0
     assert {f"  {name} " for name in OTHERS} <= set(re.findall(r"^  \S+ ", capsys.readouterr().out, re.MULTILINE))
     for name in OTHERS:
