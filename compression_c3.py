@@ -150,7 +150,6 @@ class CompressionMixin:
             batches = self._encode_in_batches(windows, windows.lengths, counts, batch_size, show_progress, dtype, known)
         if output is None:
             fields["values"] = _gathered(batches, sum(counts)) if kept is None else torch.cat(kept)
-        # After the weights were used: of those that processes share, an earlier fingerprint would be another one.
         about = {"provenance": self.latent_provenance(), "single": isinstance(text, str)}
 
         def corrected(latents):
