@@ -179,6 +179,7 @@ class ExpansionMixin:
         options = options or ExpandOptions()
         stored = None if corrections is None else [window for text in corrections for window in text.windows]
         values, spans = latents.windows(), [span for text in latents.spans for span in text]
+        follow = [number > 0 for text in latents.spans for number in range(len(text))]
         order = list(range(len(spans)))
         if stored is not None:
             # Windows all of whose tokens are stored need no decoder, unless processes must run it equally often.
@@ -197,17 +198,19 @@ class ExpansionMixin:
                 if stored is not None:
                     longest = max(spans[i].num_tokens for i in chosen)
                     forced = forced_tokens([stored[i] for i in chosen], longest)
-                found = self._decode([spans[i] for i in chosen], [values[i] for i in chosen], forced, options)
+                about = ([each[i] for i in chosen] for each in (spans, values, follow))
+                found = self._decode(*about, forced, options)
                 bar.update(len(chosen))
                 yield from zip(chosen, found, strict=True)
 
     @torch.no_grad()
-    def _decode(self, spans, values, forced, options):
+    def _decode(self, spans, values, follow, forced, options):
         """
         The [`ExpandedWindow`]s of a batch of windows, without their texts.
 
         Args:
             spans (`list[LatentSpan]`), values (`list[torch.Tensor]` of shape `(N, D_dec)`): of each window.
+            follow (`list[bool]`): which come after another window of their text.
             forced (`torch.LongTensor` of shape `(rows, tokens)`, *optional*): see `decode_windows`.
             options (`ExpandOptions`): see there.
         """
@@ -218,10 +221,10 @@ class ExpansionMixin:
         found = decode_windows(self, prompt, spans, special, method, forced, options.with_margins)
         if forced is not None or not (options.check or searches):
             return found
-        found = measured(self, found, spans, values, options.batch_size, options.most_distance)
+        found = measured(self, found, spans, values, options.batch_size, options.most_distance, follow)
         if not searches:
             return found
-        return search_windows(self, found, spans, values, special, options)
+        return search_windows(self, found, spans, values, follow, special, options)
 
 
 def _telling_of_lost(windows):

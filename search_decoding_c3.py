@@ -26,6 +26,7 @@ class _Window:
 
     span: object
     latents: torch.Tensor
+    follows: bool
     most: float
     distances: dict = field(default_factory=dict)
     tried: set = field(default_factory=set)
@@ -38,7 +39,7 @@ class _Window:
         return min(self.distances.values()) > self.most
 
 
-def search_windows(model, found, spans, latents, suppressed, options):
+def search_windows(model, found, spans, latents, follow, suppressed, options):
     """
     Decodes again those of a batch of windows that do not come back: with beams, ever more for the fewer that are left,
     all of which are encoded again; then in the nearest candidates single tokens are replaced, see `replacements`, and
@@ -49,6 +50,7 @@ def search_windows(model, found, spans, latents, suppressed, options):
         model ([`C3Model`]): the model.
         found (`list[ExpandedWindow]`): what greedy decoding gave, with distances.
         spans (`list[LatentSpan]`), latents (`list[torch.Tensor]` of shape `(N, D_dec)`): of each window.
+        follow (`list[bool]`): which come after another window of their text.
         suppressed (`torch.LongTensor`): ids that are never chosen.
         options (`ExpandOptions`): `beams`, at most; `batch_size`, windows decoded at once with `FIRST_BEAMS` beams, as
             many rows are at any other time; `most_distance` of a window that comes back.
@@ -56,8 +58,8 @@ def search_windows(model, found, spans, latents, suppressed, options):
     Returns: `list[ExpandedWindow]`.
     """
     windows = [
-        _Window(span, values, options.most_distance, {tuple(each.ids): each.distance})
-        for span, values, each in zip(spans, latents, found, strict=True)
+        _Window(span, values, follows, options.most_distance, {tuple(each.ids): each.distance})
+        for span, values, follows, each in zip(spans, latents, follow, found, strict=True)
     ]
     rows = options.batch_size * FIRST_BEAMS
     count = min(FIRST_BEAMS, options.beams)
@@ -91,10 +93,12 @@ def _found(model, window, first, suppressed):
 def _measure(model, texts, batch_size):
     """Encodes texts, `list[tuple[_Window, tuple[int, …]]]`, and tells their windows how far they are."""
     new = list(dict.fromkeys((id(window), ids) for window, ids in texts if ids not in window.distances))
+    if not new:
+        return
     by_id = {id(window): window for window, _ in texts}
     windows = [by_id[key] for key, _ in new]
-    spans, latents = [each.span for each in windows], [each.latents for each in windows]
-    distances = latent_distances(model, [list(ids) for _, ids in new], spans, latents, batch_size) if new else []
+    spans, latents, follow = zip(*((each.span, each.latents, each.follows) for each in windows), strict=True)
+    distances = latent_distances(model, [list(ids) for _, ids in new], spans, latents, batch_size, follow)
     for window, (_, ids), distance in zip(windows, new, distances, strict=True):
         window.distances[ids] = distance
 

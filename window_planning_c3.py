@@ -67,15 +67,19 @@ class WindowPlanningMixin:
         text = text or self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
         return TextWindow(self.modality.from_text(self, text), self.encode(text))
 
-    def context_of(self, ids):
+    def context_of(self, ids, follows=False):
         """
         What the encoder reads of the text that the ids of a window (`list[int]`) give, as in [`TextWindow`]:
-        `processor.context_of(ids)`. Of the ids of a window of `split` it is that window's context.
+        `processor.context_of(ids)`. Of the ids of a window of `split` it is that window's context, where the tokenizer
+        loses nothing. `follows` (`bool`): another window of the same text comes before.
         """
         if self.modality.reads_ids(self):
             return ids
+        # Behind a letter, as some tokenizers leave out a space at the start of what they decode.
+        before = self.encode("a") if follows else []
         # Bytes that make no character are read as one: a text may hold that one, too.
-        return self.modality.from_text(self, self.decode(ids))
+        text = self.decode(before + list(ids)).removeprefix(self.decode(before))
+        return self.modality.from_text(self, text)
 
     def _ids_of_long(self, text):
         """The decoder's ids of a text, `array.array`."""

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
 
-from c3 import C3Model, C3Processor, CompressionWarning
+from c3 import C3Model, C3Processor, CompressionWarning, ExpandedWindow
 from c3.corrections_c3 import special_ids
 from c3.reencoding_c3 import MOST_DISTANCE, latent_distances
 from c3.replacements_c3 import replacements
@@ -126,15 +128,47 @@ def test_options_that_do_not_fit_are_refused(shipped, latents):
         shipped.expand(latents, method="beam")
 
 
-def test_an_encoder_with_a_tokenizer_of_its_own_reads_the_text_again(make_model, tokenizer):
-    """A replacement character of the text included."""
+def byte_level(**parts):
+    tokenizer = train_tokenizer(TEXTS * 4, vocab_size=300)
+    for name, part in parts.items():
+        setattr(tokenizer.backend_tokenizer, name, part)
+    return tokenizer
+
+
+def metaspace():
+    """As made with SentencePiece: words begin with a mark, which is no space at the start of a text."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["</s>"], show_progress=False)
+    backend.train_from_iterator(TEXTS, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", pad_token="</s>")
+
+
+DECODERS = {
+    "byte-level": byte_level,
+    "its spaces outside of tokens": lambda: byte_level(post_processor=processors.ByteLevel(trim_offsets=True)),
+    "SentencePiece": metaspace,
+}
+
+
+@pytest.mark.filterwarnings("ignore::c3.CompressionWarning")
+@pytest.mark.parametrize("name", DECODERS)
+def test_an_encoder_with_a_tokenizer_of_its_own_reads_the_text_again(name, make_model, monkeypatch):
+    """A replacement character of the text included, and spaces at the start of windows."""
     model = make_model("uniform")
-    model.processor = C3Processor.from_config(model.config, tokenizer, train_tokenizer(TEXTS * 4, vocab_size=280))
-    text = LONG + "ab\ufffdcd\ufffd"
+    model.processor = C3Processor.from_config(model.config, DECODERS[name](), byte_level())
+    text = LONG if name == "SentencePiece" else LONG + "ab\ufffdcd\ufffd"
     latents, windows = model.compress(text), model.processor.plan(text).windows
     ids = [list(window.text_ids) for window in windows]
-    assert [model.processor.context_of(each) for each in ids] == [window.context for window in windows]
-    assert max(latent_distances(model, ids, latents.spans[0], latents.windows(), 8)) <= MOST_DISTANCE
+    assert any(text[begin] == " " for begin in windows.contexts.begins[1:-1])
+    contexts = [model.processor.context_of(each, place > 0) for place, each in enumerate(ids)]
+    assert contexts == [window.context for window in windows]
+    for found, options in ((ids, {}), ([*ids[1:], ids[0]], {"method": "search", "beams": 1})):
+        decoded = [ExpandedWindow(each) for each in found]
+        monkeypatch.setattr("c3.expansion_c3.decode_windows", lambda *args, decoded=decoded: decoded)
+        monkeypatch.setattr("c3.search_decoding_c3.beam_texts", lambda *args: [[each] for each in ids])
+        checked = list(model.expand(latents, check=True, stream=True, batch_size=len(ids), **options))
+        assert [window.ids for window in checked] == ids and all(window.comes_back for window in checked)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
