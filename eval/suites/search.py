@@ -30,7 +30,7 @@ from c3.eval.report import (
 from c3.eval.uncertainty import area_under_curve, character_margins, wrong_characters
 from c3.eval.words import check_segmenter
 from c3.expanded_text_c3 import ExpandedText, ExpandedWindow
-from c3.search_decoding_c3 import FIRST_BEAMS, MOST_BEAMS, batches, beam_texts
+from c3.search_decoding_c3 import BEAMS_LIMIT, FIRST_BEAMS, MOST_BEAMS, batches, beam_texts
 from c3.support.arguments import whole_number
 from c3.text_pieces_c3 import with_texts
 
@@ -47,7 +47,7 @@ def add_arguments(parser):
     pages.add_arguments(parser)
     parser.set_defaults(ratios=[16.0, 20.0, 25.0, 30.0, 40.0])
     about = f"of the search, at most (default {MOST_BEAMS})"
-    parser.add_argument("--beams", type=whole_number(1), default=MOST_BEAMS, help=about)
+    parser.add_argument("--beams", type=whole_number(1, BEAMS_LIMIT), default=MOST_BEAMS, help=about)
 
 
 def methods(args, model, examples):
