@@ -119,7 +119,8 @@ class CompressionMixin:
         for index, each in enumerate(texts):
             if index not in skipped:
                 with _skipping(index, skipped, on_error, names[index]):
-                    plans.append(self.processor.plan(each, num_latents=num_latents, ratio=ratio, window=window))
+                    asked = {"num_latents": num_latents, "ratio": ratio, "window": window, "exact": exact}
+                    plans.append(self.processor.plan(each, **asked))
         skipped = dict(sorted(skipped.items()))
         if not plans:
             return None, skipped
