@@ -119,7 +119,8 @@ class CompressionMixin:
         for index, each in enumerate(texts):
             if index not in skipped:
                 with _skipping(index, skipped, on_error, names[index]):
-                    plans.append(self.processor.plan(each, num_latents=num_latents, ratio=ratio, window=window))
+                    asked = {"num_latents": num_latents, "ratio": ratio, "window": window, "exact": exact}
+                    plans.append(self.processor.plan(each, **asked))
         skipped = dict(sorted(skipped.items()))
         if not plans:
             return None, skipped
@@ -150,7 +151,6 @@ class CompressionMixin:
             batches = self._encode_in_batches(windows, windows.lengths, counts, batch_size, show_progress, dtype, known)
         if output is None:
             fields["values"] = _gathered(batches, sum(counts)) if kept is None else torch.cat(kept)
-        # After the weights were used: of those that processes share, an earlier fingerprint would be another one.
         about = {"provenance": self.latent_provenance(), "single": isinstance(text, str)}
 
         def corrected(latents):

@@ -13,7 +13,7 @@ from .corrections_c3 import InexactTextError, checksum_of_ids, forced_tokens, sp
 from .expanded_text_c3 import ExpandedText, ExpandedWindow, named_windows
 from .options_c3 import CompressionWarning, progress_bar, whole_number
 from .reencoding_c3 import MOST_DISTANCE, measured, most_distance
-from .search_decoding_c3 import MOST_BEAMS, search_windows
+from .search_decoding_c3 import BEAMS_LIMIT, MOST_BEAMS, search_windows
 from .stored_weights_c3 import is_sharded
 from .text_pieces_c3 import with_texts
 from .window_decoding_c3 import DECODING_METHODS, decode_windows, prompt_embeds
@@ -78,7 +78,8 @@ class ExpansionMixin:
                 wrong are decoded again with beams until the right text is found, which takes many times as long (see
                 `search_decoding_c3.py`); where it is not found the nearest one is taken.
             batch_size (`int`): windows decoded at once.
-            show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
+            show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch, and for a
+                search.
             stream (`bool`): return an iterator over pieces of text, in order, as they come; where a list was compressed
                 over `(text index, piece)`. A piece is then given out when one byte has proven it, and the whole text's
                 checksum is looked at after the last one.
@@ -89,7 +90,7 @@ class ExpansionMixin:
                 whether its latents are those that were given, but for rounding. A wrong text's are hardly ever as
                 near; it is no proof. Texts that were compressed with `exact=True` have checksums instead, which are
                 looked at in any case.
-            beams (`int`, *optional*): of the search, at most, by default 32.
+            beams (`int`, *optional*): of the search, at most, by default 32, up to 256.
 
         Returns:
             `str` where one text was compressed by itself, `list[str]` where a list was; an iterator with `stream`.
@@ -103,10 +104,10 @@ class ExpansionMixin:
             ValueError: wrong width or options, a method that this model was not trained for, or windows of more tokens
                 or latents than `compress` makes.
         """
-        self.check_latents(latents, allow_mismatch)
         batch_size = whole_number("batch_size", batch_size)
         self._check_method(method, beams)
-        beams = MOST_BEAMS if beams is None else whole_number("beams", beams)
+        beams = MOST_BEAMS if beams is None else whole_number("beams", beams, most=BEAMS_LIMIT)
+        self.check_latents(latents, allow_mismatch)
         most = most_distance(self.dtype, latents.provenance.dtype)
         options = ExpandOptions(method, batch_size, show_progress, stream, return_scores, check, beams, most)
         windows = self._stream_windows(latents, options)
@@ -179,6 +180,7 @@ class ExpansionMixin:
         options = options or ExpandOptions()
         stored = None if corrections is None else [window for text in corrections for window in text.windows]
         values, spans = latents.windows(), [span for text in latents.spans for span in text]
+        follow = [number > 0 for text in latents.spans for number in range(len(text))]
         order = list(range(len(spans)))
         if stored is not None:
             # Windows all of whose tokens are stored need no decoder, unless processes must run it equally often.
@@ -190,26 +192,31 @@ class ExpansionMixin:
         if not options.in_order:
             order.sort(key=lambda i: (spans[i].num_tokens, spans[i].num_latents), reverse=True)
         size = options.batch_size
-        with progress_bar(len(order), size, options.show_progress, "Expanding", "window") as bar:
+        # A search may take minutes for a window.
+        told = 0 if options.method == "search" else size
+        with progress_bar(len(order), told, options.show_progress, "Expanding", "window") as bar:
             for start in range(0, len(order), size):
                 chosen = order[start : start + size]
                 forced = None
                 if stored is not None:
                     longest = max(spans[i].num_tokens for i in chosen)
                     forced = forced_tokens([stored[i] for i in chosen], longest)
-                found = self._decode([spans[i] for i in chosen], [values[i] for i in chosen], forced, options)
-                bar.update(len(chosen))
+                about = ([each[i] for i in chosen] for each in (spans, values, follow))
+                found = self._decode(*about, forced, options, bar)
+                bar.update(start + len(chosen) - bar.n)
                 yield from zip(chosen, found, strict=True)
 
     @torch.no_grad()
-    def _decode(self, spans, values, forced, options):
+    def _decode(self, spans, values, follow, forced, options, bar):
         """
         The [`ExpandedWindow`]s of a batch of windows, without their texts.
 
         Args:
             spans (`list[LatentSpan]`), values (`list[torch.Tensor]` of shape `(N, D_dec)`): of each window.
+            follow (`list[bool]`): which come after another window of their text.
             forced (`torch.LongTensor` of shape `(rows, tokens)`, *optional*): see `decode_windows`.
             options (`ExpandOptions`): see there.
+            bar (`tqdm`): which a search moves as it finds windows.
         """
         special = torch.tensor(special_ids(self.processor), dtype=torch.long)
         prompt = prompt_embeds(self, [self.processor.row([span]) for span in spans], torch.cat(values))
@@ -218,10 +225,10 @@ class ExpansionMixin:
         found = decode_windows(self, prompt, spans, special, method, forced, options.with_margins)
         if forced is not None or not (options.check or searches):
             return found
-        found = measured(self, found, spans, values, options.batch_size, options.most_distance)
+        found = measured(self, found, spans, values, options.batch_size, options.most_distance, follow)
         if not searches:
             return found
-        return search_windows(self, found, spans, values, special, options)
+        return search_windows(self, found, spans, values, follow, special, options, bar)
 
 
 def _telling_of_lost(windows):

@@ -36,11 +36,12 @@ def plain_number(value):
     return float(value) if isinstance(value, (numbers.Real, Decimal)) else None
 
 
-def whole_number(name, value, least=1):
-    """`value` as an `int`; `ValueError` for what is no integer of `least` or more."""
+def whole_number(name, value, least=1, most=None):
+    """`value` as an `int`; `ValueError` for what is no integer of `least` or more, or above `most`."""
     number = plain_number(value)
-    if not isinstance(number, int) or number < least:
-        raise ValueError(f"{name} must be an integer of {least} or more, not {value!r}.")
+    if not isinstance(number, int) or number < least or (most is not None and number > most):
+        allowed = f"of {least} or more" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} must be an integer {allowed}, not {value!r}.")
     return number
 
 

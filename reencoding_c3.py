@@ -23,7 +23,7 @@ def most_distance(*dtypes):
 
 
 @torch.no_grad()
-def latent_distances(model, windows, spans, latents, batch_size):
+def latent_distances(model, windows, spans, latents, batch_size, follow=None):
     """
     How far the latents of texts are from given ones.
 
@@ -35,23 +35,24 @@ def latent_distances(model, windows, spans, latents, batch_size):
         spans (`list[LatentSpan]`): the windows that the texts are to be.
         latents (`list[torch.Tensor]` of shape `(N, D_dec)`): given for each.
         batch_size (`int`): windows that go through the encoder at once.
+        follow (`list[bool]`, *optional*): which of them come after another window of their text; by default none.
 
     Returns:
         `list[float]`: of each the largest relative distance of a latent, `|own - given| / |given|`, after rounding to
         the dtype of the given ones.
     """
-    contexts = list(map(model.processor.context_of, windows))
+    contexts = list(map(model.processor.context_of, windows, follow or [False] * len(windows)))
     counts = [span.num_latents for span in spans]
     own = model.encode_windows(contexts, counts, batch_size).split(counts)
     return [_distance(each, given) for each, given in zip(own, latents, strict=True)]
 
 
-def measured(model, windows, spans, latents, batch_size, most):
+def measured(model, windows, spans, latents, batch_size, most, follow):
     """
     The same [`ExpandedWindow`]s with their distances, see `latent_distances`, and whether they come back: are at most
     `most` away.
     """
-    distances = latent_distances(model, [each.ids for each in windows], spans, latents, batch_size)
+    distances = latent_distances(model, [each.ids for each in windows], spans, latents, batch_size, follow)
     found = zip(windows, distances, strict=True)
     return [replace(each, distance=far, comes_back=far <= most) for each, far in found]
 

@@ -14,8 +14,9 @@ from .replacements_c3 import replacements
 from .teacher_forcing_c3 import token_leads
 from .window_decoding_c3 import StopAtLengths, prompt_embeds
 
-# Beams at first, how many times more for the windows that are left, and at most where nobody says.
-FIRST_BEAMS, MORE_BEAMS, MOST_BEAMS = 8, 4, 32
+# Beams at first, how many times more for the windows that are left, and at most where nobody says or whoever does:
+# each is a row with a cache and logits of its own, 256 of which take a decoder of 3 B parameters some 10 GB a window.
+FIRST_BEAMS, MORE_BEAMS, MOST_BEAMS, BEAMS_LIMIT = 8, 4, 32, 256
 # How often, in how many of a window's nearest candidates, and at how many places of each a token is replaced.
 ROUNDS, REPLACED_CANDIDATES, REPLACED_PLACES = 5, 2, 8
 
@@ -26,6 +27,7 @@ class _Window:
 
     span: object
     latents: torch.Tensor
+    follows: bool
     most: float
     distances: dict = field(default_factory=dict)
     tried: set = field(default_factory=set)
@@ -38,7 +40,7 @@ class _Window:
         return min(self.distances.values()) > self.most
 
 
-def search_windows(model, found, spans, latents, suppressed, options):
+def search_windows(model, found, spans, latents, follow, suppressed, options, bar):
     """
     Decodes again those of a batch of windows that do not come back: with beams, ever more for the fewer that are left,
     all of which are encoded again; then in the nearest candidates single tokens are replaced, see `replacements`, and
@@ -49,29 +51,39 @@ def search_windows(model, found, spans, latents, suppressed, options):
         model ([`C3Model`]): the model.
         found (`list[ExpandedWindow]`): what greedy decoding gave, with distances.
         spans (`list[LatentSpan]`), latents (`list[torch.Tensor]` of shape `(N, D_dec)`): of each window.
+        follow (`list[bool]`): which come after another window of their text.
         suppressed (`torch.LongTensor`): ids that are never chosen.
         options (`ExpandOptions`): `beams`, at most; `batch_size`, windows decoded at once with `FIRST_BEAMS` beams, as
             many rows are at any other time; `most_distance` of a window that comes back.
+        bar (`tqdm`): is moved by the windows that are found, and told what is tried for the others.
 
     Returns: `list[ExpandedWindow]`.
     """
     windows = [
-        _Window(span, values, options.most_distance, {tuple(each.ids): each.distance})
-        for span, values, each in zip(spans, latents, found, strict=True)
+        _Window(span, values, follows, options.most_distance, {tuple(each.ids): each.distance})
+        for span, values, follows, each in zip(spans, latents, follow, found, strict=True)
     ]
-    rows = options.batch_size * FIRST_BEAMS
+    start, rows = bar.n, options.batch_size * FIRST_BEAMS
+
+    def tell(tried):
+        bar.update(start + sum(not each.is_open for each in windows) - bar.n)
+        bar.set_postfix_str(tried)
+
     count = min(FIRST_BEAMS, options.beams)
     while open_ := [each for each in windows if each.is_open]:
         for some in batches(open_, max(1, rows // count)):
+            tell(f"{count} beams")
             _measure(model, _beams(model, some, count, suppressed), rows)
         if count == options.beams:
             break
         count = min(MORE_BEAMS * count, options.beams)
-    for _ in range(ROUNDS):
+    for number in range(1, ROUNDS + 1):
         if not (open_ := [each for each in windows if each.is_open]):
             break
         for some in batches(open_, max(1, rows // (REPLACED_CANDIDATES * REPLACED_PLACES))):
+            tell(f"replaced tokens, round {number} of {ROUNDS}")
             _measure(model, _replaced(model, some, suppressed), rows)
+    tell("")
     return [_found(model, window, each, suppressed) for window, each in zip(windows, found, strict=True)]
 
 
@@ -91,10 +103,12 @@ def _found(model, window, first, suppressed):
 def _measure(model, texts, batch_size):
     """Encodes texts, `list[tuple[_Window, tuple[int, …]]]`, and tells their windows how far they are."""
     new = list(dict.fromkeys((id(window), ids) for window, ids in texts if ids not in window.distances))
+    if not new:
+        return
     by_id = {id(window): window for window, _ in texts}
     windows = [by_id[key] for key, _ in new]
-    spans, latents = [each.span for each in windows], [each.latents for each in windows]
-    distances = latent_distances(model, [list(ids) for _, ids in new], spans, latents, batch_size) if new else []
+    spans, latents, follow = zip(*((each.span, each.latents, each.follows) for each in windows), strict=True)
+    distances = latent_distances(model, [list(ids) for _, ids in new], spans, latents, batch_size, follow)
     for window, (_, ids), distance in zip(windows, new, distances, strict=True):
         window.distances[ids] = distance
 
@@ -162,4 +176,4 @@ def batches(items, size):
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-__all__ = ["FIRST_BEAMS", "MOST_BEAMS", "batches", "beam_texts", "search_windows"]
+__all__ = ["BEAMS_LIMIT", "FIRST_BEAMS", "MOST_BEAMS", "batches", "beam_texts", "search_windows"]

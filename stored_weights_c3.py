@@ -23,7 +23,7 @@ def stored_weights(model):
     Returns:
         `dict[str, torch.Tensor]`, by the names of `effective_parameters`; each weight once.
     """
-    offloaded = _offloaded(model)
+    offloaded, own_parts = _offloaded(model), _own_parts(model)
     # Offloaded, tied weights are no longer one object.
     ties, seen, found = getattr(model, "all_tied_weights_keys", {}), set(), {}
     for name, parameter in effective_parameters(model):
@@ -34,7 +34,7 @@ def stored_weights(model):
             weights, own_name = offloaded[id(parameter)]
             parameter = weights[own_name]
         seen.add(tie)
-        found.update(_plain(name, parameter))
+        found.update(_plain(name, own_parts.get(id(parameter), parameter)))
     return found
 
 
@@ -112,6 +112,24 @@ def _offloaded(model):
                 # While the module computes, its weights are where they are used.
                 if parameter.is_meta:
                     found[id(parameter)] = hook.weights_map, name
+    return found
+
+
+def _own_parts(model):
+    """
+    By the `id` of each parameter that FSDP (`fully_shard`) divides, the part that this process keeps: which of them
+    are gathered in a module depends on what was computed last. Reading them so gathers and frees nothing, which only
+    all processes together may.
+    """
+    found = {}
+    for module in model.modules():
+        if hasattr(module, "_get_fsdp_state"):
+            state = module._get_fsdp_state()
+            # Older versions of torch have one group, or None.
+            groups = vars(state).get("_fsdp_param_groups") or filter(None, [state._fsdp_param_group])
+            for each in (parameter for group in groups for parameter in group.fsdp_params):
+                place = each._module_info
+                found[id(getattr(place.module, place.param_name))] = each.sharded_param
     return found
 
 

@@ -15,7 +15,18 @@ from .windows_c3 import (
     windows_at_characters,
 )
 
-NO_TOKENS = "The tokenizer makes no tokens of the text {!r}."
+# What stands for a text without tokens, where the text itself is stored; a tokenizer without it is none.
+STAND_IN = "a"
+
+
+NO_TOKENS = (
+    "The tokenizer makes no tokens of the text {!r}. Leave it out, or compress it with exact=True, which stores the "
+    "text itself."
+)
+
+
+class _NoTokensError(ValueError):
+    """There are no tokens of a text that is not empty."""
 
 
 class WindowPlanningMixin:
@@ -52,7 +63,7 @@ class WindowPlanningMixin:
         check_text(text)
         ids, offsets = self.encode_with_offsets(text)
         if not ids:
-            raise ValueError(NO_TOKENS.format(text[:40]))
+            raise _NoTokensError(NO_TOKENS.format(text[:40]))
         return windows_at_characters(text, ids, offsets, window, partial(self.modality.from_text, self))
 
     def window_of(self, ids):
@@ -67,25 +78,29 @@ class WindowPlanningMixin:
         text = text or self.tokenizer.decode(ids, clean_up_tokenization_spaces=False)
         return TextWindow(self.modality.from_text(self, text), self.encode(text))
 
-    def context_of(self, ids):
+    def context_of(self, ids, follows=False):
         """
         What the encoder reads of the text that the ids of a window (`list[int]`) give, as in [`TextWindow`]:
-        `processor.context_of(ids)`. Of the ids of a window of `split` it is that window's context.
+        `processor.context_of(ids)`. Of the ids of a window of `split` it is that window's context, where the tokenizer
+        loses nothing. `follows` (`bool`): another window of the same text comes before.
         """
         if self.modality.reads_ids(self):
             return ids
+        # Behind a letter, as some tokenizers leave out a space at the start of what they decode.
+        before = self.encode("a") if follows else []
         # Bytes that make no character are read as one: a text may hold that one, too.
-        return self.modality.from_text(self, self.decode(ids))
+        text = self.decode(before + list(ids)).removeprefix(self.decode(before))
+        return self.modality.from_text(self, text)
 
     def _ids_of_long(self, text):
         """The decoder's ids of a text, `array.array`."""
         check_text(text)
         ids = encode_in_pieces(self.encode, text)
         if not ids:
-            raise ValueError(NO_TOKENS.format(text[:40]))
+            raise _NoTokensError(NO_TOKENS.format(text[:40]))
         return ids
 
-    def plan(self, text, *, num_latents=None, ratio=None, window=None):
+    def plan(self, text, *, num_latents=None, ratio=None, window=None, exact=False):
         """
         The windows of a text and N of each, see `C3Model.compress`.
 
@@ -96,12 +111,22 @@ class WindowPlanningMixin:
                 and with the uniform layout as many in proportion for another one.
             ratio (`float`, *optional*): tokens per latent instead, over the whole text.
             window (`int`, *optional*): tokens of a window, by default the processor's `default_window`.
+            exact (`bool`): whether texts are stored where their tokens do not give them back. Then one without tokens
+                is planned as `STAND_IN`, which is what its latents hold.
 
         Returns: [`WindowPlan`].
 
         Raises:
             TypeError, ValueError: as `split`, and a ratio that needs more latents than the appended layout has.
         """
+        try:
+            return self._plan(text, num_latents, ratio, window)
+        except _NoTokensError:
+            if not exact or not self.encode(STAND_IN):
+                raise
+            return self._plan(STAND_IN, num_latents, ratio, window)
+
+    def _plan(self, text, num_latents, ratio, window):
         window = self.default_window if window is None else window
         uniform = self.latent_position_layout == "uniform"
         if uniform and self.modality.reads_ids(self):  # else a cut cannot fall just anywhere

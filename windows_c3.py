@@ -132,13 +132,19 @@ def windows_at_characters(text, ids, offsets, window, context_of):
         start = starts[-1]
         end = min(start + window, len(ids))
         # Several tokens may share one character, and a token may stand for none.
-        while start < end < len(ids) and offsets[end][0] < max(offsets[end - 1][1], begins[-1] + 1):
+        while start < end < len(ids) and offsets[end][0] < _end_of_text(offsets, end, begins):
             end -= 1
         if end == start:
             raise ValueError(f"The character at {begins[-1]} takes more tokens than window={window}; use a larger one.")
         starts.append(end)
-        begins.append(offsets[end][0] if end < len(ids) else len(text))
+        # Spaces that belong to no token go with the token after them, as tokenizers decode them.
+        begins.append(_end_of_text(offsets, end, begins) if end < len(ids) else len(text))
     return TextWindows(array("i", ids), starts, ContextsOfText(text, begins, context_of))
+
+
+def _end_of_text(offsets, end, begins):
+    """Where the text of a window ends whose last token is the one before `end`: it has a character at least."""
+    return max(offsets[end - 1][1], begins[-1] + 1)
 
 
 def even_windows(length, num_latents, window):

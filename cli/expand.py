@@ -4,6 +4,7 @@ import sys
 
 from c3.expanded_text_c3 import named_windows
 from c3.quoting_c3 import printable
+from c3.search_decoding_c3 import BEAMS_LIMIT, MOST_BEAMS
 from c3.support.arguments import file_name, whole_number
 from c3.support.errors import STANDARD_OUTPUT, UserError, naming
 from c3.whole_files_c3 import write_whole
@@ -38,7 +39,10 @@ def add_arguments(parser):
         "search looks further where that text is wrong, which takes many times as long",
     )
     parser.add_argument(
-        "--beams", type=whole_number(1), metavar="N", help="beams of --method search, at most (default: 32)"
+        "--beams",
+        type=whole_number(1, BEAMS_LIMIT),
+        metavar="N",
+        help=f"beams of --method search, at most: up to {BEAMS_LIMIT} (default: {MOST_BEAMS})",
     )
     parser.add_argument(
         "--no-check",

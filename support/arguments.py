@@ -25,13 +25,14 @@ def file_name(text):
     return os.path.expanduser(text)
 
 
-def whole_number(least):
-    """The type of whole numbers of `least` or more."""
+def whole_number(least, most=None):
+    """The type of whole numbers of `least` or more, up to `most`."""
+    allowed = f"of {least} or more" if most is None else f"from {least} to {most}"
 
     def parse(text):
         # int() would also take 1_000 and surrounding blanks.
-        if not text.isascii() or not text.isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be a whole number of {least} or more, not {text!r}")
+        if not text.isascii() or not text.isdigit() or int(text) < least or (most is not None and int(text) > most):
+            raise argparse.ArgumentTypeError(f"must be a whole number {allowed}, not {text!r}")
         return int(text)
 
     return parse

@@ -1,13 +1,16 @@
 """What came back is encoded again: that tells right windows from wrong ones, and a search when it has arrived."""
 
 import warnings
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
 
-from c3 import C3Model, C3Processor, CompressionWarning
+from c3 import C3Model, C3Processor, CompressionWarning, ExpandedWindow
 from c3.corrections_c3 import special_ids
 from c3.reencoding_c3 import MOST_DISTANCE, latent_distances
 from c3.replacements_c3 import replacements
@@ -74,9 +77,30 @@ def test_one_wrong_token_is_seen(shipped, page):
         assert right < MOST_DISTANCE / 10 and 2 * MOST_DISTANCE < min(distances)
 
 
-def test_the_search_finds_what_greedy_decoding_misses(shipped, latents, page):
+class RecordedBar:
+    """In the place of a progress bar: where it was moved to and what it told, in order."""
+
+    def __init__(self, monkeypatch):
+        self.told, self.n, self.shown_above = [], 0, None
+        monkeypatch.setattr("c3.expansion_c3.progress_bar", self._made)
+
+    def _made(self, total, shown_above, *args):
+        self.shown_above = shown_above
+        return nullcontext(self)
+
+    def update(self, count):
+        self.n += count
+        self.told.append(self.n)
+
+    set_postfix_str = property(lambda self: self.told.append)
+
+
+def test_the_search_finds_what_greedy_decoding_misses(shipped, latents, page, monkeypatch):
     greedy = shipped.expand(latents, check=True)
+    bar = RecordedBar(monkeypatch)
     found = shipped.expand(latents, method="search", beams=16, check=True, return_scores=True)
+    assert bar.told[:2] == [latents.num_windows - len(greedy.lost_windows), "8 beams"]
+    assert bar.n == latents.num_windows and bar.shown_above == 0
     right = right_windows(shipped, found, latents, page)
     assert [window.comes_back for window in found.windows] == right
     assert len(found.lost_windows) < len(greedy.lost_windows) / 2
@@ -90,16 +114,19 @@ def test_the_search_finds_what_greedy_decoding_misses(shipped, latents, page):
         assert (float(leads.min()) < 0) == (before.ids != after.ids)
 
 
-def test_a_search_without_check_warns_of_what_it_did_not_find(make_model):
-    """As of a model that knows nothing."""
+def test_a_search_without_check_warns_of_what_it_did_not_find(make_model, monkeypatch):
+    """As of a model that knows nothing; meanwhile it says what it tries."""
     model = make_model("uniform")
-    latents = model.compress([LONG, TEXTS[1]])
+    latents = model.compress(TEXTS[:2])
     with pytest.warns(CompressionWarning, match=r"windows were not found: text 0, windows 0, .*; text 1, window 0"):
         found = model.expand(latents, method="search", beams=2)
     assert [len(model.processor.encode(each)) > 0 for each in found] == [True, True]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        bar = RecordedBar(monkeypatch)
         checked = model.expand(latents, method="search", beams=2, check=True)
+        tried = ["2 beams", *(f"replaced tokens, round {number} of 5" for number in range(1, 6)), ""]
+        assert [each for each in bar.told if isinstance(each, str)] == tried and bar.n == latents.num_windows
         assert [each.text for each in checked] == found and checked[1].lost_windows == [0]
 
 
@@ -117,24 +144,58 @@ def test_latents_that_are_no_texts_are_found_out(shipped, latents):
     assert len(expanded.lost_windows) >= latents.num_windows - 1
 
 
-def test_options_that_do_not_fit_are_refused(shipped, latents):
+def test_options_that_do_not_fit_are_refused(shipped, latents, monkeypatch):
     with pytest.raises(ValueError, match="beams are those of method='search'"):
         shipped.expand(latents, beams=4)
-    with pytest.raises(ValueError, match="beams must be an integer of 1 or more, not 0"):
-        shipped.expand(latents, method="search", beams=0)
+    monkeypatch.setattr(type(shipped), "check_latents", None)  # which reads all weights
+    for beams in (0, 257, 1 << 40):
+        with pytest.raises(ValueError, match=f"beams must be an integer from 1 to 256, not {beams}"):
+            shipped.expand(latents, method="search", beams=beams)
     with pytest.raises(ValueError, match="method must be one of greedy, parallel, search, not 'beam'"):
         shipped.expand(latents, method="beam")
 
 
-def test_an_encoder_with_a_tokenizer_of_its_own_reads_the_text_again(make_model, tokenizer):
-    """A replacement character of the text included."""
+def byte_level(**parts):
+    tokenizer = train_tokenizer(TEXTS * 4, vocab_size=300)
+    for name, part in parts.items():
+        setattr(tokenizer.backend_tokenizer, name, part)
+    return tokenizer
+
+
+def metaspace():
+    """As made with SentencePiece: words begin with a mark, which is no space at the start of a text."""
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["</s>"], show_progress=False)
+    backend.train_from_iterator(TEXTS, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="</s>", pad_token="</s>")
+
+
+DECODERS = {
+    "byte-level": byte_level,
+    "its spaces outside of tokens": lambda: byte_level(post_processor=processors.ByteLevel(trim_offsets=True)),
+    "SentencePiece": metaspace,
+}
+
+
+@pytest.mark.filterwarnings("ignore::c3.CompressionWarning")
+@pytest.mark.parametrize("name", DECODERS)
+def test_an_encoder_with_a_tokenizer_of_its_own_reads_the_text_again(name, make_model, monkeypatch):
+    """A replacement character of the text included, and spaces at the start of windows."""
     model = make_model("uniform")
-    model.processor = C3Processor.from_config(model.config, tokenizer, train_tokenizer(TEXTS * 4, vocab_size=280))
-    text = LONG + "ab\ufffdcd\ufffd"
+    model.processor = C3Processor.from_config(model.config, DECODERS[name](), byte_level())
+    text = LONG if name == "SentencePiece" else LONG + "ab\ufffdcd\ufffd"
     latents, windows = model.compress(text), model.processor.plan(text).windows
     ids = [list(window.text_ids) for window in windows]
-    assert [model.processor.context_of(each) for each in ids] == [window.context for window in windows]
-    assert max(latent_distances(model, ids, latents.spans[0], latents.windows(), 8)) <= MOST_DISTANCE
+    assert any(text[begin] == " " for begin in windows.contexts.begins[1:-1])
+    contexts = [model.processor.context_of(each, place > 0) for place, each in enumerate(ids)]
+    assert contexts == [window.context for window in windows]
+    for found, options in ((ids, {}), ([*ids[1:], ids[0]], {"method": "search", "beams": 1})):
+        decoded = [ExpandedWindow(each) for each in found]
+        monkeypatch.setattr("c3.expansion_c3.decode_windows", lambda *args, decoded=decoded: decoded)
+        monkeypatch.setattr("c3.search_decoding_c3.beam_texts", lambda *args: [[each] for each in ids])
+        checked = list(model.expand(latents, check=True, stream=True, batch_size=len(ids), **options))
+        assert [window.ids for window in checked] == ids and all(window.comes_back for window in checked)
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

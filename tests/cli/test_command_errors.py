@@ -55,6 +55,7 @@ from command_line import TEXT, pages_file
         (["expand", "."], "it is a folder"),
         (["expand", "two.c3", "--text-index", "2"], "--text-index 2: two.c3 holds 2 texts, 0 to 1"),
         (["expand", "two.c3", "--text-index", "-1"], "must be a whole number of 0 or more"),
+        (["expand", "two.c3", "--method", "search", "--beams", "257"], "a whole number from 1 to 256, not '257'"),
         (["expand", "two.c3", "--text-index", "0", "-o", "two.c3"], "two.c3 would overwrite the input"),
         (["expand", "two.c3", "-o", "no/{index}.txt"], "cannot write no/0.txt: there is no folder no"),
         (["info", "~/missing.c3"], f"no latents file at {Path.home()}/missing.c3"),

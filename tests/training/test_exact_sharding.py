@@ -35,5 +35,5 @@ def test_the_very_text_comes_back(mode, folder):
     assert run.returncode == 0, run.stderr[-6000:]
     for rank in (0, 1):
         found = json.loads((folder / mode / f"exact-{rank}.json").read_text())
-        assert found["exact"] == found["text"] != found["greedy"]
+        assert found["exact"] == found["again"] == found["text"] != found["greedy"]
         assert 0.5 < found["fidelity"] < 1
