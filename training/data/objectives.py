@@ -234,7 +234,7 @@ def one_window(processor, window, num_latents, prompt, target, hidden=None):
 
 
 def _example(dataset, alike, contexts, texts, prompt, target, hidden=None):
-    """The [`TrainingExample`] of windows that are alike ([`WindowSpecs`]); see `WindowDataset.windows`, `one_window`."""
+    """As `one_window`, of windows that are alike ([`WindowSpecs`]), of which `WindowDataset.windows` gave the two."""
     num_latents = int(alike.num_latents[0])
     spans = [LatentSpan(num_latents, texts.shape[-1])]
     row = dataset.processor.row(spans, prompt, target, hidden=hidden)

@@ -18,7 +18,7 @@ class Draw:
     num_latents: int | None = None
 
     def shapes(self, lengths):
-        """(tokens, latents) of the windows that stretches of `lengths` tokens (`np.ndarray`) are cut into, as arrays."""
+        """(tokens, latents), arrays, of the windows that stretches of `lengths` tokens (`np.ndarray`) are cut into."""
         longest = np.minimum(self.window, lengths)
         if self.num_latents:
             return longest, np.minimum(self.num_latents, longest)
@@ -50,8 +50,8 @@ class WindowSpec:
 @dataclass(frozen=True, eq=False)
 class WindowSpecs(Sequence):
     """
-    The windows of a batch, which has thousands of them: the fields of [`WindowSpec`] as arrays of shape `(windows,)`. An
-    item is a [`WindowSpec`], a slice again arrays.
+    The windows of a batch, thousands perhaps: the fields of [`WindowSpec`] as arrays of shape `(windows,)`. An item is a
+    [`WindowSpec`], a slice again arrays.
     """
 
     start: np.ndarray
