@@ -5,6 +5,7 @@ from . import (
     cache_bytes,
     compress_batch,
     compress_text,
+    data_loading,
     decode_step,
     expand_parallel,
     expand_windows,
@@ -27,5 +28,6 @@ BENCHMARKS = {
     "long-text": long_text.BENCHMARK,
     "load-latents": load_latents.BENCHMARK,
     "import-time": import_time.BENCHMARK,
+    "data-loading": data_loading.BENCHMARK,
     "allocator": allocator.BENCHMARK,
 }

@@ -50,8 +50,8 @@ class WindowSpec:
 @dataclass(frozen=True, eq=False)
 class WindowSpecs(Sequence):
     """
-    The windows of a batch, thousands perhaps: the fields of [`WindowSpec`] as arrays of shape `(windows,)`. An item is a
-    [`WindowSpec`], a slice again arrays.
+    The windows of a batch, thousands perhaps: the fields of [`WindowSpec`] as arrays of shape `(windows,)`. An item is
+    a [`WindowSpec`], a slice again arrays.
     """
 
     start: np.ndarray
