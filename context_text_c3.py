@@ -33,7 +33,7 @@ class TextContext(ContextModality):
         template = processor.context_template_ids()
         before, between, after = (np.full(len(contexts), len(piece)) for piece in template)
         lengths = np.stack([before, list(map(len, contexts)), between, num_latents, after], axis=1)
-        windows, numbers, row_lengths = np.arange(len(contexts)), np.ones(len(contexts)), lengths.sum(1)
+        windows, numbers, row_lengths = np.arange(len(contexts)), np.ones(len(contexts), int), lengths.sum(1)
         if pack:
             packed = pack_rows(row_lengths.tolist())
             if len(packed) < len(contexts):

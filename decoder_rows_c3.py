@@ -69,18 +69,20 @@ def decoder_rows(rows, layout, latent_token_id, mask_token_id):
         latents the same below zero, 0 for what all see, see `is_visible`.
     """
     ids = [_ids(row, latent_token_id, mask_token_id) for row in rows]
-    positions = [np.broadcast_to(POSITIONS[layout](row), each.shape) for row, each in zip(rows, ids, strict=True)]
+
+    def for_each(numbers_of):
+        """Of each row, or of several alike, what `numbers_of` a row are, `np.ndarray` of shape `(rows, length)`."""
+        return [_repeated(np.atleast_2d(numbers_of(row)), len(each)) for row, each in zip(rows, ids, strict=True)]
+
     batch = {
         "input_ids": pad_left(ids),
         "attention_mask": pad_left(list(map(np.ones_like, ids))),
-        "position_ids": pad_left(positions, torch.float if layout == "uniform" else torch.long),
+        "position_ids": pad_left(for_each(POSITIONS[layout]), torch.float if layout == "uniform" else torch.long),
     }
     if any(_labels_of(segment) is not None for row in rows for segment in row):
-        labels = [np.broadcast_to(_labels(row), each.shape) for row, each in zip(rows, ids, strict=True)]
-        batch["labels"] = pad_left(labels, fill=IGNORED_LABEL)
+        batch["labels"] = pad_left(for_each(_labels), fill=IGNORED_LABEL)
     if any(map(_hides, rows)):
-        chunks = [np.broadcast_to(_chunks(row), each.shape) for row, each in zip(rows, ids, strict=True)]
-        batch["chunk_ids"] = pad_left(chunks)
+        batch["chunk_ids"] = pad_left(for_each(_chunks))
     return batch
 
 
@@ -161,9 +163,14 @@ def _length(segment):
 
 def _joined(pieces):
     """The pieces of a row, or of several alike, after one another, `np.ndarray` of shape `(rows, length)`."""
-    blocks = [np.atleast_2d(np.asarray(piece, dtype=np.int64)) for piece in pieces]
+    blocks = [np.array(piece, dtype=np.int64, ndmin=2) for piece in pieces]
     rows = max(map(len, blocks))
-    return np.concatenate([np.broadcast_to(each, (rows, each.shape[1])) for each in blocks], axis=1)
+    return np.concatenate([_repeated(each, rows) for each in blocks], axis=1)
+
+
+def _repeated(block, rows):
+    """An array of one row as one of so many, where it has not as many."""
+    return block if len(block) == rows else block.repeat(rows, axis=0)
 
 
 def _ids(row, latent_token_id, mask_token_id):
