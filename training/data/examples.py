@@ -60,7 +60,7 @@ class WindowDataset(Dataset):
         """
         specs = specs[:]
         if isinstance(specs, WindowSpecs):
-            return OBJECTIVES[specs.objective].examples(specs, self)
+            return OBJECTIVES[specs.objective].batch_examples(specs, self)
         return [self[spec] for spec in specs]
 
     def window(self, ids):

@@ -44,20 +44,12 @@ class Objective(ABC):
             dataset ([`WindowDataset`]): the texts and rows.
         """
 
-    def examples(self, specs, dataset):
-        """
-        Those of a batch of windows, `list[TrainingExample]`. Whoever wants millions of tokens a second lays windows out
-        that are alike as one example, see [`Reconstruction`].
-
-        Args:
-            specs ([`WindowSpecs`]): of the batch.
-            dataset ([`WindowDataset`]): the texts.
-        """
-        return [self.example(spec, dataset) for spec in specs]
-
 
 class TextObjective(Objective):
-    """An objective on documents: has to define `example`, and `cut` where windows lie otherwise."""
+    """
+    An objective on documents: has to define `example`; `cut` where windows lie otherwise, and `batch_examples` where it
+    is to be fast.
+    """
 
     on_documents, reads = True, "train_data"
 
@@ -87,6 +79,17 @@ class TextObjective(Objective):
         start = start + size * (np.arange(total) - before)
         seeds = rng.integers(2**31, size=total)
         return WindowSpecs(start, size, num_latents, seeds, source, np.zeros_like(start), draw.objective)
+
+    def batch_examples(self, specs, dataset):
+        """
+        Those of a batch of windows, `list[TrainingExample]`. Whoever wants millions of tokens a second lays windows out
+        that are alike as one example, see [`Reconstruction`].
+
+        Args:
+            specs ([`WindowSpecs`]): of the batch.
+            dataset ([`WindowDataset`]): the texts.
+        """
+        return [self.example(spec, dataset) for spec in specs]
 
 
 class RowObjective(Objective):
@@ -145,9 +148,9 @@ class Reconstruction(TextObjective):
     reconstruction_only = True
 
     def example(self, spec, dataset):
-        return self.examples(WindowSpecs.of(spec), dataset)[0]
+        return self.batch_examples(WindowSpecs.of(spec), dataset)[0]
 
-    def examples(self, specs, dataset):
+    def batch_examples(self, specs, dataset):
         # One generator serves all windows of a batch: making one costs as much as drawing thousands of numbers.
         rng = np.random.default_rng(specs.seed[0])
         shares = _shares(self._dropout_share(specs, dataset), len(specs), rng)
@@ -195,9 +198,9 @@ class Continuation(TextObjective):
         return WindowSpecs(start, sizes, num_latents, seeds, source, following, draw.objective)
 
     def example(self, spec, dataset):
-        return self.examples(WindowSpecs.of(spec), dataset)[0]
+        return self.batch_examples(WindowSpecs.of(spec), dataset)[0]
 
-    def examples(self, specs, dataset):
+    def batch_examples(self, specs, dataset):
         examples = []
         for places in dataset.alike(specs):
             alike = specs[places]
