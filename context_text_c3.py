@@ -1,11 +1,12 @@
 """Contexts of text: the encoder reads the ids of a window, and its states at queries, or means, become latents."""
 
+import numpy as np
 import torch
 from transformers.masking_utils import create_causal_mask
 
 from .configuration_c3 import POOLINGS
 from .context_c3 import ContextModality
-from .decoder_rows_c3 import pad_left
+from .decoder_rows_c3 import pad_flat
 from .packing_c3 import count_within, is_packed, number_rows, pack_rows
 
 
@@ -29,18 +30,23 @@ class TextContext(ContextModality):
         Ids with query placeholders, padded on the left: `context_input_ids` and `context_attention_mask`, both
         `(rows, length)`. See [`ContextModality`]; `pack`ed rows hold several windows, see `states`.
         """
-        before, between, after = processor.context_template_ids()
-        rows = [
-            before + list(ids) + between + [processor.query_token_id] * n + after
-            for ids, n in zip(contexts, num_latents, strict=True)
-        ]
-        masks = [[1] * len(row) for row in rows]
+        template = processor.context_template_ids()
+        before, between, after = (np.full(len(contexts), len(piece)) for piece in template)
+        lengths = np.stack([before, list(map(len, contexts)), between, num_latents, after], axis=1)
+        windows, numbers, row_lengths = np.arange(len(contexts)), np.ones(len(contexts), int), lengths.sum(1)
         if pack:
-            packed = pack_rows([len(row) for row in rows])
-            if len(packed) < len(rows):
-                masks = [[window + 1 for window in row for _ in rows[window]] for row in packed]
-                rows = [[i for window in row for i in rows[window]] for row in packed]
-        return {"context_input_ids": pad_left(rows), "context_attention_mask": pad_left(masks)}
+            packed = pack_rows(row_lengths.tolist())
+            if len(packed) < len(contexts):
+                windows = np.concatenate(packed)
+                numbers, row_lengths = windows + 1, np.array([row_lengths[row].sum() for row in packed])
+        lengths = lengths[windows]
+        text = np.concatenate([contexts[window] for window in windows.tolist()])
+        ids = _joined(lengths, template[0], text, template[1], processor.query_token_id, template[2])
+        mask = numbers.repeat(lengths.sum(1))
+        return {
+            "context_input_ids": pad_flat(ids, row_lengths),
+            "context_attention_mask": pad_flat(mask, row_lengths),
+        }
 
     def takes_packed_windows(self, model):
         return model.config.pooling == "queries" and "flash" not in model.encoder.config._attn_implementation
@@ -82,6 +88,25 @@ class TextContext(ContextModality):
             context_position_ids = context_positions(is_query, window_numbers, config.latent_position_layout)
         encode = _states_at_queries if pooling == "queries" else _means_of_text
         return encode(model, context_input_ids, is_query, window_numbers, packed, context_position_ids)
+
+
+def _joined(lengths, before, text, between, query, after):
+    """
+    The ids of windows one after the other, `np.ndarray` of shape `(positions,)`.
+
+    Args:
+        lengths (`np.ndarray` of shape `(windows, 5)`): how many ids of a window are the five things that follow.
+        before, between, after (`list[int]`): the same in all windows.
+        text (`np.ndarray`): of all windows.
+        query (`int`): the placeholder.
+    """
+    windows = len(lengths)
+    kinds = np.tile(np.arange(5), windows).repeat(lengths.ravel())
+    ids = np.empty(len(kinds), dtype=np.int64)
+    pieces = np.tile(before, windows), text, np.tile(between, windows), query, np.tile(after, windows)
+    for kind, piece in enumerate(pieces):
+        ids[kinds == kind] = piece
+    return ids
 
 
 def _states_at_queries(model, ids, is_query, window_numbers, packed, position_ids):

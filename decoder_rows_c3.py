@@ -6,6 +6,7 @@ who may see what.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 IGNORED_LABEL = -100
@@ -31,10 +32,11 @@ class LatentSpan:
 @dataclass(frozen=True)
 class TextSegment:
     """
-    Tokens that the decoder reads, and perhaps learns to say.
+    Tokens that the decoder reads, and perhaps learns to say. Where `ids`, `labels` and `hidden` are arrays of shape
+    `(rows, length)`, the row that the segment is in stands for as many rows, which differ in nothing else.
 
     Args:
-        ids (`Sequence[int]`): the tokens.
+        ids (`Sequence[int]` or `np.ndarray`): the tokens.
         labels (`Sequence[int]`, *optional*): one for each token, -100 where nothing is learned; by default nothing is.
         hidden (`Sequence[bool]`, *optional*): tokens in whose place the decoder sees its mask embedding.
         replays (`bool`): whether this is the text of the latents, given back. It ends its row.
@@ -57,7 +59,7 @@ def decoder_rows(rows, layout, latent_token_id, mask_token_id, prompt_positions=
         batch = decoder_rows(rows, "uniform", latent_token_id, mask_token_id)
 
     Args:
-        rows (`list[list[TextSegment or LatentSpan]]`): the segments of each row, in order.
+        rows (`list[list[TextSegment or LatentSpan]]`): the segments of each row, or of several rows alike, in order.
         layout (`str`): see `row_positions`.
         latent_token_id, mask_token_id (`int`): placeholders of a latent and of a hidden token.
         prompt_positions (`str`): see `row_positions`.
@@ -68,18 +70,23 @@ def decoder_rows(rows, layout, latent_token_id, mask_token_id, prompt_positions=
         latents the same below zero, 0 for what all see, see `is_visible`.
     """
     ids = [_ids(row, latent_token_id, mask_token_id) for row in rows]
-    fractional = layout == "uniform"
+
+    def for_each(numbers_of):
+        """Of each row, or of several alike, what `numbers_of` a row are, `np.ndarray` of shape `(rows, length)`."""
+        return [_repeated(np.atleast_2d(numbers_of(row)), len(each)) for row, each in zip(rows, ids, strict=True)]
+
     batch = {
         "input_ids": pad_left(ids),
-        "attention_mask": pad_left([[1] * len(row) for row in ids]),
+        "attention_mask": pad_left(list(map(np.ones_like, ids))),
         "position_ids": pad_left(
-            [row_positions(row, layout, prompt_positions) for row in rows], torch.float if fractional else torch.long
+            for_each(lambda row: row_positions(row, layout, prompt_positions)),
+            torch.float if layout == "uniform" else torch.long,
         ),
     }
     if any(_labels_of(segment) is not None for row in rows for segment in row):
-        batch["labels"] = pad_left([_labels(row) for row in rows], fill=IGNORED_LABEL)
+        batch["labels"] = pad_left(for_each(_labels), fill=IGNORED_LABEL)
     if any(map(_hides, rows)):
-        batch["chunk_ids"] = pad_left([_chunks(row) for row in rows])
+        batch["chunk_ids"] = pad_left(for_each(_chunks))
     return batch
 
 
@@ -129,7 +136,7 @@ def positions_among_text(row):
         if isinstance(segment, LatentSpan):
             texts += segment.num_tokens
         elif replays or not texts:
-            before += len(segment.ids)
+            before += _length(segment)
     place, latents_place, positions = (-before if texts else 0), 0, []
     for segment in row[: len(row) - replays]:
         if isinstance(segment, LatentSpan):
@@ -139,9 +146,9 @@ def positions_among_text(row):
             latents_place += segment.num_tokens
             place += 0 if replays else segment.num_tokens
         else:
-            positions += [float(each) for each in range(place, place + len(segment.ids))]
-            place += len(segment.ids)
-    return positions + [float(each) for each in range(len(row[-1].ids) if replays else 0)]
+            positions += [float(each) for each in range(place, place + _length(segment))]
+            place += _length(segment)
+    return positions + [float(each) for each in range(_length(row[-1]) if replays else 0)]
 
 
 POSITIONS = {"appended": consecutive_positions, "uniform": positions_among_text}
@@ -149,11 +156,25 @@ PROMPT_POSITIONS = {"consecutive": consecutive_positions, "among_text": position
 
 
 def pad_left(rows, dtype=torch.long, fill=0):
-    """Rows of numbers as a tensor `(rows, longest)`, filled up on the left."""
-    longest = max(map(len, rows))
-    padded = torch.full((len(rows), longest), fill, dtype=dtype)
-    for i, row in enumerate(rows):
-        padded[i, longest - len(row) :] = torch.tensor(row, dtype=dtype)
+    """Rows of numbers, or arrays `(rows, length)` of several, as a tensor `(rows, longest)`, filled up on the left."""
+    blocks = list(map(np.atleast_2d, rows))
+    lengths = np.repeat([block.shape[1] for block in blocks], list(map(len, blocks)))
+    return pad_flat(np.concatenate([block.ravel() for block in blocks]), lengths, dtype, fill)
+
+
+def pad_flat(values, lengths, dtype=torch.long, fill=0):
+    """
+    As `pad_left`, of rows that follow one another.
+
+    Args:
+        values (`np.ndarray` of shape `(numbers,)`): of all rows.
+        lengths (`np.ndarray` of shape `(rows,)`): numbers of each.
+    """
+    longest = int(lengths.max())
+    padded = torch.full((len(lengths), longest), fill, dtype=dtype)
+    is_filled = np.arange(longest) >= longest - lengths[:, None]
+    # What is written to the array is in the tensor.
+    padded.numpy()[is_filled] = values
     return padded
 
 
@@ -162,19 +183,33 @@ def _replays(row):
 
 
 def _length(segment):
-    return segment.num_latents if isinstance(segment, LatentSpan) else len(segment.ids)
+    if isinstance(segment, LatentSpan):
+        return segment.num_latents
+    return segment.ids.shape[-1] if isinstance(segment.ids, np.ndarray) else len(segment.ids)
+
+
+def _joined(pieces):
+    """The pieces of a row, or of several alike, after one another, `np.ndarray` of shape `(rows, length)`."""
+    blocks = [np.array(piece, dtype=np.int64, ndmin=2) for piece in pieces]
+    rows = max(map(len, blocks))
+    return np.concatenate([_repeated(each, rows) for each in blocks], axis=1)
+
+
+def _repeated(block, rows):
+    """An array of one row as one of so many, where it has not as many."""
+    return block if len(block) == rows else block.repeat(rows, axis=0)
 
 
 def _ids(row, latent_token_id, mask_token_id):
-    ids = []
+    pieces = []
     for segment in row:
         if isinstance(segment, LatentSpan):
-            ids += [latent_token_id] * segment.num_latents
+            pieces.append([latent_token_id] * segment.num_latents)
         elif segment.hidden is None:
-            ids += segment.ids
+            pieces.append(segment.ids)
         else:
-            ids += [mask_token_id if hides else i for i, hides in zip(segment.ids, segment.hidden, strict=True)]
-    return ids
+            pieces.append(np.where(segment.hidden, mask_token_id, segment.ids))
+    return _joined(pieces)
 
 
 def _labels_of(segment):
@@ -182,11 +217,10 @@ def _labels_of(segment):
 
 
 def _labels(row):
-    labels = []
-    for segment in row:
-        ours = _labels_of(segment)
-        labels += [IGNORED_LABEL] * _length(segment) if ours is None else ours
-    return labels
+    labels = [_labels_of(segment) for segment in row]
+    return _joined(
+        [IGNORED_LABEL] * _length(segment) if ours is None else ours for segment, ours in zip(row, labels, strict=True)
+    )
 
 
 def _chunks(row):
@@ -203,7 +237,7 @@ def _hides(row):
     for segment in row:
         if hidden - {segment.chunk}:
             return True
-        if isinstance(segment, TextSegment) and segment.chunk and len(segment.ids):
+        if isinstance(segment, TextSegment) and segment.chunk and _length(segment):
             hidden.add(segment.chunk)
     return False
 

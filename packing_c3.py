@@ -27,11 +27,12 @@ def pack_rows(lengths):
     rows = [[index] for index in range(len(lengths))]
     area, cost = len(rows) * longest, _cost(len(rows), longest)
     count = len(rows)
+    longest_first = sorted(range(count), key=lambda index: -lengths[index])
     while filled < (1 - LITTLE_PADDING) * area:
         count = min(count - 1, count * 24 // 25)
         if count < 1 or filled > count * LONGEST_ROW * longest:
             break
-        found, length = _spread(lengths, count)
+        found, length = _spread(lengths, longest_first, count)
         if length <= LONGEST_ROW * longest and _cost(count, length) < cost:
             rows, area, cost = found, count * length, _cost(count, length)
     return rows
@@ -41,15 +42,19 @@ def _cost(rows, length):
     return rows * length * (1 + length / DOUBLING_LENGTH)
 
 
-def _spread(lengths, count):
-    """`count` rows of indices, and the length of the longest: each window goes into the row that is shortest so far."""
-    rows = [(0, row) for row in range(count)]
+def _spread(lengths, order, count):
+    """
+    `count` rows of indices, and the length of the longest: in this order each window goes into the row that is shortest
+    so far.
+    """
+    # A row's length times `count` plus its number: a heap of whole numbers is three times as fast as one of pairs.
+    rows = list(range(count))
     members = [[] for _ in rows]
-    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-        total, row = rows[0]
-        heapq.heapreplace(rows, (total + lengths[index], row))
-        members[row].append(index)
-    return members, max(total for total, _ in rows)
+    for index in order:
+        shortest = rows[0]
+        heapq.heapreplace(rows, shortest + lengths[index] * count)
+        members[shortest % count].append(index)
+    return members, max(rows) // count
 
 
 def is_packed(attention_mask):

@@ -4,6 +4,7 @@ import inspect
 import warnings
 from itertools import chain
 from pathlib import Path
+from weakref import WeakKeyDictionary
 
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
@@ -262,7 +263,7 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         """The encoder's ids before the context, between it and the queries, and after these: three `list[int]`."""
         tokenizer = self.context_tokenizer or self.tokenizer
         before, rest = self.context_template.split("{context}")
-        return [self._encode_template(tokenizer, piece) for piece in (before, *rest.split("{queries}"))]
+        return [known_ids(tokenizer, piece, self._encode_template) for piece in (before, *rest.split("{queries}"))]
 
     def row(self, spans, prompt=None, target=None, labels=None, hidden=None):
         """
@@ -281,7 +282,10 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         Returns: `list`, for `decoder_inputs`.
         """
         before, between, after = self._prompt_template_ids()
-        asked = self.encode_prompt(self.reconstruction_prompt if prompt is None else prompt)
+        if prompt is None:
+            asked = known_ids(self.tokenizer, self.reconstruction_prompt, self._encode)
+        else:
+            asked = self.encode_prompt(prompt)
         learned = labels if labels is not None else target
         answer = TextSegment([] if target is None else target, learned, hidden, replays=prompt is None)
         return [TextSegment(before), *spans, TextSegment(between + asked + after), answer]
@@ -352,14 +356,15 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
     def _prompt_template_ids(self):
         """Ids before the latents, between them and the prompt, and after it."""
         before, rest = self.prompt_template.split("{latents}")
-        return [self._encode_template(self.tokenizer, piece) for piece in (before, *rest.split("{prompt}"))]
+        return [known_ids(self.tokenizer, piece, self._encode_template) for piece in (before, *rest.split("{prompt}"))]
 
     @staticmethod
     def _call(tokenizer, text, **kwargs):
         return tokenizer(text, add_special_tokens=False, split_special_tokens=True, verbose=False, **kwargs)
 
-    def _encode(self, tokenizer, text):
-        return self._call(tokenizer, text)["input_ids"]
+    @staticmethod
+    def _encode(tokenizer, text):
+        return C3Processor._call(tokenizer, text)["input_ids"]
 
     @staticmethod
     def _encode_template(tokenizer, piece):
@@ -368,6 +373,23 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
 
 # What a processor copies from the config: all that its signature names.
 SETTINGS = tuple(inspect.signature(C3Processor.__init__).parameters)[3:]
+
+
+# What `known_ids` found, by tokenizer: a processor may be given another one.
+_KNOWN_IDS = WeakKeyDictionary()
+
+
+def known_ids(tokenizer, text, encode):
+    """
+    `list[int]`: what `encode(tokenizer, text)` gives, asked for once. It is for templates and prompts, which stand in
+    every row: to tokenize one takes longer than to lay its row out.
+    """
+    known = _KNOWN_IDS.setdefault(tokenizer, {})
+    # A token that is added may be one of the text's.
+    key = encode, text, len(tokenizer)
+    if key not in known:
+        known[key] = encode(tokenizer, text)
+    return list(known[key])
 
 
 def except_context_tokenizer(files_timestamps):

@@ -5,6 +5,7 @@ from . import (
     cache_bytes,
     compress_batch,
     compress_text,
+    data_loading,
     decode_step,
     expand_parallel,
     expand_windows,
@@ -31,5 +32,6 @@ BENCHMARKS = {
     "large-model": large_model.BENCHMARK,
     "load-latents": load_latents.BENCHMARK,
     "import-time": import_time.BENCHMARK,
+    "data-loading": data_loading.BENCHMARK,
     "allocator": allocator.BENCHMARK,
 }

@@ -1,9 +1,10 @@
 """Rows of the decoder: positions, labels, hidden tokens, and text that later chunks do not see."""
 
+import numpy as np
 import pytest
 import torch
 
-from c3.decoder_rows_c3 import LatentSpan, TextSegment, decoder_rows, row_length
+from c3.decoder_rows_c3 import LatentSpan, TextSegment, decoder_rows, learned_length, row_length
 
 LATENT, MASK = 90, 91
 
@@ -44,6 +45,19 @@ def test_hidden_tokens_are_still_learned():
     segment = TextSegment([7, 8, 9], labels=[7, -100, 9], hidden=[False, True, True])
     batch = lay_out([[segment]])
     assert batch["input_ids"].tolist() == [[7, MASK, MASK]] and batch["labels"].tolist() == [[7, -100, 9]]
+
+
+def test_rows_alike_by_hand():
+    """What is an array stands for a row each, what is not for all of them; another row is beside them."""
+    text = np.array([[5, 6, 7], [8, 9, 4]])
+    hidden = np.array([[False, True, False], [True, False, False]])
+    row = [TextSegment([1]), LatentSpan(1, 3), TextSegment([]), TextSegment(text, text, hidden, replays=True)]
+    batch = lay_out([row, [TextSegment([3])]])
+    assert batch["input_ids"].tolist() == [[1, LATENT, 5, MASK, 7], [1, LATENT, MASK, 9, 4], [0, 0, 0, 0, 3]]
+    assert batch["position_ids"].tolist() == [[-1, 1, 0, 1, 2]] * 2 + [[0] * 5]
+    assert batch["labels"].tolist() == [[-100, -100, 5, 6, 7], [-100, -100, 8, 9, 4], [-100] * 5]
+    assert batch["attention_mask"].tolist() == [[1] * 5, [1] * 5, [0, 0, 0, 0, 1]]
+    assert learned_length(row) == 3
 
 
 def chunks(num_chunks=3, length=4, question=(5, 6)):

@@ -1,5 +1,7 @@
 """C3Processor: text to windows of ids, placeholders and positions, and back. Run: pytest tests/test_processing.py"""
 
+import copy
+
 import pytest
 import torch
 from transformers import AutoProcessor
@@ -331,3 +333,37 @@ def test_a_chat_template_of_the_tokenizer_does_not_disturb(make_processor, tmp_p
     loaded = C3Processor.from_pretrained(tmp_path)
     assert loaded.tokenizer.chat_template == "{{ messages }}"
     assert loaded.encode(TEXTS[0]) == processor.encode(TEXTS[0])
+
+
+def test_what_stands_in_every_row_is_that_of_the_tokenizer_of_now(make_processor, other_tokenizer):
+    """Tokenized once for a tokenizer; but another one, another prompt, and one that has got a new token are heard."""
+    processor = make_processor()
+    tokenizer = copy.deepcopy(processor.tokenizer)
+
+    def fixed():
+        before, _, asked, _ = processor.row([LatentSpan(1, 1)])
+        assert before.ids == []
+        return asked.ids
+
+    def pieces():
+        *rest, after = processor.prompt_template.removeprefix("{latents}").split("{prompt}")
+        return [*rest, processor.reconstruction_prompt, after]
+
+    for key, value in (
+        ("tokenizer", tokenizer),
+        ("tokenizer", other_tokenizer),
+        ("tokenizer", tokenizer),
+        ("prompt_template", "{latents}best {prompt}"),
+        ("reconstruction_prompt", "of times"),
+        ("new token", "best"),
+    ):
+        known = fixed()
+        if key == "new token":
+            tokenizer.add_tokens([value], special_tokens=True)
+        else:
+            setattr(processor, key, value)
+        ids = [i for piece in pieces() for i in processor.tokenizer(piece, add_special_tokens=False)["input_ids"]]
+        assert fixed() == ids and (ids != known or value is tokenizer)
+        # The caller's list is the caller's.
+        fixed().append(1)
+        assert fixed() == ids

@@ -2,12 +2,13 @@
 
 import json
 import random
+from dataclasses import replace
 from typing import NamedTuple
 
 import yaml
 from transformers import AutoConfig
 
-from c3.decoder_rows_c3 import LatentSpan
+from c3.decoder_rows_c3 import LatentSpan, TextSegment
 from c3.training.data.objectives import one_window
 from c3.windows_c3 import TextWindow
 
@@ -64,7 +65,32 @@ class Seen(NamedTuple):
     hidden: list
 
 
+def alone(example):
+    """The examples, `list`, that one stands for: each with a row of its own, and lists for arrays."""
+    if not hasattr(example.row[-1].ids, "tolist"):
+        return [example]
+
+    def row(place):
+        for segment in example.row:
+            if isinstance(segment, TextSegment):
+                given = {name: getattr(segment, name) for name in ("ids", "labels", "hidden")}
+                segment = replace(segment, **{k: v[place].tolist() for k, v in given.items() if hasattr(v, "tolist")})
+            yield segment
+
+    contexts = [list(map(int, context)) for context in example.contexts]
+    return [
+        replace(example, contexts=[context], num_latents=[n], row=list(row(place)))
+        for place, (context, n) in enumerate(zip(contexts, example.num_latents, strict=True))
+    ]
+
+
+def seen_each(examples):
+    """`list[Seen]` of all examples of a batch."""
+    return [seen(each) for example in examples for each in alone(example)]
+
+
 def seen(example):
+    (example,) = alone(example)
     *before, target = example.row
     spans = [segment for segment in before if isinstance(segment, LatentSpan)]
     assert [span.num_latents for span in spans] == example.num_latents

@@ -16,6 +16,8 @@ from c3.training.data.documents import DataSource, position_of
 from c3.training.data.exact_strings import exact_strings
 from c3.training.data.sources import GeneratedSource, train_texts
 from c3.training.run.build import make_tokenizer
+from c3.training.run.checkpoints import layout_of, mark_complete
+from c3.training.run.resuming import check_draws
 from c3.training.run.stages import train
 from tiny_models import TEXTS, history
 
@@ -66,8 +68,8 @@ def test_workers_make_the_same_batches_in_the_same_order(make_corpus):
     assert batches(corpus) == alone
 
 
-def test_a_run_with_workers_goes_on_where_it_was_stopped(load_training):
-    """With the losses of one without workers."""
+def test_a_run_with_workers_goes_on_where_it_was_stopped(load_training, capsys):
+    """With the losses of one without workers; a checkpoint that was drawn otherwise goes on, and says so."""
     options = ["training.max_steps=4", "training.eval_strategy=no", "evaluation={}", "validation_data=[]"]
     alone = load_training("no workers", *options)
     train(alone)
@@ -76,8 +78,22 @@ def test_a_run_with_workers_goes_on_where_it_was_stopped(load_training):
     train(recipe)
     assert history(output) == history(Path(alone.output_dir)) and len(history(output)) == 4
     shutil.rmtree(output / "checkpoint-4")
+    layout = layout_of(output / "checkpoint-2")
+    old = {key: value for key, value in layout.items() if key != "draws"}
+    mark_complete(output / "checkpoint-2", old)
     train(recipe)
     assert history(output) == history(Path(alone.output_dir))
+    assert "checkpoint-2 was written by a version of c3 that drew otherwise which" in capsys.readouterr().err
+    none = {"dropout_windows": 0.0, "random_windows": 0.0}
+    for then, changes, is_told in (
+        (old, {"dropout_windows": 0.0}, True),
+        (old, none, False),
+        (old, {"objectives": {"continuation": 1.0}}, False),
+        (layout, {}, False),
+    ):
+        told = []
+        check_draws("checkpoint-2", then, replace(recipe, **changes), told.append)
+        assert bool(told) == is_told
 
 
 def test_long_contexts_are_left_out_and_named(make_corpus):

@@ -11,6 +11,7 @@ from accelerate.data_loader import SkipBatchSampler
 from c3.training.data.curriculum import Curriculum, Phase, check_curriculum
 from c3.training.data.pools import BatchPool, group_blocks
 from c3.training.data.sampler import CurriculumSampler
+from c3.training.data.specs import WindowSpecs
 
 PHASES = [Phase(0.25, [4], [2, 2]), Phase(0.5, [4, 8], [2, 4]), Phase(1.0, [4, 8, 16], [4, 16])]
 # 20 whole blocks, three short ones: documents shorter than a block, or their ends.
@@ -88,7 +89,8 @@ def test_batches_that_nobody_looks_into_are_not_made(monkeypatch):
     assert made == []
     assert list(third) == batch(sampler, 1002) == pickle.loads(pickle.dumps(third))
     assert set(made) == {1002}
-    assert type(pickle.loads(pickle.dumps(third))) is list
+    # To the workers of a data loader go its windows, not the sampler.
+    assert type(pickle.loads(pickle.dumps(third))) is WindowSpecs
 
 
 def test_windows_and_ratios_of_each_phase():

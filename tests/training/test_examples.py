@@ -280,12 +280,11 @@ def test_padding_of_conversations_of_mixed_lengths(layout, make_model):
     assert max(lengths[batch].sum() for batch in batches) <= 4096
     for window, ratio in ((64, 4), (64, 16), (256, 20)):
         draw = Draw(index=0, window=window, ratio=ratio, objective="instruction")
-        padding = []
+        padding, made = [], [[examples.example(draw, index) for index in batch] for batch in batches[::2]]
         for pack in (True, False):
             collator = C3Collator(processor, pack=pack)
             filled = positions = 0
-            for batch in batches[::2]:
-                inputs = collator([examples.example(draw, index) for index in batch])
+            for inputs in map(collator, made):
                 for name in ("attention_mask", "context_attention_mask"):
                     filled, positions = filled + int((inputs[name] > 0).sum()), positions + inputs[name].numel()
             padding.append(1 - filled / positions)

@@ -1,23 +1,31 @@
 """Objectives: how each makes its windows and examples, and new ones. Run: pytest tests/training/test_objectives.py"""
 
 import json
+from dataclasses import astuple, replace
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 import pytest
+import torch
 
-from c3 import C3Model
+from c3 import C3Model, C3Processor
 from c3.training.checks import RecipeError
+from c3.training.data.collator import C3Collator
 from c3.training.data.curriculum import Curriculum, Phase
 from c3.training.data.examples import WindowDataset
 from c3.training.data.objectives import OBJECTIVES, RANDOM_WINDOW_RATIO, RowObjective, TextObjective, one_window
+from c3.training.data.specs import WindowSpec, WindowSpecs
+from c3.training.data.tokenizer import train_tokenizer
 from c3.training.run.dry_run import dry_run
 from c3.training.run.stages import train
-from tiny_models import seen
+from tiny_models import TEXTS, alone, seen, seen_each
 
 # Whole blocks of two sources, a short document, one of a single token.
 BLOCKS = np.array(
     [[0, 16 * i, 16, 64] for i in range(4)] + [[1, 0, 16, 40], [1, 24, 16, 40], [1, 40, 7, 47], [1, 47, 1, 48]]
 )
+PHASES = [Phase(0.5, [8, 16], [2, 6]), Phase(1.0, [16], num_latents=[2, 4])]
 IDS = [np.arange(64) % 50 + 3, np.arange(48) % 40 + 9]
 
 
@@ -40,20 +48,40 @@ def windows_once(curriculum, draw, blocks):
     return specs
 
 
-def example_once(dataset, start, length, num_latents, seed, source, continuation):
-    """Ids, target and hidden tokens as they were once drawn; one tokenizer serves both sides."""
-    rng = np.random.default_rng(seed)
+def batch_once(dataset, windows):
+    """Ids, target and hidden tokens of the windows of a batch as they were once drawn; one tokenizer for both sides."""
+    rng = np.random.default_rng(windows[0][3])
     above = dataset.dropout_halved_above
-    dropout = dataset.dropout_windows / (2 if length > above * num_latents else 1)
-    share = rng.uniform() if rng.uniform() < dropout else 0.0
-    ids = dataset.ids[source][start : start + length]
-    if continuation:
-        target = dataset.ids[source][start + length : start + length + continuation]
-        return ids.tolist(), False, target.tolist(), [False] * len(target)
-    if length <= RANDOM_WINDOW_RATIO * num_latents and rng.uniform() < dataset.random_windows:
-        replaced = rng.uniform(size=length) < rng.uniform()
-        ids = np.where(replaced, rng.choice(dataset.random_ids, size=length), ids)
-    return ids.tolist(), True, ids.tolist(), (rng.uniform(size=length) < share).tolist()
+
+    def shares(chances):
+        drawn = rng.random((2, len(chances))).T.tolist()
+        return [share if each < chance else 0.0 for (each, share), chance in zip(drawn, chances, strict=True)]
+
+    continues = bool(windows[0][5])
+    halved = [length > above * num_latents for _, length, num_latents, *_ in windows]
+    hidden_shares = shares([0 if continues else dataset.dropout_windows / (2 if each else 1) for each in halved])
+    is_low = [length <= RANDOM_WINDOW_RATIO * num_latents for _, length, num_latents, *_ in windows]
+    random_shares = shares([0 if continues else dataset.random_windows * each for each in is_low])
+    batch = []
+    # Neighbours that are alike.
+    for (length, _, following), group in groupby(
+        range(len(windows)), lambda place: itemgetter(1, 2, 5)(windows[place])
+    ):
+        group = list(group)
+        at = [(dataset.ids[windows[place][4]], windows[place][0]) for place in group]
+        ids = np.array([source[start : start + length] for source, start in at])
+        if any(random_shares[place] for place in group):
+            replaced = rng.random(ids.shape) < np.array([[random_shares[place]] for place in group])
+            ids[replaced] = rng.choice(dataset.random_ids, size=replaced.sum())
+        hidden, targets = np.zeros(ids.shape, dtype=bool), ids.tolist()
+        if any(hidden_shares[place] for place in group):
+            hidden = rng.random(ids.shape) < np.array([[hidden_shares[place]] for place in group])
+        if continues:
+            hidden = np.zeros((len(group), following), dtype=bool)
+            targets = [source[start + length : start + length + following].tolist() for source, start in at]
+        together = zip(ids.tolist(), targets, hidden.tolist(), strict=True)
+        batch += [(text, not continues, target, hides) for text, target, hides in together]
+    return batch
 
 
 @pytest.mark.parametrize("objective", ["reconstruction", "continuation"])
@@ -61,18 +89,70 @@ def example_once(dataset, start, length, num_latents, seed, source, continuation
 def test_batches_are_those_that_were_always_made(objective, blocks, make_model):
     options = {"dropout_windows": 0.7, "random_windows": 0.3, "dropout_halved_above": 3}
     dataset = WindowDataset(IDS, make_model().processor, **options)
-    phases = [Phase(0.5, [8, 16], [2, 6]), Phase(1.0, [16], num_latents=[2, 4])]
-    curriculum = Curriculum(phases, 40, seed=5, objectives={objective: 1.0}, continuation_length=6)
+    curriculum = Curriculum(PHASES, 40, seed=5, objectives={objective: 1.0}, continuation_length=6)
     for index in range(40):
         draw = curriculum.draw(index)
         specs = curriculum.cut(draw, blocks)
         expected = windows_once(curriculum, draw, blocks)
         assert expected == [(e.start, e.length, e.num_latents, e.seed, e.source, e.continuation) for e in specs]
-        for spec, values in zip(specs, expected, strict=True):
-            found = seen(dataset[spec])
-            ((context, num_latents, length),) = found.windows
+        batch = seen_each(dataset.__getitems__(specs))
+        for spec, found in zip(specs, batch, strict=True):
+            ((_, num_latents, length),) = found.windows
             assert (num_latents, length) == (spec.num_latents, spec.length) and found.labels == found.target
-            assert (context, found.replays, found.target, found.hidden) == example_once(dataset, *values)
+        found = [(each.windows[0][0], each.replays, each.target, each.hidden) for each in batch]
+        assert found == batch_once(dataset, expected)
+        # A window alone is a batch of one.
+        (single,) = batch_once(dataset, expected[-1:])
+        assert seen(dataset[specs[-1]]).hidden == single[-1]
+
+
+WRAPPED = {"prompt_template": "<|endoftext|>a {latents}b {prompt}c ", "context_template": "d {context}e {queries}f"}
+
+
+@pytest.mark.parametrize("templates", [{}, WRAPPED], ids=["bare", "wrapped"])
+@pytest.mark.parametrize("layout", ["uniform", "appended"])
+def test_windows_that_are_laid_out_together_are_as_each_alone(layout, templates, make_model):
+    """Tensor for tensor, packed or not; batches of short documents are of many lengths, others of one."""
+    processor = make_model(layout, **templates).processor
+    dataset = WindowDataset(IDS, processor, dropout_windows=0.7, random_windows=0.3)
+    objectives = {"reconstruction": 2.0, "continuation": 1.0}
+    curriculum = Curriculum(PHASES, 12, seed=5, objectives=objectives, continuation_length=6)
+    packed = []
+    for index in range(12):
+        for blocks in (BLOCKS, BLOCKS[:4]):
+            specs = curriculum.cut(curriculum.draw(index), blocks)
+            together = dataset.__getitems__(specs)
+            each_alone = [each for example in together for each in alone(example)]
+            assert len(each_alone) == len(specs) > len(together)
+            for pack in (False, True):
+                collate = C3Collator(processor, pack)
+                ours, theirs = collate(together), collate(each_alone)
+                assert ours.keys() == theirs.keys() and ours.pop("logits_to_keep") == theirs.pop("logits_to_keep")
+                for name, tensor in ours.items():
+                    assert tensor.dtype == theirs[name].dtype and torch.equal(tensor, theirs[name]), name
+                    assert tensor.is_contiguous()
+            packed.append(len(ours["context_input_ids"]) < len(specs))
+    assert {True, False} == set(packed)
+
+
+def test_windows_of_two_tokenizers_are_laid_out_alone(make_model, tokenizer):
+    """Ids that are alike may be texts of unlike lengths; as many tokens are hidden as the text has."""
+    other = train_tokenizer(TEXTS[::-1] * 4, vocab_size=270)
+    processor = C3Processor.from_config(make_model("appended").config, tokenizer, other)
+    dataset = WindowDataset([np.array(processor.encode(TEXTS[2] * 9))], processor, dropout_windows=1.0)
+    for objective, continuation in (("reconstruction", 0), ("continuation", 9)):
+        spec = WindowSpec(0, 20, 4, 0, continuation=continuation, objective=objective)
+        specs = [replace(spec, start=start, seed=start) for start in range(40)]
+        arrays = zip(*(astuple(each)[:-1] for each in specs), strict=True)
+        batch = dataset.__getitems__(WindowSpecs(*map(np.array, arrays), objective))
+        assert len(batch) == 40
+        for spec, found in zip(specs, seen_each(batch), strict=True):
+            window = dataset.window(dataset.ids[0][spec.start : spec.start + 20])
+            assert found.windows == [(window.context, 4, len(window.text_ids))]
+            after = dataset.window(dataset.ids[0][spec.start + 20 : spec.start + 29])
+            assert found.target == (after if continuation else window).text_ids
+            assert len(found.hidden) == len(found.target)
+        C3Collator(processor)(batch)
 
 
 def test_what_a_model_of_each_can_do(load_training, tmp_path):

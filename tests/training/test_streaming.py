@@ -14,7 +14,7 @@ from c3.training.data.curriculum import Curriculum, Phase
 from c3.training.data.instructions import InstructionExamples
 from c3.training.data.pools import BatchPool, group_conversations
 from c3.training.data.streaming import StreamedBatches
-from tiny_models import TEXTS, seen
+from tiny_models import TEXTS, seen_each
 
 
 @pytest.fixture
@@ -30,8 +30,7 @@ def make_batches(processor, texts, num_batches=60, seed=0, **options):
 
 
 def contents(batches):
-    found = [list(map(seen, batch)) for batch in batches]
-    return [[(each.windows, each.target, each.hidden) for each in batch] for batch in found]
+    return [[(each.windows, each.target, each.hidden) for each in seen_each(batch)] for batch in batches]
 
 
 def test_the_order_depends_on_the_seed_alone(processor):
@@ -68,8 +67,7 @@ def test_small_data_are_read_again_and_again(processor):
     """Every text comes back in every epoch; those without words are counted once."""
     said = []
     batches = make_batches(processor, ["", TEXTS[1], None], num_batches=100, say=said.append)
-    seen = sum(len(batch) for batch in batches)
-    assert seen > 100
+    assert sum(map(len, contents(batches))) > 100
     assert batches.unusable.count == 2
     assert len(said) == 1 and said[0].startswith("Streamed documents: 1 without text (document ")
 
@@ -176,15 +174,18 @@ def test_conversations_between_streamed_texts(stop, processor, small_chunks):
     assert contents(list(batches(both, resume_from=state))[stop:]) == contents(whole[stop:])
     shares = [list(batches(both, process_index=index, num_processes=2)) for index in range(2)]
     assert contents(batch for pair in zip(*shares, strict=True) for batch in pair) == contents(whole)
-    is_instruction = [not seen(batch[0]).replays for batch in whole]
+    is_instruction = [not seen_each(batch)[0].replays for batch in whole]
     assert 10 < sum(is_instruction) < 30
-    asked = [seen(each).target for batch, asks in zip(whole, is_instruction, strict=True) if asks for each in batch]
+    asked = [
+        each.target for batch, asks in zip(whole, is_instruction, strict=True) if asks for each in seen_each(batch)
+    ]
     per_epoch = len(instructions)
     for start in range(0, len(asked) - per_epoch + 1, per_epoch):
         assert len({tuple(target) for target in asked[start : start + per_epoch]}) == per_epoch
     # In the order in which the texts alone come; windows and ratios are those of the batch's place.
-    starts = [batch[0].contexts[0][:2] for batch, asks in zip(whole, is_instruction, strict=True) if not asks]
-    plain = [batch[0].contexts[0][:2] for batch in batches({"reconstruction": 1})]
+    texts = contents(batch for batch, asks in zip(whole, is_instruction, strict=True) if not asks)
+    starts = [batch[0][1][:2] for batch in texts]
+    plain = [batch[0][1][:2] for batch in contents(batches({"reconstruction": 1}))]
     assert starts == plain[: len(starts)]
 
 

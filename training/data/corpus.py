@@ -120,12 +120,12 @@ class Corpus:
             return DataLoader(batches, batch_size=None, collate_fn=lambda batch: collator(batch) if batch else {}), True
         examples = WindowDataset([stream.ids for stream in self.streams], self.processor, rows=self.rows, **options)
         sampler = CurriculumSampler(curriculum, *self._pools(seed), self._row_pools(seed))
-        # What is random in an example comes from its own seed, so workers make the same batches in the same order.
+        # What is random in a batch comes from the seeds of its windows, so workers make the same in the same order.
         workers = recipe.training.get("dataloader_num_workers", 0)
         return DataLoader(examples, batch_sampler=sampler, collate_fn=collator, num_workers=workers), False
 
     def example(self):
-        """The collated inputs, `dict`, of a batch of one example: the first document's."""
+        """The collated inputs, `dict`, of a small batch, which begins with an example of the first document."""
         recipe = self.recipe
         objectives = {name: weight for name, weight in recipe.objectives.items() if weight}
         curriculum = Curriculum(recipe.curriculum, 1, 0, objectives, recipe.continuation_length)

@@ -128,7 +128,7 @@ class Curriculum:
             draw ([`Draw`]): what for.
             blocks (`np.ndarray` of shape `(blocks, 4)`): source, start, length, end of the document.
 
-        Returns: `list[WindowSpec]`.
+        Returns: [`WindowSpecs`].
         """
         rng = np.random.default_rng([self.seed, 3, draw.index])
         return OBJECTIVES[draw.objective].cut(draw, blocks, rng, self.continuation_length)

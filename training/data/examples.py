@@ -4,6 +4,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from .objectives import OBJECTIVES
+from .specs import WindowSpecs
 
 
 def random_token_ids(tokenizer):
@@ -40,6 +41,7 @@ class WindowDataset(Dataset):
         self.dropout_windows, self.dropout_halved_above = dropout_windows, dropout_halved_above
         self.random_windows = random_windows
         self.random_ids = random_token_ids(processor.tokenizer)
+        self.reads_ids = processor.modality.reads_ids(processor)
 
     def __len__(self):
         # In tokens: the sampler, not an index, says what a window is.
@@ -49,6 +51,48 @@ class WindowDataset(Dataset):
         """The [`TrainingExample`]."""
         return OBJECTIVES[spec.objective].example(spec, self)
 
+    def __getitems__(self, specs):
+        """
+        Those of a batch, `list[TrainingExample]`, as a `DataLoader` asks for them.
+
+        Args:
+            specs (`Sequence[WindowSpec or RowSpec]`): what a batch of the sampler holds.
+        """
+        specs = specs[:]
+        if isinstance(specs, WindowSpecs):
+            return OBJECTIVES[specs.objective].batch_examples(specs, self)
+        return [self[spec] for spec in specs]
+
     def window(self, ids):
         """The [`TextWindow`] of a piece (`np.ndarray`) of the ids of a source."""
         return self.processor.window_of(ids.tolist())
+
+    def alike(self, specs):
+        """
+        `list[slice]`: neighbours of a batch ([`WindowSpecs`]) that are laid out together. Where the encoder reads
+        something else than the ids, it is each for itself: what `window` makes of ids that are alike need not be.
+        """
+        return specs.alike() if self.reads_ids else [slice(place, place + 1) for place in range(len(specs))]
+
+    def tokens(self, source, start, length):
+        """
+        Stretches of the sources' ids, `np.ndarray` of shape `(windows, length)`; all three arguments are arrays of
+        shape `(windows,)`, and all lengths are the same.
+        """
+        places = zip(source.tolist(), start.tolist(), (start + length).tolist(), strict=True)
+        ids = np.concatenate([self.ids[number][first:end] for number, first, end in places])
+        return ids.reshape(len(start), -1)
+
+    def windows(self, ids):
+        """
+        What the encoder reads of each window that is `alike`, and the decoder's ids of their texts.
+
+        Args:
+            ids (`np.ndarray` of shape `(windows, length)`): see `tokens`.
+
+        Returns: a sequence with one item for each, and `np.ndarray` of shape `(windows, length)`.
+        """
+        if self.reads_ids:
+            return ids, ids
+        (window,) = map(self.window, ids)
+        return [window.context], np.array([window.text_ids])

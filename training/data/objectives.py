@@ -10,7 +10,7 @@ from c3.training.checks import RecipeError
 
 from .instructions import InstructionExamples
 from .pools import group_conversations
-from .specs import TrainingExample, WindowSpec
+from .specs import TrainingExample, WindowSpecs
 
 # Random tokens carry their full entropy, about five times that of text, so that high ratios could not hold them.
 RANDOM_WINDOW_RATIO = 8
@@ -46,7 +46,10 @@ class Objective(ABC):
 
 
 class TextObjective(Objective):
-    """An objective on documents: has to define `example`, and `cut` where windows lie otherwise."""
+    """
+    An objective on documents: has to define `example`; `cut` where windows lie otherwise, and `batch_examples` where it
+    is to be fast.
+    """
 
     on_documents, reads = True, "train_data"
 
@@ -65,15 +68,28 @@ class TextObjective(Objective):
             rng (`np.random.Generator`): of what is random here.
             continuation_length (`int`): tokens after a window that may belong to its example, at most.
 
-        Returns: `list[WindowSpec]`.
+        Returns: [`WindowSpecs`].
         """
-        specs = []
-        for source, start, length, _ in blocks.tolist():
-            size, num_latents = draw.shape(length)
-            for first in range(start, start + length - size + 1, size):
-                seed = int(rng.integers(2**31))
-                specs.append(WindowSpec(first, size, num_latents, seed, source, objective=draw.objective))
-        return specs
+        sizes, counts = draw.shapes(blocks[:, 2])
+        per_block = blocks[:, 2] // sizes
+        source, start, size, num_latents, before = (
+            each.repeat(per_block) for each in (*blocks.T[:2], sizes, counts, per_block.cumsum() - per_block)
+        )
+        total = len(start)
+        start = start + size * (np.arange(total) - before)
+        seeds = rng.integers(2**31, size=total)
+        return WindowSpecs(start, size, num_latents, seeds, source, np.zeros_like(start), draw.objective)
+
+    def batch_examples(self, specs, dataset):
+        """
+        Those of a batch of windows, `list[TrainingExample]`. Whoever wants millions of tokens a second lays windows out
+        that are alike as one example, see [`Reconstruction`].
+
+        Args:
+            specs ([`WindowSpecs`]): of the batch.
+            dataset ([`WindowDataset`]): the texts.
+        """
+        return [self.example(spec, dataset) for spec in specs]
 
 
 class RowObjective(Objective):
@@ -132,22 +148,37 @@ class Reconstruction(TextObjective):
     reconstruction_only = True
 
     def example(self, spec, dataset):
-        rng = np.random.default_rng(spec.seed)
-        share = rng.uniform() if rng.uniform() < self._dropout_share(spec, dataset) else 0.0
-        ids = dataset.ids[spec.source][spec.start : spec.start + spec.length]
-        if spec.length <= RANDOM_WINDOW_RATIO * spec.num_latents and rng.uniform() < dataset.random_windows:
-            replaced = rng.uniform(size=spec.length) < rng.uniform()
-            ids = np.where(replaced, rng.choice(dataset.random_ids, size=spec.length), ids)
-        window = dataset.window(ids)
-        hidden = rng.uniform(size=len(window.text_ids)) < share
-        return one_window(dataset.processor, window, spec.num_latents, None, window.text_ids, hidden)
+        return self.batch_examples(WindowSpecs.of(spec), dataset)[0]
+
+    def batch_examples(self, specs, dataset):
+        # One generator serves all windows of a batch: making one costs as much as drawing thousands of numbers.
+        rng = np.random.default_rng(specs.seed[0])
+        shares = _shares(self._dropout_share(specs, dataset), len(specs), rng)
+        is_low = specs.length <= RANDOM_WINDOW_RATIO * specs.num_latents
+        random_shares = _shares(dataset.random_windows * is_low, len(specs), rng)
+        examples = []
+        for places in dataset.alike(specs):
+            alike = specs[places]
+            ids = dataset.tokens(alike.source, alike.start, alike.length)
+            if random_shares[places].any():
+                replaced = rng.random(ids.shape) < random_shares[places, None]
+                ids[replaced] = rng.choice(dataset.random_ids, size=int(replaced.sum()))
+            contexts, target = dataset.windows(ids)
+            hidden = rng.random(target.shape) < shares[places, None] if shares[places].any() else None
+            examples.append(_example(dataset, alike, contexts, target, None, target, hidden))
+        return examples
 
     @staticmethod
-    def _dropout_share(spec, dataset):
-        """The share of windows like this one that get dropout."""
+    def _dropout_share(specs, dataset):
+        """The share of windows like each of these that get dropout."""
         above = dataset.dropout_halved_above
-        halved = above is not None and spec.length > above * spec.num_latents
-        return dataset.dropout_windows / 2 if halved else dataset.dropout_windows
+        halved = above is not None and specs.length > above * specs.num_latents
+        return np.where(halved, dataset.dropout_windows / 2, dataset.dropout_windows)
+
+
+def _shares(chances, count, rng):
+    """For each of so many windows a share drawn uniformly from 0 to 1, or with a chance of 1 less its own 0."""
+    return (rng.random(count) < chances) * rng.random(count)
 
 
 class Continuation(TextObjective):
@@ -158,21 +189,26 @@ class Continuation(TextObjective):
         continued = blocks[blocks[:, 3] - blocks[:, 1] > 1]
         if not len(continued):
             return super().cut(replace(draw, objective="reconstruction"), blocks, rng, continuation_length)
-        specs = []
-        for source, start, _, end in continued.tolist():
-            room = min(end - start, draw.window + continuation_length)
-            # Short documents are continued from their middle.
-            length = min(draw.window, room - min(continuation_length, room // 2))
-            size, num_latents = draw.shape(length)
-            following = min(continuation_length, room - size)
-            seed = int(rng.integers(2**31))
-            specs.append(WindowSpec(start, size, num_latents, seed, source, following, draw.objective))
-        return specs
+        source, start, _, end = continued.T
+        room = np.minimum(end - start, draw.window + continuation_length)
+        # Short documents are continued from their middle.
+        sizes, num_latents = draw.shapes(room - np.minimum(continuation_length, room // 2))
+        following = np.minimum(continuation_length, room - sizes)
+        seeds = rng.integers(2**31, size=len(start))
+        return WindowSpecs(start, sizes, num_latents, seeds, source, following, draw.objective)
 
     def example(self, spec, dataset):
-        ids, end = dataset.ids[spec.source], spec.start + spec.length
-        following = dataset.window(ids[end : end + spec.continuation]).text_ids
-        return one_window(dataset.processor, dataset.window(ids[spec.start : end]), spec.num_latents, "", following)
+        return self.batch_examples(WindowSpecs.of(spec), dataset)[0]
+
+    def batch_examples(self, specs, dataset):
+        examples = []
+        for places in dataset.alike(specs):
+            alike = specs[places]
+            contexts, texts = dataset.windows(dataset.tokens(alike.source, alike.start, alike.length))
+            end = alike.start + alike.length
+            _, following = dataset.windows(dataset.tokens(alike.source, end, alike.continuation))
+            examples.append(_example(dataset, alike, contexts, texts, "", following))
+        return examples
 
 
 class Instruction(RowObjective):
@@ -198,6 +234,14 @@ def one_window(processor, window, num_latents, prompt, target, hidden=None):
     """
     spans = [LatentSpan(num_latents, len(window.text_ids))]
     return TrainingExample([window.context], [num_latents], processor.row(spans, prompt, target, hidden=hidden))
+
+
+def _example(dataset, alike, contexts, texts, prompt, target, hidden=None):
+    """As `one_window`, of windows that are alike ([`WindowSpecs`]), of which `WindowDataset.windows` gave the two."""
+    num_latents = int(alike.num_latents[0])
+    spans = [LatentSpan(num_latents, texts.shape[-1])]
+    row = dataset.processor.row(spans, prompt, target, hidden=hidden)
+    return TrainingExample(contexts, [num_latents] * len(alike), row)
 
 
 OBJECTIVES = {"reconstruction": Reconstruction(), "continuation": Continuation(), "instruction": Instruction()}

@@ -45,7 +45,7 @@ class CurriculumSampler(Sampler):
         return (PendingBatch(self, index) for index in range(len(self)))
 
     def batch(self, index):
-        """`list` of what `WindowDataset` takes: batch `index`."""
+        """What `WindowDataset` takes, [`WindowSpecs`] or `list[RowSpec]`: batch `index`."""
         draw = self.curriculum.draw(index)
         self._find_places(index)
         pool, place = self._pool[index], self._place[index]
@@ -89,4 +89,8 @@ class PendingBatch(Sequence):
 
     def __reduce__(self):
         # To the workers of a data loader go the items, not the sampler.
-        return list, (self._items,)
+        return _made, (self._items,)
+
+
+def _made(items):
+    return items

@@ -114,7 +114,7 @@ class StreamedBatches(IterableDataset):
                     return
                 if self._is_wanted(index, start["batch"]):
                     draw = self.curriculum.draw(index)
-                    yield [examples[spec] for spec in self.curriculum.cut(draw, blocks[chosen])]
+                    yield examples.__getitems__(self.curriculum.cut(draw, blocks[chosen]))
                 index += 1
 
     def _row_objective(self, index):

@@ -40,7 +40,7 @@ from .early_checks import (
     check_output_dir,
 )
 from .full_disk import TrainingError, full_disk_explained
-from .resuming import check_batch_layout
+from .resuming import check_batch_layout, check_draws
 from .run_lock import run_lock
 from .trainer import C3Trainer, training_arguments
 
@@ -118,6 +118,7 @@ def train_stage(recipe, start_from=None, following=()):
     if last is not None:
         check_batch_layout(last, layout_of(last), args)
         check_recipe_changes(last, layout_of(last), recipe, say)
+        check_draws(last, layout_of(last), recipe, say)
     trainer.train(resume_from_checkpoint=last)
     return trainer
 
