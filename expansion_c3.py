@@ -90,7 +90,7 @@ class ExpansionMixin:
                 whether its latents are those that were given, but for rounding. A wrong text's are hardly ever as
                 near; it is no proof. Texts that were compressed with `exact=True` have checksums instead, which are
                 looked at in any case.
-            beams (`int`, *optional*): of the search, at most, by default 32, up to 256.
+            beams (`int`, *optional*): of the search, at most, by default 128, up to 256.
 
         Returns:
             `str` where one text was compressed by itself, `list[str]` where a list was; an iterator with `stream`.

@@ -4,7 +4,6 @@ import inspect
 import warnings
 from itertools import chain
 from pathlib import Path
-from weakref import WeakKeyDictionary
 
 from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
@@ -13,6 +12,7 @@ from .context_modalities_c3 import context_modality
 from .conversations_c3 import contexts_of, conversation_pieces, is_conversation
 from .decoder_rows_c3 import TextSegment, decoder_rows
 from .fingerprints_c3 import fingerprint_tokenizer
+from .known_ids_c3 import known_ids
 from .lossy_tokenizers_c3 import lossy_text
 from .options_c3 import CompressionWarning, whole_number
 from .texts_c3 import check_text, list_texts
@@ -373,23 +373,6 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
 
 # What a processor copies from the config: all that its signature names.
 SETTINGS = tuple(inspect.signature(C3Processor.__init__).parameters)[3:]
-
-
-# What `known_ids` found, by tokenizer: a processor may be given another one.
-_KNOWN_IDS = WeakKeyDictionary()
-
-
-def known_ids(tokenizer, text, encode):
-    """
-    `list[int]`: what `encode(tokenizer, text)` gives, asked for once. It is for templates and prompts, which stand in
-    every row: to tokenize one takes longer than to lay its row out.
-    """
-    known = _KNOWN_IDS.setdefault(tokenizer, {})
-    # A token that is added may be one of the text's.
-    key = encode, text, len(tokenizer)
-    if key not in known:
-        known[key] = encode(tokenizer, text)
-    return list(known[key])
 
 
 def except_context_tokenizer(files_timestamps):
