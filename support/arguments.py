@@ -25,13 +25,14 @@ def file_name(text):
     return os.path.expanduser(text)
 
 
-def whole_number(least):
-    """The type of whole numbers of `least` or more."""
+def whole_number(least, most=math.inf):
+    """The type of whole numbers of `least` or more, up to `most`."""
+    wanted = f"from {least} to {most}" if most < math.inf else f"of {least} or more"
 
     def parse(text):
         # int() would also take 1_000 and surrounding blanks.
-        if not text.isascii() or not text.isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"must be a whole number of {least} or more, not {text!r}")
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"must be a whole number {wanted}, not {text!r}")
         return int(text)
 
     return parse
@@ -56,6 +57,17 @@ def fidelity(text):
         value = math.nan
     if not 0 < value <= 1:
         raise argparse.ArgumentTypeError(f"must be a number above 0 and at most 1 (a share of tokens), not {text!r}")
+    return value
+
+
+def depth(text):
+    """A place in a text, 0 its start and 1 its end."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 (start of the text) to 1 (its end), not {text!r}")
     return value
 
 

@@ -43,9 +43,14 @@ def make(rng, material, length, depth):
 
 
 def _entries_that_fit(material, words, length):
-    """How many entries of a list have so many tokens, going by one of each word."""
-    sample = words[: min(len(words), 100)]
-    # With the numbers in the middle of the list, which have as many digits as most have.
-    start = max(1, length // 8)
-    tokens = sum(material.count([f" {number}. {word}" for number, word in enumerate(sample, start=start)]))
-    return length * len(sample) // tokens
+    """How many entries of a list have so many tokens, going by the mean of all words."""
+    # In a fixed order, so that they are counted once.
+    tokens = [word.tokens for word in material.counted_once(tuple(sorted(words)))]
+    mean = sum(tokens) / len(tokens)
+    numbers = material.counted_once(tuple(f"{10**digits}." for digits in range(len(str(length)))))
+    entries = 0
+    while True:
+        length -= mean + numbers[len(str(entries + 1)) - 1].tokens
+        if length < 0:
+            return entries
+        entries += 1

@@ -18,6 +18,8 @@ from .word_lists import ADJECTIVES, NOUNS
 KEPT_DOCUMENTS = 20_000
 # Passages from which the fullest is taken, unless one is as full as the share below.
 PASSAGES, FULL = 8, 0.97
+# The share of its tokens that a passage has at least.
+EMPTIEST = 0.5
 
 
 def read_corpus(files):
@@ -103,9 +105,9 @@ class Material:
         Returns: `list[Sentence]`, all in one language.
 
         Raises:
-            Unmakeable: there are too few sentences, or none short enough.
+            Unmakeable: there are too few sentences, or none short enough, or too few to fill half of it.
         """
-        best, most = [], -1
+        best, most = [], 0
         for _ in range(PASSAGES):
             found = list(self._from_somewhere(rng, length))
             held = sum(sentence.tokens for sentence in found)
@@ -113,8 +115,8 @@ class Material:
                 best, most = found, held
             if most >= FULL * length:
                 break
-        if most < 0:
-            raise Unmakeable(f"no {least} sentences of the corpus that follow one another have {length} tokens or fewer")
+        if not best or most < EMPTIEST * length:
+            raise Unmakeable("the corpus has too few whole sentences in a row that would fill the text")
         return best
 
     def _from_somewhere(self, rng, length):

@@ -107,7 +107,7 @@ def _make(material, wanted, seed, length, tries):
             return TASKS[wanted.task](rng, material, length, wanted.depth)
         except Unmakeable as error:
             reason = error
-    raise Unmakeable(f"{wanted.task} in {wanted.length} tokens: {reason}")
+    raise reason
 
 
 def _row(material, wanted, seed, question, tokens):

@@ -3,10 +3,8 @@
 import re
 from typing import NamedTuple
 
-from c3.eval.words import is_chinese
-
-# A new paragraph, or the end of a line that does not go on: a short one (a heading, a verse, an item), a Chinese one.
 _PARAGRAPH = re.compile(r"\s*\n\s*\n\s*")
+# Shorter lines are headings, verses, items: the next line does not go on with them.
 _SHORTEST_WRAPPED_LINE = 40
 # After a full stop and what closes with it, where a capital, a digit or an opening quote follows; after a Chinese one.
 _END = re.compile(r"(?<=[.!?…])([\"'”’)\]]*)\s+(?=[\"'“‘(\[¿¡]?[^\W_a-z])|(?<=[。！？])([”’」』）]*)\s*")
@@ -54,7 +52,7 @@ def split_sentences(text, language):
     found = []
     for paragraph in _PARAGRAPH.split(text):
         separator = "\n\n" if found else ""
-        for line in _unwrapped(paragraph):
+        for line in _unwrapped(paragraph, language):
             for sentence in _cut(line):
                 if shortest <= len(sentence) <= longest and _WHOLE.fullmatch(sentence):
                     found.append((sentence, separator))
@@ -67,18 +65,18 @@ def can_be_asked_about(sentence, language):
     return len(sentence.text) <= LENGTHS[language][2]
 
 
-def _unwrapped(paragraph):
-    """Its lines, those that a fixed width has cut put together again."""
+def _unwrapped(paragraph, language):
+    """Its lines; those of English that a fixed width has cut are put together again."""
     lines, wrapped = [], False
     for line in paragraph.splitlines():
         text = " ".join(line.split())
         if not text:
             continue
-        if wrapped and text[:1].isalpha():
+        if wrapped and text[0].isalpha():
             lines[-1] += f" {text}"
         else:
             lines.append(text)
-        wrapped = len(text) >= _SHORTEST_WRAPPED_LINE and not is_chinese(text[-1])
+        wrapped = language != "zh" and len(text) >= _SHORTEST_WRAPPED_LINE
     return lines
 
 
