@@ -7,8 +7,9 @@ from itertools import count, islice
 from .question import Unmakeable
 from .tasks import TASKS, family
 
-# Tries before a task counts as impossible at a length, and before a run ends for one that was possible.
-FIRST_TRIES, MOST_TRIES = 10, 300
+# A task is possible at a length if each of the first few questions can be made in so many tries; after that, a question
+# that takes more than the most ends a run.
+PROBES, PROBE_TRIES, MOST_TRIES = 3, 10, 2000
 # Texts that are counted together.
 AT_ONCE = 64
 GOLDEN_RATIO = 0.6180339887498949
@@ -42,9 +43,10 @@ def find_impossible(material, tasks, lengths, seed=0):
     for task in tasks:
         for length in lengths:
             try:
-                _fitting(material, Wanted(task, length, 0.5, 0), seed, FIRST_TRIES)
+                for index in range(PROBES):
+                    _make(material, Wanted(task, length, index / PROBES, index), seed, length, PROBE_TRIES)
             except Unmakeable as error:
-                impossible[task, length] = str(error)
+                impossible[task, length] = str(error).split(": ", 1)[1]
     return impossible
 
 
@@ -80,34 +82,34 @@ def make_rows(material, wanted, seed=0):
     """
     wanted = iter(wanted)
     while batch := list(islice(wanted, AT_ONCE)):
-        questions = [_make(material, each, seed, each.length, MOST_TRIES) for each in batch]
+        questions = [_make(material, each, seed, each.length) for each in batch]
         tokens = material.count([question.context for question in questions])
         for each, question, held in zip(batch, questions, tokens, strict=True):
             if held > each.length:
-                question, held = _fitting(material, each, seed, MOST_TRIES)
+                question, held = _fitting(material, each, seed)
             yield _row(material, each, seed, question, held)
 
 
-def _fitting(material, wanted, seed, tries):
+def _fitting(material, wanted, seed):
     """A [`Question`] whose text is not too long, and its tokens."""
     length = wanted.length
     while True:
-        question = _make(material, wanted, seed, length, tries)
+        question = _make(material, wanted, seed, length)
         (tokens,) = material.count([question.context])
         if tokens <= wanted.length:
             return question, tokens
         length -= tokens - wanted.length
 
 
-def _make(material, wanted, seed, length, tries):
+def _make(material, wanted, seed, length, tries=MOST_TRIES):
     """The first [`Question`] of so many draws that can be made, of about `length` tokens."""
     for attempt in range(tries):
         rng = random.Random(f"{material.split} {seed} {wanted.task} {wanted.length} {wanted.index} {attempt}")
         try:
             return TASKS[wanted.task](rng, material, length, wanted.depth)
         except Unmakeable as error:
-            reason = error
-    raise reason
+            reason = str(error)
+    raise Unmakeable(f"{wanted.task} in {wanted.length} tokens: {reason}")
 
 
 def _row(material, wanted, seed, question, tokens):
