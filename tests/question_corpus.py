@@ -6,7 +6,7 @@ SYLLABLES = "ba ce di fo gu ka le mi no pu ra se ti vo zu".split()
 CHARACTERS = "天地玄黄宇宙洪荒日月盈昃辰宿列张寒来暑往秋收冬藏闰余成岁律吕调阳云腾致雨露结为霜金生丽水玉出昆冈"
 
 
-def make_corpus(documents=60):
+def make_corpus(documents=90):
     """Texts, `list[str]`, two of three in English; no sentence is in two of them."""
     rng = random.Random("a corpus")
     return [(_chinese if number % 3 == 2 else _english)(rng) for number in range(documents)]

@@ -1,9 +1,9 @@
 """What questions are made of, for one split: the sentences of a corpus, words, numbers, and a way to count tokens."""
 
-from bisect import bisect_left
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from c3.eval.page_data import Page, plain_ids
 from c3.eval.page_files import read_pages
@@ -14,8 +14,10 @@ from .sentences import Sentence, can_be_asked_about, split_sentences
 from .splits import TEST_DOCUMENTS, in_split
 from .word_lists import ADJECTIVES, NOUNS
 
-# Documents whose sentences are kept counted: a few hundred megabytes at most.
-KEPT_DOCUMENTS = 20_000
+# Characters after which a document is cut at the next paragraph, so that little is split and counted for a short text.
+STRETCH = 3000
+# Stretches whose sentences are kept: a few hundred megabytes at most.
+KEPT_STRETCHES = 50_000
 # Passages from which the fullest is taken, unless one is as full as the share below.
 PASSAGES, FULL = 8, 0.97
 # The share of its tokens that a passage has at least.
@@ -41,8 +43,29 @@ def _read_text(file):
         raise ValueError(f"{file} is not UTF-8 text: {error.reason} at byte {error.start}") from None
 
 
+class Stretch(NamedTuple):
+    """Some paragraphs of a document, `texts[document][start:end]`."""
+
+    document: int
+    start: int
+    end: int
+
+
+def cut(document, text):
+    """Yields the [`Stretch`]es of a document."""
+    start = 0
+    while start < len(text):
+        # Where a text has no paragraphs, at the end of a line.
+        ends = (text.find("\n\n", start + STRETCH), text.find("\n", start + 2 * STRETCH))
+        end = min((end for end in ends if end >= 0), default=len(text))
+        yield Stretch(document, start, end)
+        start = end
+
+
 class Material:
     """
+    What questions are made of.
+
         material = Material(read_corpus(["books.parquet"]), tokenizer, "train")
 
     Args:
@@ -69,10 +92,10 @@ class Material:
         self.nouns = [word for word in NOUNS if in_split(split, word)]
         # By their beginnings, which is quick.
         self.languages = [language(text[:200]) for text in self.texts]
-        self.documents = {}
-        for document, name in enumerate(self.languages):
-            self.documents.setdefault(name, []).append(document)
-        self.sentences = lru_cache(KEPT_DOCUMENTS)(self._sentences)
+        self.stretches = {}
+        for document, text in enumerate(self.texts):
+            self.stretches.setdefault(self.languages[document], []).extend(cut(document, text))
+        self.sentences = lru_cache(KEPT_STRETCHES)(self._sentences)
         self.counted_once = lru_cache(self.counted)
 
     def count(self, texts):
@@ -84,13 +107,14 @@ class Material:
         tokens = self.count([separator + text for text in texts])
         return [Sentence(text, separator, count) for text, count in zip(texts, tokens, strict=True)]
 
-    def _sentences(self, document):
-        """The [`Sentence`]s of a document, by its number."""
+    def _sentences(self, stretch):
+        """The [`Sentence`]s of a [`Stretch`]."""
+        document, start, end = stretch
         # What is no valid Unicode would count, and be written, as something else.
-        text = self.texts[document].encode("utf-8", "replace").decode("utf-8")
+        text = self.texts[document][start:end].encode("utf-8", "replace").decode("utf-8")
         found = split_sentences(text, self.languages[document])
         if found:
-            found[0] = (found[0][0], "\n\n")  # where it follows another document
+            found[0] = (found[0][0], "\n\n")  # where it follows another one
         tokens = self.count([separator + sentence for sentence, separator in found])
         return [Sentence(*each, count, document) for each, count in zip(found, tokens, strict=True)]
 
@@ -107,9 +131,12 @@ class Material:
         Raises:
             Unmakeable: there are too few sentences, or none short enough, or too few to fill half of it.
         """
+        languages = list(self.stretches)
+        same = self.stretches[rng.choices(languages, [len(self.stretches[name]) for name in languages])[0]]
+        start = rng.randrange(len(same))
         best, most = [], 0
         for _ in range(PASSAGES):
-            found = list(self._from_somewhere(rng, length))
+            found = self._from(rng, same, start, length)
             held = sum(sentence.tokens for sentence in found)
             if len(found) >= least and held > most:
                 best, most = found, held
@@ -119,19 +146,18 @@ class Material:
             raise Unmakeable("the corpus has too few whole sentences in a row that would fill the text")
         return best
 
-    def _from_somewhere(self, rng, length):
-        """Yields sentences up to a number of tokens, and no document twice."""
-        start = rng.randrange(len(self.texts))
-        same = self.documents[self.languages[start]]
-        begin = bisect_left(same, start)
-        for step in range(len(same)):
-            sentences = self.sentences(same[(begin + step) % len(same)])
+    def _from(self, rng, stretches, start, length):
+        """Sentences of so many tokens at most, from somewhere in a stretch on; none where the stretches end before."""
+        found = []
+        for step in range(len(stretches)):
+            sentences = self.sentences(stretches[(start + step) % len(stretches)])
             first = rng.randrange(len(sentences)) if sentences and step == 0 else 0
             for sentence in islice(sentences, first, None):
                 length -= sentence.tokens
                 if length < 0:
-                    return
-                yield sentence
+                    return found
+                found.append(sentence)
+        return []
 
     def sentence_from_elsewhere(self, rng, passage):
         """
@@ -142,10 +168,9 @@ class Material:
         """
         used = {sentence.document for sentence in passage}
         name = self.language_of(passage)
-        documents = self.documents[name]
         for _ in range(20):
-            document = rng.choice(documents)
-            sentences = [] if document in used else self.sentences(document)
+            stretch = rng.choice(self.stretches[name])
+            sentences = [] if stretch.document in used else self.sentences(stretch)
             if sentences:
                 sentence = rng.choice(sentences)
                 if can_be_asked_about(sentence, name):

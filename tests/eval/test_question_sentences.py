@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from c3.eval.questions.material import Material, read_corpus
+from c3.eval.questions.material import Material, cut, read_corpus
 from c3.eval.questions.question import Unmakeable
 from c3.eval.questions.sentences import split_sentences
 from eval_files import write_lines
@@ -52,25 +52,50 @@ def test_chinese():
     assert split_sentences(sentences[0] + "\n\n" + sentences[2], "zh")[1] == (sentences[2], "\n\n")
 
 
-def test_passages_follow_one_another_and_fill_their_length(tokenizer):
-    material = Material(make_corpus(), tokenizer, "train")
-    ends = 0
+def in_order(material):
+    """All sentences of each document, in order."""
+    found = [[] for _ in material.texts]
+    for stretch in (stretch for each in material.stretches.values() for stretch in each):
+        found[stretch.document] += material.sentences(stretch)
+    return found
+
+
+def test_passages_follow_one_another_and_fill_their_length(tokenizer, monkeypatch):
+    """Whatever the stretches are into which documents are cut."""
+    monkeypatch.setattr("c3.eval.questions.material.STRETCH", 300)
+    corpus = make_corpus()
+    material = Material(corpus, tokenizer, "train")
+    documents, ends = in_order(material), 0
+    for text, sentences, language in zip(material.texts, documents, material.languages, strict=True):
+        assert [sentence.text for sentence in sentences] == [each for each, _ in split_sentences(text, language)]
+    assert max(map(len, material.stretches.values())) > 2 * len(corpus) / 3
     for number in range(40):
         passage = material.passage(random.Random(number), 800)
         assert 0.85 * 800 < sum(sentence.tokens for sentence in passage) <= 800
         assert len({material.languages[sentence.document] for sentence in passage}) == 1
         for one, other in zip(passage, passage[1:], strict=False):
             if one.document == other.document:
-                in_order = material.sentences(one.document)
-                assert in_order.index(other) == in_order.index(one) + 1
+                assert documents[one.document].index(other) == documents[one.document].index(one) + 1
             else:
                 ends += 1
-                assert one == material.sentences(one.document)[-1] and other.separator == "\n\n"
+                assert one == documents[one.document][-1] and other == documents[other.document][0]
+                assert other.separator == "\n\n"
     assert ends
     with pytest.raises(Unmakeable, match="too few whole sentences"):
         material.passage(random.Random(0), 10**6)
     with pytest.raises(Unmakeable, match="too few whole sentences"):
         Material(["no sentence\n" * 50], tokenizer, "train").passage(random.Random(0), 100)
+
+
+def test_documents_are_cut_at_paragraphs_or_else_at_lines(monkeypatch):
+    monkeypatch.setattr("c3.eval.questions.material.STRETCH", 8)
+
+    def pieces(text):
+        return [text[start:end] for _, start, end in cut(0, text)]
+
+    assert pieces("abc\n\nabc\n\nabc") == ["abc\n\nabc", "\n\nabc"]
+    assert pieces("abcd\n" * 5) == ["abcd\nabcd\nabcd\nabcd", "\nabcd\n"]
+    assert pieces("a" * 100) == ["a" * 100] and pieces("") == []
 
 
 def test_files_of_a_corpus(tmp_path):
@@ -90,6 +115,6 @@ def test_files_of_a_corpus(tmp_path):
 def test_what_is_no_unicode_is_replaced(tokenizer):
     texts = [f"Sentence {number} is broken \ud800 here. This one is whole." for number in range(20)]
     material = Material(texts, tokenizer, "train")
-    for document in range(len(material.texts)):
-        broken, whole = (sentence.text for sentence in material.sentences(document))
+    for sentences in in_order(material):
+        broken, whole = (sentence.text for sentence in sentences)
         assert broken.endswith("is broken ? here.") and whole == "This one is whole."

@@ -186,7 +186,7 @@ def test_depths_are_those_asked_for_and_spread_evenly(rows):
                 assert abs(row["depth"] - wanted.depth) < 0.15, row
                 answer, text = row["answers"][0], row["context"]
                 # By characters: about the same share.
-                assert abs(text.index(answer) / (len(text) - len(answer)) - row["depth"]) < 0.1
+                assert abs(text.index(answer) / (len(text) - len(answer)) - row["depth"]) < 0.2
                 found.setdefault(row["task"], []).append(wanted.depth)
     for depths in found.values():
         assert min(depths) < 0.35 and max(depths) > 0.65
