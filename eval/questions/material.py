@@ -15,7 +15,7 @@ from .splits import TEST_DOCUMENTS, in_split
 from .word_lists import ADJECTIVES, NOUNS
 
 # Characters after which a document is cut at the next paragraph, so that little is split and counted for a short text.
-STRETCH = 3000
+STRETCH = {"en": 2000, "zh": 800}
 # Stretches whose sentences are kept: a few hundred megabytes at most.
 KEPT_STRETCHES = 50_000
 # Passages from which the fullest is taken, unless one is as full as the share below.
@@ -51,12 +51,12 @@ class Stretch(NamedTuple):
     end: int
 
 
-def cut(document, text):
-    """Yields the [`Stretch`]es of a document."""
+def cut(document, text, least):
+    """Yields the [`Stretch`]es of a document, of `least` characters or more."""
     start = 0
     while start < len(text):
         # Where a text has no paragraphs, at the end of a line.
-        ends = (text.find("\n\n", start + STRETCH), text.find("\n", start + 2 * STRETCH))
+        ends = (text.find("\n\n", start + least), text.find("\n", start + 2 * least))
         end = min((end for end in ends if end >= 0), default=len(text))
         yield Stretch(document, start, end)
         start = end
@@ -93,8 +93,8 @@ class Material:
         # By their beginnings, which is quick.
         self.languages = [language(text[:200]) for text in self.texts]
         self.stretches = {}
-        for document, text in enumerate(self.texts):
-            self.stretches.setdefault(self.languages[document], []).extend(cut(document, text))
+        for document, (text, name) in enumerate(zip(self.texts, self.languages, strict=True)):
+            self.stretches.setdefault(name, []).extend(cut(document, text, STRETCH[name]))
         self.sentences = lru_cache(KEPT_STRETCHES)(self._sentences)
         self.counted_once = lru_cache(self.counted)
 

@@ -86,19 +86,18 @@ def make_rows(material, wanted, seed=0):
         tokens = material.count([question.context for question in questions])
         for each, question, held in zip(batch, questions, tokens, strict=True):
             if held > each.length:
-                question, held = _fitting(material, each, seed)
+                question, held = _shortened(material, each, seed, held)
             yield _row(material, each, seed, question, held)
 
 
-def _fitting(material, wanted, seed):
-    """A [`Question`] whose text is not too long, and its tokens."""
+def _shortened(material, wanted, seed, tokens):
+    """A [`Question`] whose text is not too long, after one of so many tokens that is, and its tokens."""
     length = wanted.length
-    while True:
+    while tokens > wanted.length:
+        length -= tokens - wanted.length
         question = _make(material, wanted, seed, length)
         (tokens,) = material.count([question.context])
-        if tokens <= wanted.length:
-            return question, tokens
-        length -= tokens - wanted.length
+    return question, tokens
 
 
 def _make(material, wanted, seed, length, tries=MOST_TRIES):

@@ -62,7 +62,7 @@ def in_order(material):
 
 def test_passages_follow_one_another_and_fill_their_length(tokenizer, monkeypatch):
     """Whatever the stretches are into which documents are cut."""
-    monkeypatch.setattr("c3.eval.questions.material.STRETCH", 300)
+    monkeypatch.setattr("c3.eval.questions.material.STRETCH", {"en": 300, "zh": 100})
     corpus = make_corpus()
     material = Material(corpus, tokenizer, "train")
     documents, ends = in_order(material), 0
@@ -87,11 +87,9 @@ def test_passages_follow_one_another_and_fill_their_length(tokenizer, monkeypatc
         Material(["no sentence\n" * 50], tokenizer, "train").passage(random.Random(0), 100)
 
 
-def test_documents_are_cut_at_paragraphs_or_else_at_lines(monkeypatch):
-    monkeypatch.setattr("c3.eval.questions.material.STRETCH", 8)
-
+def test_documents_are_cut_at_paragraphs_or_else_at_lines():
     def pieces(text):
-        return [text[start:end] for _, start, end in cut(0, text)]
+        return [text[start:end] for _, start, end in cut(0, text, 8)]
 
     assert pieces("abc\n\nabc\n\nabc") == ["abc\n\nabc", "\n\nabc"]
     assert pieces("abcd\n" * 5) == ["abcd\nabcd\nabcd\nabcd", "\nabcd\n"]
