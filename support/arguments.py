@@ -60,6 +60,17 @@ def fidelity(text):
     return value
 
 
+def depth(text):
+    """A place in a text, 0 its start and 1 its end."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 (start of the text) to 1 (its end), not {text!r}")
+    return value
+
+
 def utf8_text(text):
     """An argument as UTF-8, also where the locale made something else of its bytes."""
     try:

@@ -101,6 +101,8 @@ def load_tokenizer(name):
     """The tokenizer in a folder or under a Hub id; UserError if it cannot be loaded."""
     from transformers import AutoTokenizer
 
+    import c3.auto_c3  # noqa: F401  so that the configuration of a C3 checkpoint, ours among them, is no unknown one
+
     try:
         return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **find_source(name, "a tokenizer"))
     except UserError:

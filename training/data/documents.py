@@ -1,12 +1,12 @@
 """Sources of training texts, and their documents as one array of token ids each."""
 
-import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from c3.quoting_c3 import listed
+from c3.support.text_position import position_of
 
 LOADERS = {".parquet": "parquet", ".jsonl": "json", ".json": "json", ".txt": "text"}
 # The column whose values a source's `keep` may name.
@@ -71,21 +71,6 @@ def check_keep(keep):
         if not isinstance(share, (int, float)) or isinstance(share, bool) or not 0 < share <= 1:
             where = "keep" if name is None else f"keep: {name}"
             raise ValueError(f"{where} must be a number above 0 and up to 1, not {share!r}.")
-
-
-def position_of(text, purpose):
-    """
-    A number from 0 to below 1, `float`, that depends on a text and on what it is for alone, so that one can choose a
-    share of texts, the same ones whatever is around them.
-
-    Args:
-        text (`str`): of a document; None counts as empty.
-        purpose (`str`): choices for different purposes have nothing to do with each other.
-    """
-    data = (text or "").encode("utf-8", "surrogatepass")
-    digest = hashlib.blake2b(data, digest_size=8, person=purpose.encode()).digest()
-    # As many bits as a float holds, so that none is rounded up to 1.
-    return (int.from_bytes(digest, "big") >> 11) / 2**53
 
 
 class KeptDocuments:

@@ -1,0 +1,1 @@
+"""Questions about texts, made from a seed alone: to train on, and to measure with."""

@@ -1,0 +1,144 @@
+"""
+Needles: values that a text gives for keys, hidden in noise, in prose, or among needles with other keys.
+
+The single, multi-key, multi-value and multi-query tasks of RULER (Hsieh et al. 2024, arXiv 2404.06654), after the
+needle in a haystack of Kamradt 2023.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from .haystacks import HAYSTACKS, check_said_once, depths_of, fitting, hide, joined
+from .question import Question, Unmakeable, phrased
+from .splits import in_split
+
+NEEDLE = "One of the special magic {kind}s for {key} is: {value}."
+ONE = (
+    "What is the special magic {kind} for {keys} in the text?",
+    "Which special magic {kind} does the text give for {keys}?",
+    "Find the special magic {kind} for {keys}.",
+)
+SEVERAL = (
+    "What are all the special magic {kind}s for {keys} in the text?",
+    "Which special magic {kind}s does the text give for {keys}?",
+    "Find all the special magic {kind}s for {keys}.",
+)
+
+
+def _word(rng, material):
+    return f"{rng.choice(material.adjectives)}-{rng.choice(material.nouns)}"
+
+
+def _number(rng, material):
+    return str(rng.randrange(10**6, 10**7))
+
+
+def _uuid(rng, material):
+    return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+
+
+# What a needle gives, by what it is called: (rng, material) -> str.
+VALUES = {"word": _word, "number": _number, "UUID": _uuid}
+
+
+class Distinct:
+    """Draws values of which none is drawn twice, and none belongs to the other split."""
+
+    def __init__(self, rng, material):
+        self.rng, self.material, self.drawn = rng, material, set()
+
+    def __call__(self, make, tries=100):
+        """A value, `str`, that `make(rng, material)` gives. Raises `Unmakeable` where too few are left."""
+        for _ in range(tries):
+            value = make(self.rng, self.material)
+            # The words of a pair are the split's already.
+            if value not in self.drawn and (make is _word or in_split(self.material.split, value)):
+                self.drawn.add(value)
+                return value
+        raise Unmakeable("there are too few different words for a text of this length")
+
+
+@dataclass(frozen=True)
+class NeedleTask:
+    """
+    A task, see `question.py`.
+
+    Args:
+        kind (`str`): of the values, a name in `VALUES`.
+        haystack (`str`): a name in `HAYSTACKS`, or `"needles"`.
+        keys (`int`): for which the text gives values, beside those of a haystack of needles.
+        values (`int`): that it gives for each of them.
+        asks_all (`bool`): for all of these keys, or for the first one.
+    """
+
+    kind: str
+    haystack: str
+    keys: int = 1
+    values: int = 1
+    asks_all: bool = False
+
+    def __call__(self, rng, material, length, depth):
+        distinct = Distinct(rng, material)
+        keys = [distinct(_word) for _ in range(self.keys)]
+        given = [(key, distinct(VALUES[self.kind])) for key in keys for _ in range(self.values)]
+        needles = fitting(self._sentences(material, given), length, least=min(2, len(given)))
+        given = given[: len(needles)]
+        haystack = self._haystack(distinct, length - sum(needle.tokens for needle in needles))
+        asks_one = self.values == 1 and not self.asks_all
+        depths = [depth if asks_one and number == 0 else rng.random() for number in range(len(needles))]
+        sentences, places = hide(haystack, needles, depths)
+        context = joined(sentences)
+        check_said_once(context, [value for _, value in given])
+        check_said_once(context, list(dict.fromkeys(key for key, _ in given)), len(given) if self.values > 1 else 1)
+        asked = [number for number, (key, _) in enumerate(given) if self.asks_all or key == keys[0]]
+        if self.values > 1:
+            asked.sort(key=places.__getitem__)
+        return Question(
+            context=context,
+            prompt=self._prompt(rng, material, list(dict.fromkeys(given[number][0] for number in asked)), len(asked)),
+            answers=tuple(given[number][1] for number in asked),
+            depth=depths_of(sentences)[places[0]] if asks_one else None,
+        )
+
+    def _prompt(self, rng, material, keys, count):
+        keys = " and ".join(filter(None, (", ".join(keys[:-1]), keys[-1])))
+        return phrased(rng, material, SEVERAL if count > 1 else ONE).format(kind=self.kind, keys=keys)
+
+    def _haystack(self, distinct, length):
+        if self.haystack == "needles":
+            return self._among_needles(distinct, length)
+        return HAYSTACKS[self.haystack](distinct.rng, distinct.material, length)
+
+    def _sentences(self, material, given):
+        return material.counted([NEEDLE.format(kind=self.kind, key=key, value=value) for key, value in given])
+
+    def _among_needles(self, distinct, room):
+        """Needles with other keys, of so many tokens at most."""
+        found, used = [], 0
+        while True:
+            # By what those so far take, and one more.
+            wanted = int((room - used) * len(found) / used) + 1 if used else 1
+            new = self._sentences(
+                distinct.material, [(distinct(_word), distinct(VALUES[self.kind])) for _ in range(wanted)]
+            )
+            for needle in new:
+                if used + needle.tokens > room:
+                    return found
+                used += needle.tokens
+                found.append(needle)
+
+
+FAMILIES = {
+    "single": {},
+    "many_keys": {"keys": 4},
+    "many_values": {"values": 4},
+    "many_queries": {"keys": 4, "asks_all": True},
+}
+# As `single-words-noise`. A single needle among needles would be one of many keys.
+NEEDLE_TASKS = {
+    f"{family}-{kind.lower()}s-{haystack}": NeedleTask(kind, haystack, **options)
+    for family, options in FAMILIES.items()
+    for kind in VALUES
+    for haystack in (*HAYSTACKS, "needles")
+    if (family, haystack) != ("single", "needles")
+}

@@ -1,0 +1,45 @@
+"""Is a sentence in the text or not? One that is not comes from another document of the corpus."""
+
+from dataclasses import dataclass
+
+from .asked_sentences import Passage
+from .question import Question, Unmakeable, phrased
+
+PROMPTS = {
+    "en": (
+        "Is this sentence in the text, yes or no?\n{sentence}",
+        "Does the text contain this sentence? Answer yes or no.\n{sentence}",
+    ),
+    "zh": (
+        "文中有下面这句话吗？请回答有或没有。\n{sentence}",
+        "下面这句话在文中出现过吗？请回答有或没有。\n{sentence}",
+    ),
+}
+ANSWERS = {"en": {True: "yes", False: "no"}, "zh": {True: "有", False: "没有"}}
+
+
+@dataclass(frozen=True)
+class SentencePresence:
+    """A task, see `question.py`, with the same answer, `is_there`, to all; as many of either make it balanced."""
+
+    is_there: bool
+
+    def __call__(self, rng, material, length, depth):
+        passage = Passage(rng, material, length)
+        # For either answer, so that neither can be had where the other cannot.
+        asked, place = material.sentence_from_elsewhere(rng, passage.sentences), None
+        if asked.text in passage.text:
+            raise Unmakeable("a sentence of another document is in the text too")
+        if self.is_there:
+            place = passage.nearest(depth, passage.can_ask)
+            asked = passage.sentences[place]
+        return Question(
+            context=passage.text,
+            prompt=phrased(rng, material, PROMPTS[passage.language]).format(sentence=asked.text),
+            answers=(ANSWERS[passage.language][self.is_there],),
+            depth=None if place is None else passage.depths[place],
+            language=passage.language,
+        )
+
+
+PRESENCE_TASKS = {"presence-yes": SentencePresence(True), "presence-no": SentencePresence(False)}
