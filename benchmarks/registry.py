@@ -16,6 +16,7 @@ from . import (
     load_latents,
     long_text,
     peak_memory,
+    train_step,
 )
 
 BENCHMARKS = {
@@ -33,5 +34,6 @@ BENCHMARKS = {
     "load-latents": load_latents.BENCHMARK,
     "import-time": import_time.BENCHMARK,
     "data-loading": data_loading.BENCHMARK,
+    "train-step": train_step.BENCHMARK,
     "allocator": allocator.BENCHMARK,
 }

@@ -60,7 +60,7 @@ class Recipe:
         dropout_halved_above (`float`, *optional*): half of that share where a latent stands for more tokens than this.
         random_windows (`float`): share of the windows, at low ratios, in which tokens are replaced by random ones.
         optimizer (`dict`): `name` (muon or adamw) and keywords of it, see `training/optim/optimizers.py`.
-        torch_compile (`bool`): compile the two backbones, with dynamic shapes.
+        torch_compile (`bool`): compile the layers of the two backbones, with dynamic shapes.
         liger_kernel (`bool`): fused layers of the package liger-kernel in the two backbones (GPUs only).
         attn_implementation (`str`, *optional*): see `training/devices/attention.py`; `cpu_matmul` is
             `cpu_attention.py` there.
