@@ -21,9 +21,10 @@ from c3.training.run.dry_run import dry_run
 from c3.training.run.stages import train
 from tiny_models import TEXTS, alone, seen, seen_each
 
-# Whole blocks of two sources, a short document, one of a single token.
+# Whole blocks of two sources, short documents, of which halves are alike but not what follows, one of a single token.
 BLOCKS = np.array(
-    [[0, 16 * i, 16, 64] for i in range(4)] + [[1, 0, 16, 40], [1, 24, 16, 40], [1, 40, 7, 47], [1, 47, 1, 48]]
+    [[0, 16 * i, 16, 64] for i in range(4)]
+    + [[1, 0, 16, 40], [1, 24, 16, 40], [1, 32, 8, 40], [1, 40, 7, 47], [1, 47, 1, 48]]
 )
 PHASES = [Phase(0.5, [8, 16], [2, 6]), Phase(1.0, [16], num_latents=[2, 4])]
 IDS = [np.arange(64) % 50 + 3, np.arange(48) % 40 + 9]
