@@ -49,6 +49,8 @@ def random_recipe(recipe_path, folder, steps, overrides=()):
         f"training.max_steps={steps}",
         f"training.use_cpu={'false' if torch.cuda.is_available() else 'true'}",
         "training.disable_tqdm=true",
+        # Windows of random text are made faster than a worker hands them over.
+        "training.dataloader_num_workers=0",
     ]
     if Path(recipe_path) == DEFAULT_RECIPE:
         options.append(f"init_from={PACKAGE}")

@@ -2,7 +2,8 @@
 Where the time of a training step goes: `step_timing.py`, on the default checkpoint's recipe.
 
 The host's work, which is the same whatever a step's size, as a share of the recipe's whole step (on a CPU, of one of
-4096 tokens): what a faster device cannot take away. Compiled, and as it runs without.
+4096 tokens): what a faster device cannot take away. Baseline: the same,
+not compiled.
 """
 
 from c3.support.errors import needing
@@ -26,7 +27,7 @@ def measure(setup):
         if setup.smoke and options:
             continue  # compiling takes longer than all of a smoke run
         host = measure_host(DEFAULT_RECIPE, steps, options, warm_up)
-        step = measure_step(DEFAULT_RECIPE, steps, [*setup.pick(batch, ["tokens_per_batch=64"]), *options], warm_up)
+        step = measure_step(DEFAULT_RECIPE, steps, [*setup.pick(batch, ["tokens_per_batch=256"]), *options], warm_up)
         milliseconds = step["host"]["step"]
         rows += [
             value_row(f"{name}: host", host["host"]["step"], "ms", parts=host, operations=host["counts"]["operations"]),

@@ -120,7 +120,7 @@ def test_chat_of_a_kind_with_a_tokenizer_gives_it_the_text_at_once(model, monkey
     monkeypatch.setattr(BytesContext, "has_tokenizer", True)
     text = "a text 👍"
     latents = model.encode_windows([list(text.encode())], [model.config.num_latents])
-    monkeypatch.setattr(model, "_answer", lambda spans, values, *rest: [str(torch.equal(values, latents))])
+    monkeypatch.setattr(model, "_answer", lambda rows, values, *rest, **options: [str(torch.equal(values, latents))])
     assert model.chat(text, "Go on: ") == "True"
 
 

@@ -41,6 +41,7 @@ def test_appended_layout_is_the_papers_arithmetic(make_model):
 def test_uniform_positions_by_hand(make_model):
     """Two windows of 4 and 2 tokens with 2 and 1 latents: (i + 0.5) * L / N - 0.5, offset by the tokens before."""
     processor = make_model("uniform").processor
+    processor.prompt_positions = "among_text"
     batch = processor.decoder_inputs([processor.row([LatentSpan(2, 4), LatentSpan(1, 2)], "ab")])
     num_prompt = batch["input_ids"].shape[1] - 3
     assert batch["position_ids"][0].tolist() == [0.5, 2.5, 4.5, *range(6, 6 + num_prompt)]

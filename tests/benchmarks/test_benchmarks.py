@@ -21,8 +21,8 @@ from c3.benchmarks.run_header import code_fingerprint, describe
 from c3.benchmarks.texts import make_text
 from c3.cli.main import main as c3_main
 
-# They start processes: one smoke run of each is in `.ci/run`.
-IN_OTHER_PROCESSES = {"long-text", "peak-memory", "import-time", "allocator"}
+# They start processes, or train: one smoke run of each is in `.ci/run`.
+IN_OTHER_PROCESSES = {"long-text", "peak-memory", "import-time", "allocator", "train-step"}
 
 
 @pytest.fixture(scope="module")
