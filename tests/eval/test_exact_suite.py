@@ -100,7 +100,7 @@ def test_tables_of_the_search():
     rows += [row | {"method": search.BEAMS}, row | {"method": search.SEARCH, "windows": windows[:1]}]
     checked = [cells(search.check_table(rows), line) for line in range(4)]
     assert checked[0] == ["20x", "greedy", "4", "2", "1", "1", "0.0300", "0.0100"]
-    assert checked[3] == ["all", "search", "1", "1", "0", "0", "0.0010", ""]
+    assert checked[3] == ["all", "search", "1", "1", "0", "0", "0.0010"]
     assert [each[1:] for each in checked[:2]] == [each[1:] for each in checked[2:]]
     area = area_under_curve(-np.array([0, 6, 40, 40, 400, 400]), is_wrong)
     assert cells(search.margin_table(rows)) == ["20x", "6", "2", f"{area:.3f}"]
