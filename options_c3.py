@@ -11,6 +11,10 @@ GENERATION_NUMBERS = frozenset(
     "top_k top_p min_p typical_p epsilon_cutoff eta_cutoff repetition_penalty no_repeat_ngram_size".split()
 )
 
+# Beams at first, how many times more for the windows that are left, and at most where nobody says or whoever does:
+# each is a row with a cache and logits of its own, 256 of which take a decoder of 3 B parameters some 10 GB a window.
+FIRST_BEAMS, MORE_BEAMS, MOST_BEAMS, BEAMS_LIMIT = 8, 4, 128, 256
+
 
 class CompressionWarning(UserWarning):
     """

@@ -9,14 +9,12 @@ import torch
 from transformers import GenerationMixin, StoppingCriteriaList
 
 from .greedy_decoding_c3 import decode_lengths
+from .options_c3 import BEAMS_LIMIT, FIRST_BEAMS, MORE_BEAMS, MOST_BEAMS
 from .reencoding_c3 import latent_distances
 from .replacements_c3 import replacements
 from .teacher_forcing_c3 import token_leads
 from .window_decoding_c3 import StopAtLengths, prompt_embeds
 
-# Beams at first, how many times more for the windows that are left, and at most where nobody says or whoever does:
-# each is a row with a cache and logits of its own, 256 of which take a decoder of 3 B parameters some 10 GB a window.
-FIRST_BEAMS, MORE_BEAMS, MOST_BEAMS, BEAMS_LIMIT = 8, 4, 128, 256
 # How often, in how many of a window's nearest candidates, and at how many places of each a token is replaced.
 ROUNDS, REPLACED_CANDIDATES, REPLACED_PLACES = 5, 2, 8
 

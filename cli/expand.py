@@ -3,8 +3,8 @@
 import sys
 
 from c3.expanded_text_c3 import named_windows
+from c3.options_c3 import BEAMS_LIMIT, MOST_BEAMS
 from c3.quoting_c3 import printable
-from c3.search_decoding_c3 import BEAMS_LIMIT, MOST_BEAMS
 from c3.support.arguments import file_name, whole_number
 from c3.support.errors import STANDARD_OUTPUT, UserError, naming
 from c3.whole_files_c3 import write_whole
