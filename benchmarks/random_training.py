@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 
 from c3.support.loading import PACKAGE
 from c3.training.recipe.recipe_file import load_recipe
@@ -63,9 +64,19 @@ def wait_for(device):
         torch.cuda.synchronize(device)
 
 
-def describe_device():
-    """`str`: what a training benchmark ran on."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else platform.processor() or platform.machine()
+def run_facts(recipe_path, overrides, steps):
+    """`dict`: what the figures of a training benchmark belong to."""
+    return {
+        "steps": steps,
+        "recipe": Path(recipe_path).name,
+        "overrides": list(overrides),
+        "device": torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else platform.processor() or platform.machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
 
 
 def _write_random_text(path):

@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 
 import torch
-import transformers
 
 from c3.configuration_c3 import C3Config
 from c3.modeling_c3 import C3Model
@@ -26,7 +25,7 @@ from c3.processing_c3 import C3Processor
 from c3.support.arguments import Parser, whole_number
 from c3.training.run.build import make_tokenizer, start_config
 
-from .random_training import DEFAULT_RECIPE, describe_device, random_recipe, random_trainer
+from .random_training import DEFAULT_RECIPE, random_recipe, random_trainer, run_facts
 from .step_parts import StepClock
 
 WARM_UP = 5
@@ -97,18 +96,7 @@ def measure_both(recipe_path, steps, overrides=()):
     on_gpu = torch.cuda.is_available()
     host = measure_host(recipe_path, steps, overrides)
     step = measure_step(recipe_path, steps, [*([] if on_gpu else CPU_BATCH), *overrides])
-    return {
-        "benchmark": "train_step",
-        "host": host,
-        "step": step,
-        "steps": steps,
-        "recipe": Path(recipe_path).name,
-        "overrides": list(overrides),
-        "device": describe_device(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
+    return {"benchmark": "train_step", "host": host, "step": step} | run_facts(recipe_path, overrides, steps)
 
 
 def train_step_command(argv, prog):

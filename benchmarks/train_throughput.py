@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import transformers
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import TrainerCallback
 
@@ -31,7 +30,7 @@ from c3.support.arguments import Parser, whole_number
 from c3.support.loading import PACKAGE
 from c3.training.run.trainer import C3Trainer
 
-from .random_training import describe_device, random_trainer, wait_for
+from .random_training import random_trainer, run_facts, wait_for
 
 WARM_UP = 5
 
@@ -139,15 +138,8 @@ def measure(recipe_path, steps, overrides):
         "baseline_seconds": round(baseline, 4),
         "text_tokens_per_second": round(tokens / step, 1),
         "padding": round(statistics.mean(clock.padding[WARM_UP:]), 4),
-        "steps": steps,
-        "recipe": Path(recipe_path).name,
-        "overrides": list(overrides),
         "parameters": trainer.model.num_parameters(),
-        "device": describe_device(),
-        "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-    }
+    } | run_facts(recipe_path, overrides, steps)
 
 
 def train_throughput_command(argv, prog):
