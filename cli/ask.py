@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from c3.quoting_c3 import printable
 from c3.support.arguments import file_name, utf8_text, whole_number
 from c3.support.errors import UserError
+from c3.support.loading import check_answers
 
 from .inputs import check_standard_input, load_latents, naming_files, read_text, source_name
 from .model_options import add_amount_options, add_model_options, amount, asked_model, progress
@@ -61,19 +62,17 @@ def run(args):
     files, questions = _files_and_questions(args)
     contexts = _read_contexts(args, files)
     with asked_model(args) as model:
-        if model.only_repeats():
-            raise UserError(
-                "this model only gives texts back (reconstruction_only) and answers no questions: name one that was "
-                "trained on questions with --model, which c3 train makes of instruction_data; c3 expand gives the text"
-            )
+        check_answers(model)
         rows = [_segments(model, context, args) for context in contexts]
         for context, segments in zip(contexts, rows, strict=True):
             _check_positions(model, context, segments, questions, args)
         for context, segments in zip(contexts, rows, strict=True):
             start = time.perf_counter()
             read = _as_read(model, context, args)
+            has_texts = not args.raw and any(isinstance(part, str) for _, part in context.parts)
+            seconds = time.perf_counter() - start if has_texts else None
             if not args.quiet:
-                print(_summary(model, context, segments, time.perf_counter() - start), file=sys.stderr)
+                print("c3:", what_was_read(model, context.name, *_counts(segments), seconds), file=sys.stderr)
             options = {"max_new_tokens": args.max_new_tokens, "allow_mismatch": args.allow_mismatch}
             answers = model.generate(read, questions, batch_size=args.batch_size, **options)
             for question, answer in zip(questions, answers, strict=True):
@@ -168,14 +167,17 @@ def _check_positions(model, context, segments, questions, args):
     remedies = ["less text"] if len(context.parts) == 1 else ["fewer files", "--each"]
     remedies += ["a smaller --max-new-tokens"] if args.max_new_tokens else []
     if args.raw:
-        remedies.insert(0, "latents, without --raw")
+        remedies.insert(0, "leaving out --raw")
     elif ratio := _fitting_ratio(model, segments, taken - most):
         is_compressed = any(not isinstance(part, str) for _, part in context.parts)
-        remedies.insert(0, "latents of a higher ratio" if is_compressed else f"a --ratio of {ratio} or more")
-    what = "text" if args.raw else "latents"
+        remedies.insert(0, "latents of a higher ratio" if is_compressed else f"a --ratio of at least {ratio}")
+    what, listed = (
+        "text" if args.raw else "latents",
+        " or ".join(filter(None, (", ".join(remedies[:-1]), remedies[-1]))),
+    )
     raise UserError(
         f"{context.name}: {what}, question and answer take {taken} positions, {taken - most} more than the {most} that "
-        f"the decoder was made for: try {' or '.join(remedies)}"
+        f"the decoder was made for: try {listed}"
     )
 
 
@@ -201,18 +203,29 @@ def _as_read(model, context, args):
     return [made.get(file, part) for file, part in context.parts]
 
 
-def _summary(model, context, segments, seconds):
-    """A line on what takes the place of how many tokens, and what that saves."""
-    from c3.cache_size_c3 import cache_bytes
-    from c3.decoder_rows_c3 import LatentSpan
+def what_was_read(model, name, tokens, latents, seconds=None):
+    """
+    A line, `str`, on what takes the place of a text, and what that saves.
 
-    spans = [each for each in segments if isinstance(each, LatentSpan)]
-    tokens = sum(each.num_tokens for each in spans) or sum(len(each.ids) for each in segments)
-    raw = f"{cache_bytes(model, tokens) / 2**20:.2f} MiB"
-    said = f"c3: {printable(context.name)}: {tokens} tokens"
-    if not spans:
+        what_was_read(model, "a.txt", latents.text_tokens, latents.num_latents)
+
+    Args:
+        model ([`C3Model`]): whose cache counts.
+        name (`str`): of the text.
+        tokens, latents (`int`): that it has; no latents where it is read as it is.
+        seconds (`float`, *optional*): that it took to compress it.
+    """
+    from c3.cache_size_c3 import cache_bytes
+
+    raw, said = f"{cache_bytes(model, tokens) / 2**20:.2f} MiB", f"{printable(name)}: {tokens} tokens"
+    if not latents:
         return f"{said} as they are, cache {raw}"
-    latents = sum(each.num_latents for each in spans)
     cache = f"cache {cache_bytes(model, latents) / 2**20:.2f} MiB instead of {raw}"
-    took = f", compressed in {seconds:.2f} s" if any(isinstance(part, str) for _, part in context.parts) else ""
+    took = "" if seconds is None else f", compressed in {seconds:.2f} s"
     return f"{said} in {latents} latents ({tokens / latents:.1f}x), {cache}{took}"
+
+
+def _counts(segments):
+    """Tokens of segments, or that they stand for, and latents: two `int`."""
+    tokens = sum(len(each.ids) if hasattr(each, "ids") else each.num_tokens for each in segments)
+    return tokens, sum(getattr(each, "num_latents", 0) for each in segments)
