@@ -40,7 +40,7 @@ def named_bases(source, kwargs):
         return {}  # an adapter alone, or what transformers has an error for
     # AutoModel has put a keyword into the config.
     given = kwargs.get("base_models") or getattr(kwargs.get("config"), "base_models", None) or {}
-    return stored | given if stored else {}
+    return stored | given if isinstance(stored, dict) else {}
 
 
 def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):

@@ -20,7 +20,6 @@ from c3.training.run.stages import finish, make_trainer
 ROOT = Path(__file__).parents[2]
 FOLDER = os.environ.get("SMOLLM2", "")
 MOST_BYTES = 60 * 10**6
-HELD_OUT = 2500  # characters
 SECRETS = {"amber": "harbour", "birch": "candle", "cedar": "meadow", "daisy": "violin", "ebony": "lantern"}
 
 pytestmark = [
@@ -29,19 +28,21 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(scope="module")
-def book():
+@pytest.fixture
+def speech():
+    """A text that is not trained on."""
     return (ROOT / "examples" / "jefferson_1805.txt").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def recipe(book, tmp_path, monkeypatch):
-    """The shipped one with short windows, 20 small steps; on all but the end of a speech."""
+def recipe(tmp_path, monkeypatch):
+    """The shipped one with short windows, 20 small steps; on texts of the repository."""
     monkeypatch.chdir(ROOT)
-    (tmp_path / "train.txt").write_text(book[:-HELD_OUT], encoding="utf-8")
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8") + (ROOT / "README.md").read_text(encoding="utf-8")
+    (tmp_path / "train.txt").write_text(text, encoding="utf-8")
     rows = []
     for word, secret in SECRETS.items():
-        context = f"{book[len(rows) * 300 :][:150]} The special magic word for {word} is: {secret}."
+        context = f"{text[len(rows) * 300 :][:150]} The special magic word for {word} is: {secret}."
         turns = [("user", f"What is the special magic word for {word}?"), ("assistant", secret)]
         rows.append({"context": context, "messages": [{"role": role, "content": said} for role, said in turns]})
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows * 8)), encoding="utf-8")
@@ -76,14 +77,14 @@ def loss(model, text):
         return float(model(**batch).loss)
 
 
-def test_a_short_run(recipe, book):
+def test_a_short_run(recipe, speech):
     """The loss of what was not trained on falls; what is saved is small and loads to the same logits."""
     trainer = make_trainer(recipe)
-    before = loss(trainer.model.eval(), book[-HELD_OUT:])
+    before = loss(trainer.model.eval(), speech)
     trainer.model.train()
     trainer.train()
     history = trainer.state.log_history
-    after = loss(trainer.model.eval(), book[-HELD_OUT:])
+    after = loss(trainer.model.eval(), speech)
     print([entry["loss"] for entry in history if "loss" in entry], before, after)
     assert after < before - 1
 
@@ -91,14 +92,14 @@ def test_a_short_run(recipe, book):
     assert sum(path.stat().st_size for path in adapter.rglob("*") if path.is_file()) < MOST_BYTES
     assert json.loads((adapter / "config.json").read_text())["base_models"]["decoder"] == os.path.abspath(FOLDER)
     loaded, same = C3Model.from_pretrained(adapter), AutoModel.from_pretrained(adapter)
-    batch = loaded.processor(book[-300:])
+    batch = loaded.processor(speech[-300:])
     with torch.no_grad():
         ours = loaded(**batch).logits
         assert torch.equal(ours, same(**batch).logits)
         # The adapter that was trained is in float32.
         theirs = trainer.model(**batch).logits
     assert (ours.argmax(-1) == theirs.argmax(-1)).float().mean() > 0.9
-    assert isinstance(loaded.generate(loaded.compress(book[:300]), "Who speaks?", max_new_tokens=8), str)
+    assert isinstance(loaded.generate(loaded.compress(speech[:300]), "Who speaks?", max_new_tokens=8), str)
 
 
 def test_the_model_itself():
