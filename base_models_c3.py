@@ -58,6 +58,7 @@ def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):
 
     Raises:
         OSError: a base that cannot be loaded; the message names it.
+        ValueError: a base of another architecture.
     """
     options, kwargs = _source_options(kwargs), dict(kwargs)
     adapter_options = {"token": kwargs.get("token")} | (kwargs.pop("adapter_kwargs", None) or {})
@@ -70,10 +71,14 @@ def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):
         config = model_class.config_class.from_pretrained(source, **options, **fields)
     if kwargs.get("dtype") in (None, "auto"):
         kwargs["dtype"] = config.dtype or "auto"
+    shared = {name: options[name] for name in ("cache_dir", "token", "local_files_only") if name in options}
     state = load_file(cached_file(source, SAFE_WEIGHTS_NAME, **options))
     for part, name in bases.items():
-        weights = _base_weights(model_class, part, name, kwargs["dtype"], source)
-        state |= {f"{part}.{key}": each for key, each in weights.items()}
+        base = _base(model_class, part, name, source, shared | {"dtype": kwargs["dtype"]})
+        kind, wanted = base.config.model_type, getattr(config, f"{part}_config").model_type
+        if kind != wanted:
+            raise ValueError(f"{source} goes on a {wanted} model as its {part}, but {name} is a {kind} model.")
+        state |= {f"{part}.{key}": each for key, each in base.state_dict().items()}
     # That of transformers, to which ours is on its way.
     loaded = PreTrainedModel.from_pretrained.__func__(model_class, None, config=config, state_dict=state, **kwargs)
     model = loaded[0] if isinstance(loaded, tuple) else loaded
@@ -114,14 +119,13 @@ def holds_bases(state, bases):
     return state is None or any(name.split(".")[0] in bases for name in state)
 
 
-def _base_weights(model_class, part, name, dtype, source):
-    """`dict[str, torch.Tensor]`: the weights of a part, by its own names."""
+def _base(model_class, part, name, source, options):
+    """The model that a part is."""
     try:
         if part == "decoder":
-            return AutoModelForCausalLM.from_pretrained(name, dtype=dtype).state_dict()
-        is_c3 = PreTrainedConfig.get_config_dict(name)[0].get("model_type") == "c3"
-        found = (model_class if is_c3 else AutoModel).from_pretrained(name, dtype=dtype)
-        return encoder_and_queries(found)[0].state_dict()
+            return AutoModelForCausalLM.from_pretrained(name, **options)
+        is_c3 = PreTrainedConfig.get_config_dict(name, **_source_options(options))[0].get("model_type") == "c3"
+        return encoder_and_queries((model_class if is_c3 else AutoModel).from_pretrained(name, **options))[0]
     except OSError as error:
         raise OSError(
             f"{source} goes on the {part} {name}, which cannot be loaded: {printable_lines(error)} If it is elsewhere, "

@@ -139,12 +139,15 @@ def test_bases_that_are_elsewhere(adapted, named, llm, tmp_path, capsys):
     shutil.copytree(llm, moved)
     shutil.rmtree(tmp_path / "base")
     path = adapter / "config.json"
+    AutoModelForCausalLM.from_config(tiny_backbone("qwen3", 300)).save_pretrained(tmp_path / "other")
     gone = json.loads(path.read_text())
     gone["base_models"]["decoder"] = str(tmp_path / "gone")
     path.write_text(json.dumps(gone))
     for load in (C3Model.from_pretrained, AutoModel.from_pretrained):
         with pytest.raises(OSError, match=r"adapter goes on the decoder .*gone, which cannot be loaded.*base_models="):
             load(adapter)
+        with pytest.raises(ValueError, match="adapter goes on a llama model as its decoder, but .* is a qwen3 model"):
+            load(adapter, base_models={"decoder": str(tmp_path / "other")})
         model = load(adapter, base_models={"decoder": str(moved)})
         assert torch.equal(logits(model), logits(adapted))
         assert model.latent_provenance().weights_fingerprint == adapted.latent_provenance().weights_fingerprint
