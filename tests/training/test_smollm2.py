@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
@@ -67,14 +68,17 @@ def recipe(tmp_path, monkeypatch):
 
 
 def loss(model, text):
-    """Of six windows of a text that are given back at 2x, each token predicted from all before it."""
+    """Of six windows of a text that are given back at 2x, every second token hidden, as in training."""
     processor = model.processor
     ids = processor.encode(text)[: 6 * 64]
     assert len(ids) == 6 * 64
-    windows = [processor.window_of(ids[start : start + 64]) for start in range(0, len(ids), 64)]
-    batch = C3Collator(processor)([one_window(processor, each, 32, None, list(each.text_ids)) for each in windows])
+    examples = []
+    for start in range(0, len(ids), 64):
+        window = processor.window_of(ids[start : start + 64])
+        hidden = np.arange(len(window.text_ids)) % 2 == 1
+        examples.append(one_window(processor, window, 32, None, list(window.text_ids), hidden))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        return float(model(**batch).loss)
+        return float(model(**C3Collator(processor)(examples)).loss)
 
 
 def test_a_short_run(recipe, speech):
@@ -86,7 +90,7 @@ def test_a_short_run(recipe, speech):
     history = trainer.state.log_history
     after = loss(trainer.model.eval(), speech)
     print([entry["loss"] for entry in history if "loss" in entry], before, after)
-    assert after < before - 1
+    assert after < before - 0.5
 
     adapter = finish(recipe, trainer, history)
     assert sum(path.stat().st_size for path in adapter.rglob("*") if path.is_file()) < MOST_BYTES
