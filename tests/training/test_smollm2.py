@@ -1,5 +1,5 @@
 """
-configs/c3_smollm2.yaml on the real weights, five minutes of one core: docs/training.md says how to get them. Run:
+configs/c3_smollm2.yaml on the real weights, some minutes of one core: docs/training.md says how to get them. Run:
 SMOLLM2=FOLDER pytest -m slow tests/training/test_smollm2.py
 """
 
