@@ -19,10 +19,15 @@ from .c3 import expand_examples
 
 
 def reconstruct_with_mean_pooling(model, examples, options):
+    return expand_examples(model, pool_examples(model, examples, options), options)
+
+
+def pool_examples(model, examples, options):
+    """`list[C3Latents]`, one for each example, with as many latents as it asks for."""
     # Whatever stands around a text in the encoder's input is left out: the means are of text alone.
     processor = copy.copy(model.processor)
     processor.context_template = PLAIN_CONTEXT_TEMPLATE
-    return expand_examples(model, [_compress(model, processor, each, options) for each in examples], options)
+    return [_compress(model, processor, each, options) for each in examples]
 
 
 @torch.no_grad()
