@@ -36,7 +36,7 @@ def exact_match(answers, said, any_of=False):
         return any(_is_same(answer, said) for answer in answers)
     if len(answers) == 1:
         return normalised(answers[0]) == normalised(said)
-    given = [item for item in map(normalised, _SEPARATORS.split(said)) if item]
+    given = [item for item in map(normalised, _SEPARATORS.split(said.casefold())) if item]
     return Counter(given) == Counter(map(normalised, answers))
 
 

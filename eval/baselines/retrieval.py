@@ -11,8 +11,8 @@ from itertools import pairwise
 _ENDS = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)|[。！？][”’」』）]*|(?=\n)")
 # Words and numbers; Chinese character by character, as it has no spaces.
 _WORDS = r"[\u3400-\u9fff]|[^\W\u3400-\u9fff]+"
-# Tokens of a piece: longer sentences, and lists without any, are cut.
-LONGEST_PIECE = 32
+# Tokens of a piece: longer sentences, and text without any, are cut.
+LONGEST_PIECE = 128
 
 
 def check_bm25():
