@@ -137,9 +137,7 @@ def right(monkeypatch):
     return answers
 
 
-def test_right_answers_are_counted_and_what_has_no_room_is_left_out(
-    arguments, rows, right, tmp_path, monkeypatch, capsys
-):
+def test_right_answers_are_counted_and_what_has_no_room_is_left_out(arguments, rows, right, tmp_path, monkeypatch):
     for row in rows:
         right[row["messages"][0]["content"]] = " and ".join(reversed(row["answers"])).upper() + "."
     monkeypatch.setattr(suite, "TIMED", 1)
@@ -153,8 +151,7 @@ def test_right_answers_are_counted_and_what_has_no_room_is_left_out(
         assert row["scores"]["exact_match"] == wanted, row["output"]
         assert (row["too_long"] is not None) == too_long
         assert (row["output"]["said"] is None) == too_long
-    report = capsys.readouterr().out
-    assert report.strip() == (tmp_path / "out" / "ask.md").read_text(encoding="utf-8").strip()
+    report = (tmp_path / "out" / "ask.md").read_text(encoding="utf-8")
     assert re.search(
         r"Left out: raw-text at 600 tokens, 2x, 8x: 6 questions, as what is read takes \d+ positions", report
     )
