@@ -172,6 +172,16 @@ class CompressionMixin:
             warn_of_fidelity(latents, min_fidelity)
         return (latents, skipped) if on_error == "skip" else latents
 
+    def plan_windows(self, text, *, num_latents=None, ratio=None, window=None):
+        """
+        The [`WindowPlan`] that `compress` makes of a text with these options, which are checked; nothing is computed.
+
+            latents = sum(model.plan_windows("a long text", ratio=8).num_latents)
+        """
+        window = self._checked_window(window)
+        num_latents, ratio = self._checked_amount(num_latents, ratio, window)
+        return self.processor.plan(text, num_latents=num_latents, ratio=ratio, window=window)
+
     def encode_windows(self, contexts, num_latents, batch_size=8):
         """
         The latents of windows, `(latents, D_dec)`, one window after the other.

@@ -202,7 +202,7 @@ class C3Config(PreTrainedConfig):
         for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
             kwargs.setdefault(name, getattr(self.decoder_config, name, None))
         super().__post_init__(**kwargs)
-        self._check_fields()
+        self.check_fields()
 
     @property
     def hidden_size(self):
@@ -227,7 +227,7 @@ class C3Config(PreTrainedConfig):
             config_dict = {"prompt_positions": "among_text"} | config_dict
         # transformers sets these keywords as attributes of the finished config, past its checks.
         loaded = super().from_dict(config_dict, **kwargs)
-        (loaded[0] if isinstance(loaded, tuple) else loaded)._check_fields()
+        (loaded[0] if isinstance(loaded, tuple) else loaded).check_fields()
         return loaded
 
     def _reject_unknown(self, kwargs):
@@ -240,7 +240,7 @@ class C3Config(PreTrainedConfig):
         _check_backbone("encoder_config", self.encoder_config, is_language_model=self.context_modality == "text")
         _check_backbone("decoder_config", self.decoder_config, is_language_model=True)
 
-    def _check_fields(self):
+    def check_fields(self):
         """Each field by itself, and then what must hold between them."""
         for name in OWN_FIELDS:
             # In config.json only Python's own numbers can stand.

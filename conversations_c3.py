@@ -12,6 +12,11 @@ def is_conversation(prompt):
     return isinstance(prompt, (list, tuple)) and bool(prompt) and all(isinstance(each, dict) for each in prompt)
 
 
+def are_conversations(prompt):
+    """Whether it is several: a list of lists of mappings."""
+    return isinstance(prompt, (list, tuple)) and bool(prompt) and all(map(is_conversation, prompt))
+
+
 def message_parts(message):
     """What a chat message holds, `list[dict]` of parts; one of text where its content is a string."""
     content = message["content"]
@@ -91,4 +96,4 @@ def _is_part(part):
     return (kind == "text" and isinstance(part.get("text"), str)) or (kind == "context" and "latents" in part)
 
 
-__all__ = ["check_conversation", "contexts_of", "conversation_pieces", "is_conversation"]
+__all__ = ["are_conversations", "check_conversation", "contexts_of", "conversation_pieces", "is_conversation"]

@@ -2,18 +2,19 @@
 
 import warnings
 from functools import partial
+from itertools import chain
 
 import torch
 from transformers import StoppingCriteriaList
 
-from .adapters_c3 import active_adapters
-from .conversations_c3 import contexts_of, is_conversation
+from .conversations_c3 import are_conversations, contexts_of, is_conversation
 from .corrections_c3 import special_ids
 from .decoder_rows_c3 import LatentSpan
 from .generation_keywords_c3 import GenerationKeywordsMixin, setting, with_settings
 from .options_c3 import CompressionWarning, plain_options, whole_number
 from .prompt_batches_c3 import batches_about_one_text, batches_of_rows, can_share
-from .raw_windows_c3 import checked_raw_below, spans_as_read, with_raw_windows
+from .prompt_checks_c3 import PromptChecksMixin
+from .raw_windows_c3 import RawText, checked_raw_below, spans_as_read, with_raw_windows
 from .stored_weights_c3 import execution_device
 from .texts_c3 import check_text
 from .window_decoding_c3 import StopAtLengths, prompt_embeds
@@ -22,7 +23,7 @@ DEFAULT_NEW_TOKENS = 256
 CHAT_NEW_TOKENS = 4096
 
 
-class PromptingMixin(GenerationKeywordsMixin):
+class PromptingMixin(PromptChecksMixin, GenerationKeywordsMixin):
     """
     Prompts about latents; mixed into [`C3Model`]. It needs of the model `embed_prompt`, `encode_context`,
     `check_positions` and `config`, `processor` and `check_latents` of [`CheckpointMixin`], `compress` and
@@ -39,19 +40,22 @@ class PromptingMixin(GenerationKeywordsMixin):
             latents = model.compress("a long text")
             answer = model.generate(latents, "What is it about?", max_new_tokens=64)
             answers = model.generate(latents, ["What is it about?", "Who wrote it?"])  # latents are read once
+            answer = model.generate([latents, others, "a short text"], "In which of them …?")  # one after the other
             parts = [{"type": "context", "latents": latents}, {"type": "text", "text": "What is it about?"}]
             answer = model.generate([{"role": "user", "content": parts}])
 
         Args:
-            latents ([`C3Latents`]): what `compress` returned. Or chat messages that hold latents, each of one text, in
-                parts of their content, as above; all is laid out by the chat template of the decoder's tokenizer.
+            latents ([`C3Latents`]): what `compress` returned. Or a list of such contexts, which are read together, all
+                their texts in order; a `str` among them is read as its tokens, in the place of latents. Or chat
+                messages that hold latents, each of one text, in parts of their content, as above, or a list of such
+                conversations; all is laid out by the chat template of the decoder's tokenizer.
                 Token ids (`torch.LongTensor`) or only keywords such as `input_ids` go to transformers' own `generate`;
                 with `context_input_ids` or a tensor of latents beside them it returns the new ids only.
             prompt (`str`, chat messages as `list[dict]`, or a `list` of these, *optional*): what to ask; a list asks
-                one for each text, or all about one text. By default, as with the reconstruction prompt, for the text
-                itself, which is what `expand` gives, unless keywords ask for another way of decoding. Messages are
-                laid out, after the latents, by the chat template; `instruction_data` in training are not: ask a model
-                that was trained on them in strings.
+                one for each text, or all about one text or contexts that are read together. By default, as with the
+                reconstruction prompt, for the text itself, which is what `expand` gives, unless keywords ask for
+                another way of decoding. Messages are laid out, after the latents, by the chat template;
+                `instruction_data` in training are not: ask a model that was trained on them in strings.
             allow_mismatch (`bool`): read latents that another model made.
             raw_below (`float`, *optional*): for a prompt, have the decoder read windows of a lower fidelity as the
                 tokens of their text, which take more room, in the place of their latents. For latents that were
@@ -63,9 +67,10 @@ class PromptingMixin(GenerationKeywordsMixin):
                 no more than it had.
 
         Returns:
-            `str` where one text was compressed by itself, or for messages; `list[str]` where a list of texts was, for
-            a list of prompts, or with several `num_return_sequences`; with `return_dict_in_generate` what
-            transformers returns, where the text itself is asked for with a row for each window.
+            `str` where one text was compressed by itself, for contexts that are read together, or for messages;
+            `list[str]` where a list of texts was, for a list of prompts or of conversations, or with several
+            `num_return_sequences`; with `return_dict_in_generate` what transformers returns, where the text itself is
+            asked for with a row for each window.
 
         Warns:
             CompressionWarning: keywords ask for another way of decoding a text that was compressed with `exact=True`.
@@ -80,10 +85,12 @@ class PromptingMixin(GenerationKeywordsMixin):
         kwargs = plain_options(kwargs)
         batch_size = None if batch_size is None else whole_number("batch_size", batch_size)
         messages = prompt if latents is None else latents
-        if is_conversation(messages):
+        if is_conversation(messages) or are_conversations(messages):
             if messages is not prompt and prompt is not None:
                 raise ValueError("Messages that hold latents hold what is asked too: leave prompt out.")
-            return self._answer_messages(messages, allow_mismatch, raw_below, kwargs)
+            return self._answer_messages(messages, allow_mismatch, raw_below, batch_size, kwargs)
+        if isinstance(latents, (list, tuple)) and latents:
+            return self._ask_together(latents, prompt, allow_mismatch, raw_below, batch_size, kwargs)
         if latents is None or isinstance(latents, torch.Tensor):
             for name, given in (("A prompt", prompt), ("raw_below", raw_below), ("batch_size", batch_size)):
                 if given is not None:
@@ -102,7 +109,8 @@ class PromptingMixin(GenerationKeywordsMixin):
         if prompts is None:
             texts = self._repeat(latents, kwargs)
         else:
-            texts = self._ask([latents], raw_below, partial(self._rows, prompts), kwargs, batch_size)
+            is_shared = len(prompts) > len(latents)
+            texts = self._ask([latents], raw_below, partial(self._rows, prompts), kwargs, batch_size, is_shared)
         return _alone(texts) if latents.single and not _is_list(prompt) else texts
 
     @torch.no_grad()
@@ -162,14 +170,16 @@ class PromptingMixin(GenerationKeywordsMixin):
 
     # ---------------------------------------------------------------------------------------------- ways to generate
 
-    def _answer_messages(self, messages, allow_mismatch, raw_below, kwargs):
-        """The answer to chat messages that hold latents."""
-        contexts = contexts_of(messages)
-        if not contexts:
+    def _answer_messages(self, messages, allow_mismatch, raw_below, batch_size, kwargs):
+        """The answer to chat messages that hold latents, or those to several conversations."""
+        conversations = [messages] if is_conversation(messages) else messages
+        contexts = list(map(contexts_of, conversations))
+        if not all(contexts):
             raise ValueError(
                 "A prompt needs latents from compress: give them first, or as parts {'type': 'context', 'latents': …} "
                 "of a message's content."
             )
+        contexts = list(chain(*contexts))
         for latents in contexts:
             self.check_latents(latents, allow_mismatch)
             if len(latents) != 1:
@@ -178,43 +188,61 @@ class PromptingMixin(GenerationKeywordsMixin):
                     "its own."
                 )
             checked_raw_below(raw_below, latents)
-        self._check_answers(messages)
-        self._check_keywords(kwargs)
+        self._check_answers(conversations[0])
+        self._check_keywords(kwargs, conversations, batch_size)
 
         def to_rows(spans):
-            return [self.processor.conversation_row(messages, spans)]
+            left = iter(spans)  # of which each row takes what it holds
+            return [self.processor.conversation_row(each, left) for each in conversations]
 
-        return _alone(self._ask(contexts, raw_below, to_rows, kwargs))
+        answers = self._ask(contexts, raw_below, to_rows, kwargs, batch_size)
+        return _alone(answers) if conversations is not messages else answers
+
+    def _ask_together(self, contexts, prompt, allow_mismatch, raw_below, batch_size, kwargs):
+        """The answers to one or several prompts about [`C3Latents`] and texts that are read one after another."""
+        contexts = [RawText(self, each) if isinstance(each, str) else each for each in contexts]
+        for latents in contexts:
+            if not isinstance(latents, RawText):
+                self.check_latents(latents, allow_mismatch)
+                raw_below = checked_raw_below(raw_below, latents)
+        prompts = self._checked_prompts(prompt, 1)
+        if prompts is None:
+            raise ValueError("A list of contexts is read to answer a prompt: give one, or expand each of them.")
+        if not any(map(len, contexts)):
+            raise ValueError("None of these contexts holds a text.")
+        self._check_keywords(kwargs, prompts, batch_size)
+
+        def to_rows(spans):
+            return self._rows(prompts, [list(chain(*spans))])
+
+        answers = self._ask(contexts, raw_below, to_rows, kwargs, batch_size, is_shared=len(prompts) > 1)
+        return answers if _is_list(prompt) else _alone(answers)
 
     def _rows(self, prompts, spans):
         """Rows for a prompt (None: for the text itself) about each text, or several about one; `spans` are of texts."""
         return list(map(self.processor.row, spans * len(prompts) if len(spans) == 1 else spans, prompts))
 
-    def _ask(self, contexts, raw_below, to_rows, kwargs, batch_size=None):
+    def _ask(self, contexts, raw_below, to_rows, kwargs, batch_size=None, is_shared=False):
         """
         What is answered to rows about latents.
 
         Args:
-            contexts (`list[C3Latents]`): whose latents the rows hold, in order, or each of the rows where there are
-                more rows than texts.
+            contexts (`list[C3Latents or RawText]`): whose latents the rows hold, in order.
             raw_below (`float`, *optional*): see `generate`.
             to_rows (`Callable`): from the windows' spans of all texts to rows.
             kwargs, batch_size: see `generate`.
+            is_shared (`bool`): whether each of the rows holds all latents.
 
         Returns: see `_answer`.
         """
-        if raw_below is None:
-            read = [(latents.spans, latents.values) for latents in contexts]
-            rows = to_rows([text for spans, _ in read for text in spans])
-            kwargs = self._with_room(kwargs, rows, DEFAULT_NEW_TOKENS)
-        else:
-            rows = to_rows([text for latents in contexts for text in spans_as_read(latents, raw_below)])
-            kwargs = self._with_room(kwargs, rows, DEFAULT_NEW_TOKENS)
-            read = [with_raw_windows(self, latents, raw_below) for latents in contexts]
+        rows = to_rows([text for latents in contexts for text in spans_as_read(latents, raw_below)])
+        kwargs = self._with_room(kwargs, rows, DEFAULT_NEW_TOKENS)
+        read = [with_raw_windows(self, latents, raw_below) for latents in contexts]
+        if raw_below is not None:
             rows = to_rows([text for spans, _ in read for text in spans])
         device = execution_device(self.get_input_embeddings())
         values = torch.cat([values.to(device) for _, values in read])
-        return self._answer(rows, values, kwargs, batch_size, len(rows) > sum(map(len, contexts)))
+        return self._answer(rows, values, kwargs, batch_size, is_shared)
 
     def _answer(self, rows, latents, kwargs, batch_size=None, is_shared=False):
         """
@@ -299,7 +327,7 @@ class PromptingMixin(GenerationKeywordsMixin):
         context = {name: kwargs.pop(name) for name in list(kwargs) if name.startswith("context_")}
         latents = kwargs.pop("latents", None)
         if not context and latents is None:
-            if kwargs.get("inputs_embeds") is None and self._only_repeats():
+            if kwargs.get("inputs_embeds") is None and self.only_repeats():
                 raise ValueError(
                     "There are no latents: this model was trained to give texts back from latents and nothing else "
                     "(config.reconstruction_only); use model.expand(model.compress(text))."
@@ -314,42 +342,6 @@ class PromptingMixin(GenerationKeywordsMixin):
             raise ValueError("Latents as a tensor need input_ids with their placeholders; or give C3Latents.")
         self.check_positions(kwargs.get("position_ids"))
         return super().generate(inputs_embeds=self.embed_prompt(input_ids, latents), **kwargs)
-
-    # ------------------------------------------------------------------------------------------------------- checks
-
-    def _only_repeats(self):
-        # What an adapter was trained for, the config of its base does not know.
-        return self.config.reconstruction_only and not active_adapters(self)
-
-    def _checked_prompts(self, prompt, count):
-        """What is asked of each of `count` texts, or None where that is the text itself; raises what cannot be."""
-        if prompt is None:
-            return None
-        prompts = [prompt] * count if isinstance(prompt, str) or is_conversation(prompt) else prompt
-        if not isinstance(prompts, (list, tuple)):
-            kind = type(prompt).__name__
-            raise TypeError(f"prompt must be a string, chat messages or a list of one for each text, not {kind}.")
-        if len(prompts) != count and (count != 1 or not prompts):
-            raise ValueError(
-                f"There are {len(prompts)} prompts for {count} texts; give one, one each, or several about one text."
-            )
-        for each in prompts:
-            self.processor.encode_prompt(each)
-        asked = [each for each in prompts if each != self.config.reconstruction_prompt]
-        if not asked and len(prompts) == count:
-            return None
-        if asked:
-            self._check_answers(asked[0])
-        if len(asked) < len(prompts):
-            raise ValueError("Some of the prompts ask for the text itself; do that in a call of its own, or by expand.")
-        return list(prompts)
-
-    def _check_answers(self, prompt):
-        if self._only_repeats():
-            raise ValueError(
-                f"This model cannot answer {str(prompt)[:60]!r}: it was trained to give texts back and nothing else "
-                "(config.reconstruction_only). Use expand for the text, and for answers a model trained on prompts."
-            )
 
 
 def _is_list(prompt):

@@ -23,6 +23,13 @@ def most_positions(config):
     return int(max([most, *scaled]))
 
 
+def taken_positions(config, rows):
+    """Positions that some rows take, the most of them (`int`), see `room_for_answers`."""
+    layout = config.latent_position_layout, config.prompt_positions
+    ends = [positions[-1] for positions in (row_positions(row, *layout) for row in rows) if positions]
+    return math.ceil(max(ends)) + 1
+
+
 def room_for_answers(config, rows):
     """
     New tokens for which the decoder has positions after each of some rows.
@@ -38,10 +45,7 @@ def room_for_answers(config, rows):
     Raises:
         ValueError: there is no room at all.
     """
-    layout = config.latent_position_layout, config.prompt_positions
-    taken = max(
-        math.ceil(positions[-1]) + 1 for positions in (row_positions(row, *layout) for row in rows) if positions
-    )
+    taken = taken_positions(config, rows)
     most = most_positions(config.decoder_config)
     if taken >= most:
         raise ValueError(
@@ -51,4 +55,4 @@ def room_for_answers(config, rows):
     return most - taken
 
 
-__all__ = ["most_positions", "room_for_answers"]
+__all__ = ["most_positions", "room_for_answers", "taken_positions"]

@@ -234,10 +234,14 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
                 row += next(left)
         return row
 
-    def encode_turn(self, prompt):
-        """The decoder's ids, `list[int]`, of a later prompt of a conversation: the prompt template without latents."""
+    def turn(self, prompt_ids):
+        """
+        The decoder's ids, `list[int]`, of a later prompt of a conversation: the prompt template without latents.
+
+            ids = processor.turn(processor.encode("And who wrote it?"))
+        """
         before, between, after = self._prompt_template_ids()
-        return before + between + self.encode(prompt) + after
+        return before + between + prompt_ids + after
 
     def decode(self, ids, **kwargs):
         """Text of decoder ids, `list[int]` or a 1-D tensor, `processor.decode(ids)`; special tokens are left out."""

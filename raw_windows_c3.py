@@ -1,4 +1,7 @@
-"""Windows that the decoder reads as their text's tokens and not as latents, because these do not hold enough of it."""
+"""
+What the decoder reads as the tokens of a text and not as latents: a whole text, or windows whose latents do not hold
+enough of it.
+"""
 
 from dataclasses import replace
 
@@ -8,6 +11,28 @@ from .corrections_c3 import InexactTextError, TextCorrections, checksum_of_ids
 from .decoder_rows_c3 import LatentSpan, TextSegment
 from .expansion_c3 import NOT_EXACT, unpacked_corrections
 from .options_c3 import plain_number
+from .texts_c3 import check_text
+
+
+class RawText:
+    """
+    A text of which there are no latents, in the place of [`C3Latents`] of one window: `RawText(model, "a text")`.
+
+    Args:
+        model ([`C3Model`]): the model.
+        text (`str`): the text.
+
+    Raises:
+        ValueError: empty, or no valid Unicode.
+    """
+
+    def __init__(self, model, text):
+        check_text(text)
+        self.spans = [[TextSegment(model.processor.encode(text))]]
+        self.values = torch.empty(0, model.config.hidden_size)
+
+    def __len__(self):
+        return 1
 
 
 def checked_raw_below(raw_below, latents):
@@ -30,6 +55,8 @@ def spans_as_read(latents, raw_below):
     `latents.spans` as `with_raw_windows` will have them: a window that is to be read as its tokens takes as many
     positions as it has of these.
     """
+    if raw_below is None or isinstance(latents, RawText):
+        return latents.spans
     is_raw = _is_raw(latents, raw_below)
     return [
         [
@@ -46,8 +73,8 @@ def with_raw_windows(model, latents, raw_below):
 
     Args:
         model ([`C3Model`]): the model.
-        latents ([`C3Latents`]): with corrections.
-        raw_below (`float`): the fidelity from which on the latents of a window are read.
+        latents ([`C3Latents`] or [`RawText`]): with corrections, where there is a fidelity.
+        raw_below (`float`, *optional*): the fidelity from which on the latents of a window are read.
 
     Returns:
         `list[list[LatentSpan or TextSegment]]`, for each text, and the latents of the spans, `(latents, D_dec)`.
@@ -55,6 +82,8 @@ def with_raw_windows(model, latents, raw_below):
     Raises:
         InexactTextError: a window's tokens are not those that were compressed.
     """
+    if raw_below is None or isinstance(latents, RawText):
+        return latents.spans, latents.values
     is_raw = _is_raw(latents, raw_below)
     ids = _text_ids(model, latents, [place for place, raw in enumerate(is_raw) if raw])
     spans = [
@@ -99,4 +128,4 @@ def _text_ids(model, latents, places):
     return {place: decoded[i] for i, place in enumerate(places)}
 
 
-__all__ = ["checked_raw_below", "spans_as_read", "with_raw_windows"]
+__all__ = ["RawText", "checked_raw_below", "spans_as_read", "with_raw_windows"]

@@ -57,9 +57,7 @@ class WindowPlanningMixin:
         """
         window = self.default_window if window is None else window
         if self.modality.reads_ids(self):
-            ids = self._ids_of_long(text)
-            whole, rest = divmod(len(ids), window)
-            return windows_at([window] * whole + [rest] * bool(rest), ids)
+            return _cut_at_tokens(self._ids_of_long(text), window)
         check_text(text)
         ids, offsets = self.encode_with_offsets(text)
         if not ids:
@@ -126,15 +124,27 @@ class WindowPlanningMixin:
                 raise
             return self._plan(STAND_IN, num_latents, ratio, window)
 
+    def plan_ids(self, ids, *, num_latents=None, ratio=None, window=None, limit=True):
+        """
+        As `plan`, of the decoder's ids of a text (`array.array`), where the encoder reads these. With `limit=False`
+        down to any ratio, for training.
+        """
+        window = self.default_window if window is None else window
+        if self.latent_position_layout != "uniform":
+            return self._shared(_cut_at_tokens(ids, window), num_latents, ratio, window)
+        total = self._total_latents(len(ids), num_latents, ratio, window, limit)
+        lengths, counts = zip(*even_windows(len(ids), total, window), strict=True)
+        return WindowPlan(windows_at(lengths, ids), list(counts))
+
     def _plan(self, text, num_latents, ratio, window):
         window = self.default_window if window is None else window
+        if self.modality.reads_ids(self):  # else a cut cannot fall just anywhere
+            return self.plan_ids(self._ids_of_long(text), num_latents=num_latents, ratio=ratio, window=window)
+        return self._shared(self.split(text, window), num_latents, ratio, window)
+
+    def _shared(self, windows, num_latents, ratio, window):
+        """The [`WindowPlan`] of windows that lie where they do."""
         uniform = self.latent_position_layout == "uniform"
-        if uniform and self.modality.reads_ids(self):  # else a cut cannot fall just anywhere
-            ids = self._ids_of_long(text)
-            total = self._total_latents(len(ids), num_latents, ratio, window)
-            lengths, counts = zip(*even_windows(len(ids), total, window), strict=True)
-            return WindowPlan(windows_at(lengths, ids), list(counts))
-        windows = self.split(text, window)
         lengths = windows.lengths
         if uniform or ratio is not None:
             counts = share_latents(lengths, self._total_latents(sum(lengths), num_latents, ratio, window))
@@ -148,15 +158,21 @@ class WindowPlanningMixin:
             )
         return WindowPlan(windows, counts)
 
-    def _total_latents(self, tokens, num_latents, ratio, window):
-        """Latents of a text of so many tokens, see `plan`; no more than the lowest ratio of the range gives."""
+    def _total_latents(self, tokens, num_latents, ratio, window, limit=True):
+        """Latents of a text of so many tokens, see `plan`; with `limit` no more than `ratio_range` allows."""
         if ratio is not None:
             total = int(tokens / ratio)
         elif num_latents is not None:
             total = math.ceil(tokens * num_latents / window)
         else:
             total = math.ceil(tokens * self.num_latents / self.default_window)
-        return total if self.ratio_range is None else min(total, int(tokens / self.ratio_range[0]))
+        return min(total, int(tokens / self.ratio_range[0])) if limit and self.ratio_range else total
+
+
+def _cut_at_tokens(ids, window):
+    """[`TextWindows`] of `window` of the ids each, the last one of what is left."""
+    whole, rest = divmod(len(ids), window)
+    return windows_at([window] * whole + [rest] * bool(rest), ids)
 
 
 __all__ = ["WindowPlanningMixin"]

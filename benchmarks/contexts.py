@@ -19,7 +19,7 @@ def context(setup, length):
         of the context and of `PROMPT`.
     """
     processor = setup.model.processor
-    ids = setup.tokens(length) + processor.encode_turn(PROMPT)
+    ids = setup.tokens(length) + processor.turn(processor.encode(PROMPT))
     return setup.latents(length, RATIO), torch.tensor([ids], device=setup.model.device)
 
 

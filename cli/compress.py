@@ -1,20 +1,15 @@
 """`c3 compress`: texts to latents."""
 
 import argparse
-import contextlib
-import json
 import os
-import re
 import sys
-import warnings
 
 from c3.quoting_c3 import in_one_line, printable
-from c3.support.arguments import compression_ratio, fidelity, file_name, whole_number
+from c3.support.arguments import fidelity, file_name
 from c3.support.errors import UserError, described
-from c3.support.loading import PACKAGE
 
-from .inputs import read_text, source_name
-from .model_options import add_model_options, asked_model, progress
+from .inputs import check_standard_input, naming_files, of_file, read_text
+from .model_options import add_amount_options, add_model_options, amount, asked_model, progress
 from .outputs import check_output
 
 SUMMARY = "texts to latents"
@@ -32,20 +27,7 @@ def add_arguments(parser):
         metavar="OUT",
         help="one file for the latents of all texts (default: FILE.c3 beside each FILE)",
     )
-    amount = parser.add_mutually_exclusive_group()
-    amount.add_argument("--num-latents", type=whole_number(1), metavar="N", help="latents of a full window")
-    amount.add_argument(
-        "--ratio",
-        type=compression_ratio,
-        metavar="R",
-        help=f"text tokens per latent, over each text as a whole (default: the model's own{_default_ratio()})",
-    )
-    parser.add_argument(
-        "--window",
-        type=whole_number(1),
-        metavar="TOKENS",
-        help="text tokens of a window (default: the model's own)",
-    )
+    add_amount_options(parser)
     parser.add_argument(
         "--latents-dtype",
         choices=("bfloat16", "float16", "float32"),
@@ -79,8 +61,7 @@ def add_arguments(parser):
 
 
 def run(args):
-    if args.files.count("-") > 1:
-        raise UserError("standard input (-) can be read only once")
+    check_standard_input(args.files)
     if "-" in args.files and args.output is None:
         raise UserError("text from standard input has no file name: say with -o where the latents go")
     if args.output == "-":
@@ -90,12 +71,10 @@ def run(args):
     files, texts = _read_texts(args)
     outputs = [args.output] if args.output else [f"{file}.c3" for file in files]
     skipped = {}
-    with asked_model(args) as model, _named(files):
+    with asked_model(args) as model, naming_files(files):
         latents = model.compress(
             texts[0] if len(texts) == 1 else texts,
-            num_latents=args.num_latents,
-            ratio=args.ratio,
-            window=args.window,
+            **amount(args),
             batch_size=args.batch_size,
             show_progress=progress(args),
             output=outputs[0] if len(outputs) == 1 else None,
@@ -108,7 +87,7 @@ def run(args):
     if args.on_error == "skip":
         latents, skipped = latents
     for reason in skipped.values():
-        _say_skipped(_of_file(reason, files))
+        _say_skipped(of_file(reason, files))
     if latents is None:
         raise UserError(NOTHING_LEFT)
     parts = [latents.to("cpu")]
@@ -119,16 +98,6 @@ def run(args):
             part.save(output)
     for output, part in zip(outputs, parts, strict=True):
         print(printable(f"{output}: {part!r}"))
-
-
-def _default_ratio():
-    """What the help says of the ratio of the checkpoint that comes with the package; nothing where there is none."""
-    try:
-        config = json.loads((PACKAGE / "config.json").read_text(encoding="utf-8"))
-        default = (config.get("default_window") or config["window"]) / config["num_latents"]
-    except (OSError, ValueError, KeyError):
-        return ""
-    return f", {default:g} for the one that comes with c3"
 
 
 def _read_texts(args):
@@ -154,25 +123,6 @@ def _read_texts(args):
     if not files:
         raise UserError(NOTHING_LEFT)
     return files, texts
-
-
-def _of_file(said, files):
-    """What the library says of "text", or of "text I" where there are several, said of the file."""
-    text = re.match(r"text\b" if len(files) == 1 else r"text ([0-9]+)\b", said)
-    return said if text is None else source_name(files[int(text[1]) if text.groups() else 0]) + said[text.end() :]
-
-
-@contextlib.contextmanager
-def _named(files):
-    """Meanwhile warnings and errors of texts name their files."""
-    show = warnings.showwarning
-    warnings.showwarning = lambda message, *rest, **more: show(_of_file(str(message), files), *rest, **more)
-    try:
-        yield
-    except ValueError as error:
-        raise UserError(_of_file(str(error), files)) from error
-    finally:
-        warnings.showwarning = show
 
 
 def _say_skipped(reason):

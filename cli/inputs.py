@@ -1,6 +1,9 @@
 """What the commands read: texts and files of latents. What goes wrong becomes one line that says what to do."""
 
+import re
 import sys
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 from c3.support.arguments import file_name, whole_number
@@ -27,6 +30,12 @@ def standard_input():
     if sys.stdin is None:
         raise UserError("standard input is closed: nothing can be read from it")
     return sys.stdin.buffer
+
+
+def check_standard_input(sources):
+    """Raises `UserError` where it is named twice among some files."""
+    if sources.count("-") > 1:
+        raise UserError("standard input (-) can be read only once")
 
 
 def read_text(source):
@@ -77,3 +86,22 @@ def load_texts(args):
         held = f"{len(latents)} texts, 0 to {len(latents) - 1}" if len(latents) > 1 else "one text, 0"
         raise UserError(f"--text-index {args.text_index}: {source_name(args.file)} holds {held}")
     return latents[args.text_index], [args.text_index]
+
+
+def of_file(said, files):
+    """What the library says of "text", or of "text I" where there are several, said of the file."""
+    text = re.match(r"text\b" if len(files) == 1 else r"text ([0-9]+)\b", said)
+    return said if text is None else source_name(files[int(text[1]) if text.groups() else 0]) + said[text.end() :]
+
+
+@contextmanager
+def naming_files(files):
+    """Meanwhile warnings and errors of texts name their files."""
+    show = warnings.showwarning
+    warnings.showwarning = lambda message, *rest, **more: show(of_file(str(message), files), *rest, **more)
+    try:
+        yield
+    except ValueError as error:
+        raise UserError(of_file(str(error), files)) from error
+    finally:
+        warnings.showwarning = show

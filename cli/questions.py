@@ -37,6 +37,10 @@ def add_arguments(parser):
     )
     about = "where in the text the answer stands, 0 its start and 1 its end (default: spread evenly)"
     parser.add_argument("--depths", type=depth, nargs="+", metavar="D", help=about)
+    about = (
+        "questions about a text, at most: of all but the first the row says no more than what to answer (default: 1)"
+    )
+    parser.add_argument("--questions", type=whole_number(1, 1000), default=1, metavar="N", help=about)
     about = "rows (default: 10000)"
     parser.add_argument("--number", type=whole_number(1, 10**8), default=10_000, metavar="N", help=about)
     about = "train and test have other documents, words, numbers and seeds (default: train)"
@@ -112,7 +116,7 @@ def _write(args, material, tasks, lengths, impossible):
 
     counts = {}
     wanted = islice(wanted_rows(tasks, lengths, impossible, args.depths), args.number)
-    rows = make_rows(material, wanted, args.seed)
+    rows = make_rows(material, wanted, args.seed, args.questions)
     with naming(args.output), whole_file(args.output) as temporary:
         with row_writer(temporary, Path(args.output).suffix) as write:
             for row in tqdm(rows, total=args.number, desc="Questions", unit="row", disable=args.quiet):

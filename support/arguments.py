@@ -12,10 +12,29 @@ MODEL_HELP = "folder or Hub id of a C3 checkpoint (default: the one that comes w
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong with a command line in one line, as all else is said."""
+    """
+    Says what is wrong with a command line in one line, as all else is said.
+
+    Attributes:
+        scattered (`str`, *optional*): name of a list of words that may also stand behind options, as the question in
+            `c3 ask a.txt b.txt --ratio 8 "…"`; argparse itself takes the first words that stand together.
+    """
+
+    scattered = None
+
+    def parse_known_args(self, args=None, namespace=None):
+        namespace, left = super().parse_known_args(args, namespace)
+        if self.scattered:
+            getattr(namespace, self.scattered).extend(each for each in left if _is_word(each))
+            left = [each for each in left if not _is_word(each)]
+        return namespace, left
 
     def error(self, message):
         self.exit(USER_ERROR, f"{command_name(self.prog)}: error: {in_one_line(message)} (see {self.prog} --help)\n")
+
+
+def _is_word(text):
+    return text == "-" or not text.startswith("-")
 
 
 def file_name(text):

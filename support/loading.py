@@ -59,6 +59,15 @@ def load_model(name=None, device=None, dtype="auto"):
     return _load(name, device, dtype, **find_source(name, "a C3 model"))
 
 
+def check_answers(model):
+    """Raises `UserError` for a [`C3Model`] that was trained to give texts back and nothing else."""
+    if model.only_repeats():
+        raise UserError(
+            "this model only gives texts back (reconstruction_only) and answers no questions: name one that was "
+            "trained on questions with --model, which c3 train makes of instruction_data; c3 expand gives the text"
+        )
+
+
 def find_source(name, kind, files=MODEL_FILES, repo_type="model"):
     """
     Where something is to be loaded from, found out once and fast: transformers would ask for each file, for half a

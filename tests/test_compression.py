@@ -24,6 +24,15 @@ def test_batches_do_not_change_latents(model):
     assert torch.equal(alone.latent_lengths, whole.latent_lengths)
 
 
+def test_a_plan_is_what_compress_makes(model):
+    for options in ({}, {"ratio": 5}, {"num_latents": 2, "window": 16}):
+        latents = model.compress(LONG, **options)
+        plan = model.plan_windows(LONG, **options)
+        assert plan.spans == latents.spans[0] and plan.num_latents == latents.latent_lengths.tolist()
+    with pytest.raises(ValueError, match="window=64 is above this model's window of 32 tokens"):
+        model.plan_windows(LONG, window=64)
+
+
 @pytest.mark.parametrize("two", [False, True])
 def test_every_window_is_cut_once(two, make_model, tokenizer, monkeypatch):
     model, cuts, cut = make_model(), [], TextWindows.__getitem__

@@ -87,6 +87,27 @@ def test_as_latents_before_a_prompt(model, with_template):
     assert model.generate(latents, parts, **GREEDY)[0] == model.generate(latents, asked, **GREEDY)
 
 
+def test_several_conversations(model, with_template):
+    """As one by one, each with its own contexts, however many, in batches or not."""
+    with_template(model)
+    first, second = model.compress(LONG, exact=True), model.compress(TEXTS[0], exact=True)
+    conversations = [
+        [user(context(first), text("Who?"))],
+        [user(context(second), text("and"), context(first), text("When?")), {"role": "assistant", "content": "b"}],
+        [user(context(second), text("Why?"))],
+    ]
+    for options in ({}, {"raw_below": 1.01}):
+        expected = [model.generate(each, **options, **GREEDY) for each in conversations]
+        assert len(set(expected)) > 1
+        for batch_size in (None, 2):
+            assert model.generate(conversations, batch_size=batch_size, **options, **GREEDY) == expected
+    assert model.generate(prompt=conversations[:1], raw_below=1.01, **GREEDY) == expected[:1]
+    with pytest.raises(ValueError, match="A prompt needs latents from compress"):
+        model.generate([conversations[0], [user(text("Who?"))]])
+    with pytest.raises(ValueError, match="streamer is for one batch"):
+        model.generate(conversations, batch_size=2, streamer=object())
+
+
 @pytest.mark.parametrize(
     "content,message",
     [

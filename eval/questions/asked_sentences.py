@@ -34,3 +34,9 @@ class Passage:
             if allowed(place):
                 return place
         raise Unmakeable("a passage has no sentence that can be asked about")
+
+    def others(self, rng, place, allowed):
+        """Yields places for which `allowed(place)`, each once and not `place`, in random order."""
+        places = [other for other in range(len(self.sentences)) if other != place]
+        rng.shuffle(places)
+        yield from filter(allowed, places)

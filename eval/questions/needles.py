@@ -83,7 +83,7 @@ class NeedleTask:
         given = [(key, distinct(VALUES[self.kind])) for key in keys for _ in range(self.values)]
         needles = fitting(self._sentences(material, given), length, least=min(2, len(given)))
         given = given[: len(needles)]
-        haystack = self._haystack(distinct, length - sum(needle.tokens for needle in needles))
+        haystack, others = self._haystack(distinct, length - sum(needle.tokens for needle in needles))
         asks_one = self.values == 1 and not self.asks_all
         depths = [depth if asks_one and number == 0 else rng.random() for number in range(len(needles))]
         sentences, places = hide(haystack, needles, depths)
@@ -93,39 +93,56 @@ class NeedleTask:
         asked = [number for number, (key, _) in enumerate(given) if self.asks_all or key == keys[0]]
         if self.values > 1:
             asked.sort(key=places.__getitem__)
-        return Question(
-            context=context,
-            prompt=self._prompt(rng, material, list(dict.fromkeys(given[number][0] for number in asked)), len(asked)),
-            answers=tuple(given[number][1] for number in asked),
-            depth=depths_of(sentences)[places[0]] if asks_one else None,
-        )
+
+        def ask(pairs, depth=None):
+            return Question(
+                context=context,
+                prompt=self._prompt(rng, material, list(dict.fromkeys(key for key, _ in pairs)), len(pairs)),
+                answers=tuple(value for _, value in pairs),
+                depth=depth,
+                further=map(ask, self._others(rng, pairs, given + others)),
+            )
+
+        depth = depths_of(sentences)[places[0]] if asks_one else None
+        return ask([given[number] for number in asked], depth)
+
+    def _others(self, rng, asked, pairs):
+        """Yields what else can be asked for of keys and their values, as many keys at once as in the first place."""
+        if self.values > 1:
+            return
+        left = [pair for pair in pairs if pair not in asked]
+        rng.shuffle(left)
+        while left:
+            count = rng.randint(1, self.keys) if self.asks_all else 1
+            taken, left = left[:count], left[count:]
+            yield taken
 
     def _prompt(self, rng, material, keys, count):
         keys = " and ".join(filter(None, (", ".join(keys[:-1]), keys[-1])))
         return phrased(rng, material, SEVERAL if count > 1 else ONE).format(kind=self.kind, keys=keys)
 
     def _haystack(self, distinct, length):
+        """`(list[Sentence], list[tuple])` of so many tokens at most, and the keys and values that it gives."""
         if self.haystack == "needles":
             return self._among_needles(distinct, length)
-        return HAYSTACKS[self.haystack](distinct.rng, distinct.material, length)
+        return HAYSTACKS[self.haystack](distinct.rng, distinct.material, length), []
 
     def _sentences(self, material, given):
         return material.counted([NEEDLE.format(kind=self.kind, key=key, value=value) for key, value in given])
 
     def _among_needles(self, distinct, room):
-        """Needles with other keys, of so many tokens at most."""
-        found, used = [], 0
+        """Needles with other keys, of so many tokens at most; as `_haystack`."""
+        found, given, used = [], [], 0
         while True:
             # By what those so far take, and one more.
             wanted = int((room - used) * len(found) / used) + 1 if used else 1
-            new = self._sentences(
-                distinct.material, [(distinct(_word), distinct(VALUES[self.kind])) for _ in range(wanted)]
-            )
-            for needle in new:
+            pairs = [(distinct(_word), distinct(VALUES[self.kind])) for _ in range(wanted)]
+            for pair, needle in zip(pairs, self._sentences(distinct.material, pairs), strict=True):
                 if used + needle.tokens > room:
-                    return found
+                    return found, given
                 used += needle.tokens
                 found.append(needle)
+                given.append(pair)
 
 
 FAMILIES = {

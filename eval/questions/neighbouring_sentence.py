@@ -44,12 +44,15 @@ class NeighbouringSentence:
             given = place - self.step
             return 0 <= given <= last and passage.can_ask(place) and passage.can_ask(given)
 
-        place = passage.nearest(depth, allowed)
-        prompts = phrased(rng, material, self.prompts[passage.language])
-        return Question(
-            context=passage.text,
-            prompt=prompts.format(sentence=passage.sentences[place - self.step].text),
-            answers=(passage.sentences[place].text,),
-            depth=passage.depths[place],
-            language=passage.language,
-        )
+        def ask(place):
+            prompts = phrased(rng, material, self.prompts[passage.language])
+            return Question(
+                context=passage.text,
+                prompt=prompts.format(sentence=passage.sentences[place - self.step].text),
+                answers=(passage.sentences[place].text,),
+                depth=passage.depths[place],
+                language=passage.language,
+                further=map(ask, passage.others(rng, place, allowed)),
+            )
+
+        return ask(passage.nearest(depth, allowed))

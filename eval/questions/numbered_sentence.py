@@ -25,13 +25,20 @@ def make(rng, material, length, depth):
     passage = Passage(rng, material, length, least=2)
     count = len(passage.sentences)
     most = len(ORDINALS[passage.language])
-    place = passage.nearest(depth, lambda place: passage.can_ask(place) and min(place, count - 1 - place) < most)
-    prompts, number = (FROM_START, place) if place <= count - 1 - place else (FROM_END, count - 1 - place)
-    ordinal = ORDINALS[passage.language][number]
-    return Question(
-        context=passage.text,
-        prompt=phrased(rng, material, prompts[passage.language]).format(ordinal=ordinal),
-        answers=(passage.sentences[place].text,),
-        depth=passage.depths[place],
-        language=passage.language,
-    )
+
+    def allowed(place):
+        return min(place, count - 1 - place) < most and passage.can_ask(place)
+
+    def ask(place):
+        prompts, number = (FROM_START, place) if place <= count - 1 - place else (FROM_END, count - 1 - place)
+        ordinal = ORDINALS[passage.language][number]
+        return Question(
+            context=passage.text,
+            prompt=phrased(rng, material, prompts[passage.language]).format(ordinal=ordinal),
+            answers=(passage.sentences[place].text,),
+            depth=passage.depths[place],
+            language=passage.language,
+            further=map(ask, passage.others(rng, place, allowed)),
+        )
+
+    return ask(passage.nearest(depth, allowed))

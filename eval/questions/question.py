@@ -14,7 +14,8 @@ What a question about a text is. A task, in `TASKS` of `tasks.py`, is a function
         Unmakeable: not at this length, or not by this draw.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 
 class Unmakeable(ValueError):
@@ -31,6 +32,8 @@ class Question:
         depth (`float`, *optional*): where that stands on which the answer depends: the share of the other tokens of the
             text that come before it. None where it is in several places, or in none.
         language (`str`): of the prompt, `"en"` or `"zh"`.
+        further (`Iterable[Question]`): more questions of this kind about the text, made as they are taken; they may
+            come to an end.
     """
 
     context: str
@@ -38,6 +41,7 @@ class Question:
     answers: tuple
     depth: float | None = None
     language: str = "en"
+    further: Iterable = field(default=(), compare=False, repr=False)
 
     @property
     def answer(self):

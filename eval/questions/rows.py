@@ -71,23 +71,24 @@ def wanted_rows(tasks, lengths, impossible=(), depths=None):
         yield Wanted(*of_family[place], depth, index)
 
 
-def make_rows(material, wanted, seed=0):
+def make_rows(material, wanted, seed=0, questions=1):
     """
-    Yields a row, `dict`, for each of the [`Wanted`]: `context` and `messages`, which can be trained on, and what they
-    are: `task`, `answers`, `length` (tokens asked for), `tokens` (that there are), `depth` (None where the answer is
-    in several places, or in none), `language`, `split`, `seed`, `index`.
+    Yields a row, `dict`, for each of the [`Wanted`]: `context` and `messages`, which can be trained on, of up to so
+    many `questions` about the text, each with its answer, and what the first of them is: `task`, `answers`, `length`
+    (tokens asked for), `tokens` (that there are), `depth` (None where the answer is in several places, or in none),
+    `language`, `split`, `seed`, `index`.
 
     Raises:
         Unmakeable: a task that cannot be made at a length.
     """
     wanted = iter(wanted)
     while batch := list(islice(wanted, AT_ONCE)):
-        questions = [_make(material, each, seed, each.length) for each in batch]
-        tokens = material.count([question.context for question in questions])
-        for each, question, held in zip(batch, questions, tokens, strict=True):
+        made = [_make(material, each, seed, each.length) for each in batch]
+        tokens = material.count([question.context for question in made])
+        for each, question, held in zip(batch, made, tokens, strict=True):
             if held > each.length:
                 question, held = _shortened(material, each, seed, held)
-            yield _row(material, each, seed, question, held)
+            yield _row(material, each, seed, question, held, questions)
 
 
 def _shortened(material, wanted, seed, tokens):
@@ -111,12 +112,14 @@ def _make(material, wanted, seed, length, tries=MOST_TRIES):
     raise Unmakeable(f"{wanted.task} in {wanted.length} tokens: {reason}")
 
 
-def _row(material, wanted, seed, question, tokens):
+def _row(material, wanted, seed, question, tokens, questions):
+    asked = [question, *islice(question.further, questions - 1)]
     return {
         "context": question.context,
         "messages": [
-            {"role": "user", "content": question.prompt},
-            {"role": "assistant", "content": question.answer},
+            {"role": role, "content": content}
+            for each in asked
+            for role, content in (("user", each.prompt), ("assistant", each.answer))
         ],
         "task": wanted.task,
         "answers": list(question.answers),

@@ -18,15 +18,22 @@ def make(rng, material, length, depth):
     can_ask = [place for place in range(len(passage.sentences)) if passage.can_ask(place)]
     if len(can_ask) < 2:
         raise Unmakeable("a passage has no two sentences that can be asked about")
-    first = passage.nearest(depth, lambda place: place in can_ask[:-1])
-    second = rng.choice([place for place in can_ask if place > first])
-    answer = rng.choice("AB")
-    named = {answer: first, "AB".replace(answer, ""): second}
-    return Question(
-        context=passage.text,
-        prompt=phrased(rng, material, PROMPTS[passage.language]).format(
-            a=passage.sentences[named["A"]].text, b=passage.sentences[named["B"]].text
-        ),
-        answers=(answer,),
-        language=passage.language,
-    )
+
+    def allowed(place):
+        return place in can_ask[:-1]
+
+    def ask(first):
+        second = rng.choice([place for place in can_ask if place > first])
+        answer = rng.choice("AB")
+        named = {answer: first, "AB".replace(answer, ""): second}
+        return Question(
+            context=passage.text,
+            prompt=phrased(rng, material, PROMPTS[passage.language]).format(
+                a=passage.sentences[named["A"]].text, b=passage.sentences[named["B"]].text
+            ),
+            answers=(answer,),
+            language=passage.language,
+            further=map(ask, passage.others(rng, first, allowed)),
+        )
+
+    return ask(passage.nearest(depth, allowed))

@@ -27,19 +27,36 @@ class SentencePresence:
     def __call__(self, rng, material, length, depth):
         passage = Passage(rng, material, length)
         # For either answer, so that neither can be had where the other cannot.
-        asked, place = material.sentence_from_elsewhere(rng, passage.sentences), None
-        if asked.text in passage.text:
-            raise Unmakeable("a sentence of another document is in the text too")
+        foreign, place = material.sentence_from_elsewhere(rng, passage.sentences), None
         if self.is_there:
             place = passage.nearest(depth, passage.can_ask)
-            asked = passage.sentences[place]
-        return Question(
-            context=passage.text,
-            prompt=phrased(rng, material, PROMPTS[passage.language]).format(sentence=asked.text),
-            answers=(ANSWERS[passage.language][self.is_there],),
-            depth=None if place is None else passage.depths[place],
-            language=passage.language,
-        )
+        return _ask(rng, material, passage, place, foreign)
+
+
+def _ask(rng, material, passage, place, foreign):
+    """The [`Question`] about the sentence at a place, or None, about one that is foreign."""
+    is_there = place is not None
+    if not is_there and foreign.text in passage.text:
+        raise Unmakeable("a sentence of another document is in the text too")
+    asked = passage.sentences[place] if is_there else foreign
+    return Question(
+        context=passage.text,
+        prompt=phrased(rng, material, PROMPTS[passage.language]).format(sentence=asked.text),
+        answers=(ANSWERS[passage.language][is_there],),
+        depth=passage.depths[place] if is_there else None,
+        language=passage.language,
+        further=_others(rng, material, passage, place),
+    )
+
+
+def _others(rng, material, passage, place):
+    """Yields more such [`Question`]s, with either answer: the one before gives nothing away."""
+    for other in passage.others(rng, place, passage.can_ask):
+        try:
+            foreign = material.sentence_from_elsewhere(rng, passage.sentences)
+            yield _ask(rng, material, passage, other if rng.random() < 0.5 else None, foreign)
+        except Unmakeable:
+            continue
 
 
 PRESENCE_TASKS = {"presence-yes": SentencePresence(True), "presence-no": SentencePresence(False)}

@@ -45,15 +45,21 @@ class VariableTracking:
         depths = sorted(rng.random() for _ in range(in_chain))
         depths += sorted(rng.random() for _ in range(len(statements) - in_chain))
         context = joined(hide(haystack, statements, depths)[0])
-        check_said_once(context, [values[0]])
+        check_said_once(context, values[: 1 + (len(statements) > in_chain)])
         for place, name in enumerate(names[: len(statements)]):
             is_last = place in (in_chain - 1, len(statements) - 1)
             check_said_once(context, [name], 1 if is_last else 2)
-        return Question(
-            context=context,
-            prompt=phrased(rng, material, PROMPTS).format(value=values[0]),
-            answers=tuple(names[:in_chain]),
-        )
+        chains = {values[0]: names[:in_chain], values[1]: names[in_chain : len(statements)]}
+
+        def ask(value):
+            return Question(
+                context=context,
+                prompt=phrased(rng, material, PROMPTS).format(value=value),
+                answers=tuple(chains[value]),
+                further=map(ask, [other for other, chain in chains.items() if chain and other != value]),
+            )
+
+        return ask(values[0])
 
 
 def _statements(names, value):

@@ -7,6 +7,8 @@ import torch
 from torch.nn.functional import scaled_dot_product_attention
 
 from c3.training.devices.cpu_attention import cpu_matmul_attention
+from c3.training.run.stages import train
+from c3.training.run.trainer import C3Trainer
 from tiny_models import TEXTS
 
 
@@ -109,3 +111,21 @@ def test_a_model_with_it_equals_sdpa(layout, make_model):
     for ours, theirs in zip(*[result[:2] for result in results], strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     assert results[0][2] == results[1][2]
+
+
+def test_attention_of_cudnn_is_left_out_while_training(load_training, monkeypatch):
+    """Its gradients of rows with padding are no numbers on some GPUs."""
+    enabled, compute_loss = [], C3Trainer.compute_loss
+
+    def noted(*args, **kwargs):
+        enabled.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return compute_loss(*args, **kwargs)
+
+    monkeypatch.setattr(C3Trainer, "compute_loss", noted)
+    before = torch.backends.cuda.cudnn_sdp_enabled()
+    train(
+        load_training(
+            "attention", "training.max_steps=1", "training.eval_strategy=no", "evaluation={}", "validation_data=[]"
+        )
+    )
+    assert before and enabled == [False] and torch.backends.cuda.cudnn_sdp_enabled()

@@ -99,6 +99,28 @@ BAD = [
     ({"objectives": {"continuation": 0}}, "objectives: give at least one a weight above 0"),
     ({"objectives": {"reconstruction": -1}}, "objectives.reconstruction must be a number between 0 and inf, not -1"),
     ({"objectives": {"instruction": 1}}, "objectives.instruction needs instruction_data"),
+    ({"objectives": {"instruction_on_text": 1}}, "objectives.instruction_on_text needs instruction_data"),
+    ({"init_config": {"ratio_range": [2, 8]}}, "init_config changes the config of init_from, which is not there"),
+    (
+        {"init_from": "org/c3", "model": None, "tokenizer": None, "init_config": {"window": 9}},
+        "init_config: unknown key window; did you mean default_window?",
+    ),
+    (
+        {"curriculum": [{"until": 1, "windows": [64], "ratios": [4, 8], "objective_ratios": {"asking": [2, 4]}}]},
+        "curriculum: objective_ratios: 'asking' is none of reconstruction, continuation, instruction",
+    ),
+    (
+        {"curriculum": [{"until": 1, "windows": [64], "ratios": [4, 8], "objective_ratios": {"instruction": [4, 2]}}]},
+        "curriculum: ratios must be .lowest, highest., whole and at least 1, not .4, 2.",
+    ),
+    (
+        {
+            "curriculum": [
+                {"until": 1, "windows": [64], "num_latents": [4], "objective_ratios": {"instruction": [4, 4]}}
+            ]
+        },
+        "curriculum: objective_ratios are {objective: .lowest, highest.}, beside ratios and not num_latents",
+    ),
     ({"trainable": ["encoders"]}, "trainable: unknown key encoders; did you mean encoder?"),
     ({"trainable": []}, "trainable: name at least one of encoder, queries"),
     ({"trainable": ["queries"]}, "optimizer.name: muon is for backbones, but trainable is"),

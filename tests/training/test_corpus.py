@@ -60,6 +60,15 @@ def batches(corpus):
     ]
 
 
+def test_rows_of_two_objectives_are_read_once(make_corpus):
+    corpus = make_corpus("objectives={instruction: 1, instruction_on_text: 1}")
+    assert corpus.rows["instruction"] is corpus.rows["instruction_on_text"]
+    assert sum("conversations" in line for line in corpus.said) == 1
+    latent = corpus.processor.latent_token_id
+    has_latents = {all(latent in row for row in batch["input_ids"]) for batch in batches(corpus)}
+    assert has_latents == {True, False}
+
+
 def test_workers_make_the_same_batches_in_the_same_order(make_corpus):
     alone = batches(make_corpus("training.dataloader_num_workers=0"))
     corpus = make_corpus("training.dataloader_num_workers=2")

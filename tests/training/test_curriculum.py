@@ -244,3 +244,19 @@ def test_a_document_of_one_token_is_given_back_instead_of_continued():
 def test_bad_curricula(phases, message):
     with pytest.raises(ValueError, match=message):
         check_curriculum(phases)
+
+
+def test_ratios_of_single_objectives():
+    """Those of the others stay what they were."""
+    objectives = {"reconstruction": 1, "instruction": 1}
+    plain = Curriculum([Phase(1.0, [16], [4, 16])], 200, objectives=objectives)
+    own = Curriculum([Phase(1.0, [16], [4, 16], objective_ratios={"instruction": [2, 3]})], 200, objectives=objectives)
+    ratios = set()
+    for index in range(200):
+        draw = own.draw(index)
+        if draw.objective == "instruction":
+            ratios.add(draw.ratio)
+        else:
+            assert draw == plain.draw(index)
+    assert ratios == {2, 3}
+    assert own.phases[0].lowest_ratio == 2 and own.phases[0].most_latents == 8

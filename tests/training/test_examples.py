@@ -1,17 +1,19 @@
 """Training examples and their batches. Run: pytest tests/training/test_examples.py"""
 
 import re
+from array import array
 
 import numpy as np
 import pytest
 import torch
 
 from c3 import C3Processor
+from c3.decoder_rows_c3 import LatentSpan, TextSegment
 from c3.training.data.collator import C3Collator
 from c3.training.data.examples import WindowDataset, random_token_ids
 from c3.training.data.instructions import InstructionExamples
 from c3.training.data.pools import BatchPool, group_conversations
-from c3.training.data.specs import Draw, WindowSpec
+from c3.training.data.specs import Draw, RowSpec, WindowSpec
 from c3.training.data.tokenizer import train_tokenizer
 from tiny_models import TEXTS, seen, window_example
 
@@ -228,6 +230,30 @@ def test_conversations_are_laid_out_as_generate_does(layout, make_model):
     assert torch.allclose(output.logits[0, first - 1 - shift], logits[0, -1], atol=1e-4)
 
 
+def test_conversations_about_the_text_itself(make_model):
+    """The text stands where its latents would; the first row of a batch keeps those of a window, for the gradients."""
+    model = make_model("uniform", ratio_range=[4, 16])
+    processor = model.processor
+    rows = {"instruction_on_text": InstructionExamples(ROWS, processor)}
+    draw = Draw(index=0, window=32, ratio=2, objective="instruction_on_text")
+    dataset = WindowDataset([IDS], processor, rows=rows)
+    first, second = dataset.__getitems__([RowSpec(draw, 0), RowSpec(draw, 1)])
+    answers = rows["instruction_on_text"].examples
+    ids = processor.encode(ROWS[1]["context"])
+    by_hand = processor.row([TextSegment(ids)], answers[1].prompt, list(answers[1].target), list(answers[1].labels))
+    assert second.row == by_hand and not second.contexts
+    ids = processor.encode(ROWS[0]["context"])
+    window, *_ = plan = processor.plan_ids(array("i", ids), ratio=2, window=32, limit=False).windows
+    span = LatentSpan(first.num_latents[0], len(window.text_ids))
+    assert first.row[1:3] == [span, TextSegment(ids[len(window.text_ids) :])] and first.contexts == [window.context]
+    # As few tokens to a latent as are drawn, whatever a user may ask for.
+    assert sum(rows["instruction_on_text"].example(draw, 0).num_latents) == len(ids) // 2
+    assert len(plan) > 1 and sum(processor.plan(ROWS[0]["context"], ratio=2).num_latents) == len(ids) // 4
+    model.train()
+    model(**C3Collator(processor)([first, second])).loss.backward()
+    assert all(parameter.grad is not None for name, parameter in model.named_parameters() if "mask_emb" not in name)
+
+
 def test_no_conversation_can_be_used(make_model):
     processor = make_model("uniform").processor
     with pytest.raises(ValueError, match="bad.jsonl: no row can be trained on: 6 left out: no context, or no altern"):
@@ -238,8 +264,8 @@ def test_conversations_that_are_too_long(make_model):
     """Counted with their first prompt; what is compressed has a limit of its own."""
     processor = make_model("uniform").processor
     whole = InstructionExamples(ROWS, processor)
-    contexts = [len(processor.encode(context)) for context, *_ in whole.examples]
-    conversations = [len(processor.encode(prompt)) + len(target) for _, prompt, target, _ in whole.examples]
+    contexts = [len(each.context) for each in whole.examples]
+    conversations = [len(processor.encode(each.prompt)) + len(each.target) for each in whole.examples]
     assert whole.lengths.tolist() == [list(each) for each in zip(contexts, conversations, strict=True)]
     for options, kept in (
         ({"max_target_length": max(conversations)}, [0, 1]),

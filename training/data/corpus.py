@@ -60,8 +60,12 @@ class Corpus:
             self.streams.append(stream)
 
     def _read_rows(self, name, max_documents):
-        """Reads the rows of the objective `name`."""
+        """Reads the rows of the objective `name`; those of which another one makes the same are read once."""
         objective = OBJECTIVES[name]
+        for other, rows in self.rows.items():
+            if _reads_alike(objective, OBJECTIVES[other]):
+                self.rows[name] = rows
+                return
         for source in getattr(self.recipe, objective.reads):
             with loading(f"{objective.reads}: {source.path}"):
                 rows = load_columns(source, list(objective.columns), self.say)
@@ -167,6 +171,11 @@ class Corpus:
             rows = np.arange(len(examples.lengths))
             pools[name] = BatchPool(rows, examples.lengths, self.recipe.tokens_per_batch, seed, **options)
         return pools
+
+
+def _reads_alike(objective, other):
+    """Whether two objectives make the same of the same rows."""
+    return objective.reads == other.reads and type(objective).examples is type(other).examples
 
 
 def _interleaved(recipe, say=None):

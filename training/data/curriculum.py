@@ -20,22 +20,26 @@ class Phase:
         ratios (`list[int]`): lowest and highest compression ratio; a whole one is drawn per batch, all alike.
         num_latents (`list[int]`): instead of ratios, numbers of latents per window, one of which is drawn per batch;
             documents shorter than the window get as many.
+        objective_ratios (`dict[str, list[int]]`, *optional*): other lowest and highest ratios for single objectives.
     """
 
     until: float
     windows: list[int]
     ratios: list[int] | None = None
     num_latents: list[int] | None = None
+    objective_ratios: dict[str, list[int]] | None = None
 
     @property
     def most_latents(self):
         """The most latents that a window of this phase may get."""
-        return max(self.num_latents) if self.num_latents else max(1, max(self.windows) // self.ratios[0])
+        return max(self.num_latents) if self.num_latents else max(1, max(self.windows) // self.lowest_ratio)
 
     @property
     def lowest_ratio(self):
         """Tokens per latent where there are fewest."""
-        return min(self.windows) / max(self.num_latents) if self.num_latents else self.ratios[0]
+        if self.num_latents:
+            return min(self.windows) / max(self.num_latents)
+        return min(ratios[0] for ratios in (self.ratios, *(self.objective_ratios or {}).values()))
 
 
 def check_curriculum(phases):
@@ -56,8 +60,21 @@ def check_curriculum(phases):
             if max(phase.num_latents) > min(phase.windows):
                 most, window = max(phase.num_latents), min(phase.windows)
                 raise ValueError(f"curriculum: {most} latents are more than a window of {window} tokens.")
-            continue
-        ratios = phase.ratios
+        _check_ratios(phase)
+
+
+def _check_ratios(phase):
+    """Raises `ValueError` for ratios that are none, or that a phase has no use for."""
+    own = {} if phase.objective_ratios is None else phase.objective_ratios
+    if not isinstance(own, dict) or (own and phase.num_latents):
+        raise ValueError(
+            "curriculum: objective_ratios are {objective: [lowest, highest]}, beside ratios and not num_latents; "
+            f"found {own!r}."
+        )
+    for name in own:
+        if name not in OBJECTIVES:
+            raise ValueError(f"curriculum: objective_ratios: {name!r} is none of {', '.join(OBJECTIVES)}.")
+    for ratios in [] if phase.num_latents else [phase.ratios, *own.values()]:
         if not _numbers(ratios, int) or len(ratios) != 2 or not 1 <= ratios[0] <= ratios[1]:
             raise ValueError(f"curriculum: ratios must be [lowest, highest], whole and at least 1, not {ratios!r}.")
 
@@ -113,12 +130,14 @@ class Curriculum:
         rng = np.random.default_rng([self.seed, 1, index])
         phase = self.phase(index)
         window = int(rng.choice(phase.windows))
+        objective = self.objective(index)
         ratio = num_latents = None
         if phase.num_latents:
             num_latents = int(rng.choice(phase.num_latents))
         else:
-            ratio = int(rng.integers(phase.ratios[0], phase.ratios[1] + 1))
-        return Draw(index, window, ratio, self.objective(index), num_latents)
+            lowest, highest = (phase.objective_ratios or {}).get(objective, phase.ratios)
+            ratio = int(rng.integers(lowest, highest + 1))
+        return Draw(index, window, ratio, objective, num_latents)
 
     def cut(self, draw, blocks):
         """

@@ -59,9 +59,8 @@ class WindowDataset(Dataset):
             specs (`Sequence[WindowSpec or RowSpec]`): what a batch of the sampler holds.
         """
         specs = specs[:]
-        if isinstance(specs, WindowSpecs):
-            return OBJECTIVES[specs.objective].batch_examples(specs, self)
-        return [self[spec] for spec in specs]
+        objective = specs.objective if isinstance(specs, WindowSpecs) else specs[0].objective
+        return OBJECTIVES[objective].batch_examples(specs, self)
 
     def window(self, ids):
         """The [`TextWindow`] of a piece (`np.ndarray`) of the ids of a source."""

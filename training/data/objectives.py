@@ -128,7 +128,11 @@ class RowObjective(Objective):
     group = staticmethod(group_conversations)
 
     def example(self, spec, dataset):
-        return dataset.rows[spec.objective].example(spec.draw, spec.row)
+        return self.batch_examples([spec], dataset)[0]
+
+    def batch_examples(self, specs, dataset):
+        """Those of a batch, `list[TrainingExample]`, for `list[RowSpec]`."""
+        return [dataset.rows[spec.objective].example(spec.draw, spec.row) for spec in specs]
 
 
 class Reconstruction(TextObjective):
@@ -220,6 +224,18 @@ class Instruction(RowObjective):
         return InstructionExamples(rows, processor, *recipe.conversation_limits, name=name)
 
 
+class InstructionOnText(Instruction):
+    """
+    The same rows with the text itself in the place of its latents: what the decoder answers then is what compression
+    is measured against. The first row of a batch keeps the latents of a window, so that every part of the model has a
+    gradient in every step, which DDP and ZeRO wait for.
+    """
+
+    def batch_examples(self, specs, dataset):
+        rows = dataset.rows[specs[0].objective]
+        return [rows.example_with_text(spec.draw, spec.row, latents=number == 0) for number, spec in enumerate(specs)]
+
+
 def one_window(processor, window, num_latents, prompt, target, hidden=None):
     """
     The [`TrainingExample`] of one window.
@@ -244,4 +260,9 @@ def _example(dataset, alike, contexts, texts, prompt, target, hidden=None):
     return TrainingExample(contexts, [num_latents] * len(alike), row)
 
 
-OBJECTIVES = {"reconstruction": Reconstruction(), "continuation": Continuation(), "instruction": Instruction()}
+OBJECTIVES = {
+    "reconstruction": Reconstruction(),
+    "continuation": Continuation(),
+    "instruction": Instruction(),
+    "instruction_on_text": InstructionOnText(),
+}

@@ -107,7 +107,7 @@ class StreamedBatches(IterableDataset):
                     if self._is_wanted(index, start["batch"]):
                         draw = self.curriculum.draw(index)
                         chosen_rows = self.row_pools[name].batch(taken[name]).tolist()
-                        yield [examples[RowSpec(draw, row)] for row in chosen_rows]
+                        yield examples.__getitems__([RowSpec(draw, row) for row in chosen_rows])
                     taken[name] += 1
                     index += 1
                 if index >= self.curriculum.num_batches:

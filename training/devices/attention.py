@@ -1,6 +1,9 @@
-"""Which `attn_implementation` a recipe may name."""
+"""Which `attn_implementation` a recipe may name, and which kernels of `sdpa` are kept out of training."""
 
+from contextlib import contextmanager
 from importlib.util import find_spec
+
+import torch
 
 from c3.training.checks import RecipeError
 
@@ -27,3 +30,18 @@ def check_attention(name):
             f"attn_implementation: {name} needs the package {' or '.join(wanted).replace('_', '-')}, which is not "
             "installed: install it, or take sdpa."
         )
+
+
+@contextmanager
+def without_cudnn_attention():
+    """
+    Leaves cuDNN's kernel out of those that `sdpa` chooses from. Its backward pass makes gradients that are no numbers
+    of rows with padding, where these take 64 positions more than a multiple of 128 (pytorch/pytorch#196678, since torch
+    2.11, H100 and H200); the other kernels are as quick.
+    """
+    was_enabled = torch.backends.cuda.cudnn_sdp_enabled()
+    torch.backends.cuda.enable_cudnn_sdp(False)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(was_enabled)

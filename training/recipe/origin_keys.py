@@ -10,6 +10,15 @@ from c3.training.checks import RecipeError, check_integer, reject_unknown
 
 BACKBONES = ("encoder_config", "decoder_config")
 ORIGINS = ("model", "init_from", "init_from_pair")
+# Fields of a checkpoint's config that leave its weights as they are.
+INIT_FIELDS = (
+    "prompt_template",
+    "reconstruction_prompt",
+    "prompt_positions",
+    "default_window",
+    "ratio_range",
+    "unreliable_characters",
+)
 # Backbone settings that transformers takes without listing them as fields.
 ROPE_FIELDS = {"rope_theta", "rope_scaling", "partial_rotary_factor"}
 
@@ -19,6 +28,10 @@ def check_origin(recipe):
     given = [name for name in ORIGINS if getattr(recipe, name)]
     if len(given) != 1:
         raise RecipeError(f"Give exactly one of {', '.join(ORIGINS)}, not {' and '.join(given) or 'none'}.")
+    if recipe.init_config:
+        if recipe.init_from is None:
+            raise RecipeError("init_config changes the config of init_from, which is not there: leave it out.")
+        reject_unknown("init_config", recipe.init_config, INIT_FIELDS)
     if not recipe.model:
         if recipe.tokenizer is not None:
             raise RecipeError(f"{given[0]} brings its own tokenizer: leave out `tokenizer`.")
@@ -64,6 +77,22 @@ def pair_config(pair):
         return C3Config(**given)
     except ValueError as error:
         raise RecipeError(f"init_from_pair: {error}") from error
+
+
+def change_config(config, fields):
+    """
+    Gives the [`C3Config`] of a checkpoint the `fields` (`dict`) of the key `init_config`; returns it.
+
+    Raises:
+        RecipeError: a value that cannot be.
+    """
+    for name, value in fields.items():
+        setattr(config, name, value)
+    try:
+        config.check_fields()
+    except (TypeError, ValueError) as error:
+        raise RecipeError(f"init_config: {error}") from error
+    return config
 
 
 def _backbone_fields(config_class):

@@ -17,6 +17,7 @@ def check_plain_keys(recipe):
         ("torch_compile", bool, "true or false"),
         ("liger_kernel", bool, "true or false"),
         ("model", dict, "keys and values"),
+        ("init_config", dict, "keys and values"),
         ("optimizer", dict, "keys and values"),
         ("objectives", dict, "keys and values"),
         ("learning_rates", dict, "keys and values"),

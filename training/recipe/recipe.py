@@ -34,6 +34,8 @@ class Recipe:
             documents in every run.
         instruction_data (`list[DataSource]`): rows of `context` and `messages`, see `training/data/instructions.py`.
         init_from (`str`, *optional*): a C3 checkpoint to go on from.
+        init_config (`dict`): fields of `C3Config` that the model is to have instead of that checkpoint's own, such as
+            another `prompt_template` or `ratio_range` (`INIT_FIELDS` in `origin_keys.py`).
         init_from_pair (`dict`, *optional*): `encoder` and `decoder`, causal language models (folders or Hub ids) to
             start from, and fields of `C3Config`.
         model (`dict`): keywords of `C3Config` for a model from scratch, `encoder_config` and `decoder_config` as dicts
@@ -82,6 +84,7 @@ class Recipe:
     validation_data: list = field(default_factory=list)
     instruction_data: list = field(default_factory=list)
     init_from: str | None = None
+    init_config: dict = field(default_factory=dict)
     init_from_pair: dict | None = None
     model: dict = field(default_factory=dict)
     tokenizer: str | dict | None = None

@@ -16,6 +16,7 @@ from .training_keys import learning_rate_schedule
 # What data, order, model and updates depend on.
 KEYS = (
     "init_from",
+    "init_config",
     "init_from_pair",
     "model",
     "tokenizer",

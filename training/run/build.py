@@ -10,11 +10,12 @@ from transformers.utils import find_adapter_config_file
 
 from c3.configuration_c3 import C3Config
 from c3.modeling_c3 import C3Model
-from c3.processing_c3 import C3Processor
+from c3.processing_c3 import SETTINGS, C3Processor
 from c3.training.checks import RecipeError, loading
 from c3.training.data.sources import train_texts
 from c3.training.data.tokenizer import train_tokenizer
 from c3.training.publish.plain_model import without_zero3
+from c3.training.recipe.origin_keys import change_config
 
 from .checkpoints import COMPLETE
 
@@ -38,7 +39,10 @@ def build(recipe, start_from=None):
         # In the dtype asked for: finished models are bfloat16, in which small updates would be rounded away.
         with loading(f"init_from: {start_from or recipe.init_from}"):
             model = C3Model.from_pretrained(start_from or recipe.init_from, dtype=dtype, **attention)
-            model.processor.warn_of_loss()  # read now: without a tokenizer there is nothing to train on
+            processor = model.processor  # read now: without a tokenizer there is nothing to train on
+            processor.warn_of_loss()
+        change_config(model.config, recipe.init_config)
+        model.processor = like(processor, model.config)
         model.config.reconstruction_only &= recipe.reconstruction_only
     elif recipe.init_from_pair is not None:
         backbone_configs(recipe.init_from_pair)  # first, because their errors name the one that is at fault
@@ -62,13 +66,21 @@ def start_config(recipe):
     """The [`C3Config`] of the checkpoint, or of the base of the adapter, that `init_from` names."""
     with loading(f"init_from: {recipe.init_from}"):
         try:
-            return C3Config.from_pretrained(recipe.init_from)
+            config = C3Config.from_pretrained(recipe.init_from)
         except OSError:
             adapter = find_adapter_config_file(recipe.init_from)
             if adapter is None:
                 raise
             base = json.loads(Path(adapter).read_text(encoding="utf-8"))["base_model_name_or_path"]
-            return C3Config.from_pretrained(base)
+            config = C3Config.from_pretrained(base)
+    return change_config(config, recipe.init_config)
+
+
+def like(processor, config):
+    """A [`C3Processor`] with the tokenizers of another and the settings of a [`C3Config`]."""
+    return C3Processor(
+        processor.tokenizer, processor.context_tokenizer, **{name: getattr(config, name) for name in SETTINGS}
+    )
 
 
 def backbone_configs(pair):

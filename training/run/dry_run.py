@@ -19,7 +19,7 @@ from c3.training.optim.lora import add_lora
 from c3.training.optim.parts import MODEL_PARTS, count_parameters, set_trainable
 from c3.training.publish.push import check_can_publish
 
-from .build import backbone_configs, make_tokenizer, start_config
+from .build import backbone_configs, like, make_tokenizer, start_config
 from .early_checks import check_changes, check_hub, check_layout, check_optimizer, check_output_dir
 from .stages import plain
 
@@ -86,7 +86,7 @@ def _without_weights(recipe):
     if recipe.init_from is not None:
         config = start_config(recipe)
         with loading(f"init_from: {recipe.init_from}"):
-            processor = C3Processor.from_pretrained(recipe.init_from)
+            processor = like(C3Processor.from_pretrained(recipe.init_from), config)
             processor.warn_of_loss()
     elif recipe.init_from_pair is not None:
         fields = dict(recipe.init_from_pair)

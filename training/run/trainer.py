@@ -10,6 +10,7 @@ from transformers.trainer_callback import ExportableState
 
 from c3.training.checks import RecipeError
 from c3.training.data.collator import C3Collator
+from c3.training.devices.attention import without_cudnn_attention
 from c3.training.devices.distributed import EngineCheck, all_finite, prepare_distributed
 from c3.training.devices.sharding import check_deepspeed, check_fsdp, require_deepspeed
 from c3.training.optim.optimizers import make_optimizer
@@ -70,7 +71,8 @@ class C3Trainer(Trainer):
         self.resumed_from = resume_from_checkpoint
         if resume_from_checkpoint is not None:
             self.args.eval_on_start = False  # it was, and its place is in the log
-        trained = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
+        with without_cudnn_attention():
+            trained = super().train(resume_from_checkpoint=resume_from_checkpoint, **kwargs)
         self._look_at_steps()
         return trained
 

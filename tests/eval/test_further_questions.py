@@ -1,0 +1,87 @@
+"""Several questions about one text, as training wants them. Run: pytest tests/eval/test_further_questions.py"""
+
+import re
+from itertools import islice
+
+import pytest
+
+from c3.eval.questions.material import Material
+from c3.eval.questions.needles import NEEDLE
+from c3.eval.questions.rows import make_rows, wanted_rows
+from c3.eval.questions.tasks import family, find_tasks
+from question_corpus import make_corpus
+
+QUESTIONS = 5
+TASKS = (
+    "many_keys-words many_queries-numbers many_values-words variable_tracking next_sentence previous_sentence "
+    "numbered_sentence sentence_order presence common_words"
+).split()
+
+
+@pytest.fixture(scope="module")
+def rows(tokenizer):
+    """The same rows with one question each and with several."""
+    material = Material(make_corpus(), tokenizer, "train")
+    wanted = list(islice(wanted_rows(find_tasks(TASKS), [300, 600]), 200))
+    return [list(make_rows(material, wanted, questions=questions)) for questions in (1, QUESTIONS)]
+
+
+def pairs(rows, *names):
+    """Row, question and answer of all questions but the first of these families; there are some of each."""
+    found = []
+    for row in rows[1]:
+        if family(row["task"]) in names:
+            said = [message["content"] for message in row["messages"]]
+            found += [(row, *pair) for pair in zip(said[2::2], said[3::2], strict=True)]
+    assert {family(row["task"]) for row, *_ in found} == set(names)
+    return found
+
+
+def test_the_first_question_is_that_of_a_row_with_one(rows):
+    for one, several in zip(*rows, strict=True):
+        assert one == several | {"messages": several["messages"][:2]}
+        roles = [message["role"] for message in several["messages"]]
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
+        # Phrasings differ: what is asked about may not be the same twice.
+        asked = [re.findall(r"[a-z]+-[a-z]+|\d{5}|\n.*", each["content"]) for each in several["messages"][::2]]
+        if family(one["task"]) not in ("numbered_sentence", "many_queries"):
+            assert len(set(map(tuple, asked))) == len(asked) <= QUESTIONS
+    assert max(len(row["messages"]) for row in rows[1]) == 2 * QUESTIONS
+    # These are about the whole text, or there is nothing else to ask.
+    for row in rows[1]:
+        if family(row["task"]) in ("many_values", "common_words"):
+            assert len(row["messages"]) == 2
+
+
+def test_needles_and_variables(rows):
+    for row, prompt, answer in pairs(rows, "many_keys", "many_queries"):
+        kind = "number" if "numbers" in row["task"] else "word"
+        pattern = NEEDLE.replace(".", r"\.").format(kind=kind, key="([a-z-]+)", value="([a-z0-9-]+)")
+        values = dict(re.findall(pattern, row["context"]))
+        keys = sorted((key for key in values if key in prompt), key=prompt.index)
+        assert answer == ", ".join(values[key] for key in keys)
+        assert len(keys) == 1 or family(row["task"]) == "many_queries"
+    for row, prompt, answer in pairs(rows, "variable_tracking"):
+        values = {}
+        for name, source in re.findall(r"VAR ([A-Z]{5}) = (?:VAR )?(\w+)\.", row["context"]):
+            values[name] = values.get(source, source)
+        wanted = re.search(r"\d{5}", prompt)[0]
+        assert answer == ", ".join(name for name, value in values.items() if value == wanted) != ""
+
+
+def test_sentences(rows):
+    for row, prompt, answer in pairs(rows, "next_sentence", "previous_sentence"):
+        given = prompt.split("\n")[1]
+        pair = (given, answer) if family(row["task"]) == "next_sentence" else (answer, given)
+        assert re.search(r"\s*".join(map(re.escape, pair)), row["context"])
+    for row, prompt, answer in pairs(rows, "sentence_order"):
+        named = dict(re.findall(r"^(A|B)[:：] ?(.+)$", prompt, re.MULTILINE))
+        assert answer == min(named, key=lambda name: row["context"].index(named[name]))
+    answers = set()
+    for row, prompt, answer in pairs(rows, "presence"):
+        assert (prompt.split("\n")[1] in row["context"]) == (answer in ("yes", "有"))
+        answers.add((row["task"], answer))
+    # Neither answer can be told from the one before.
+    assert {("presence-yes", "no"), ("presence-yes", "yes"), ("presence-no", "yes"), ("presence-no", "no")} <= answers
+    for row, _, answer in pairs(rows, "numbered_sentence"):
+        assert row["context"].count(answer) == 1
