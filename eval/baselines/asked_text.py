@@ -12,9 +12,9 @@ import torch
 
 from c3.decoder_rows_c3 import TextSegment
 
-from .c3 import compress_examples
+from .c3 import compress_together
 from .mean_pooling import pool_examples
-from .retrieval import best_tokens
+from .retrieval import RankedText
 
 LATENTS, RAW, NOTHING, RETRIEVAL = "latents", "raw-text", "no-text", "bm25"
 
@@ -41,8 +41,13 @@ def _latents(model, examples, options, compress):
 
 def _tokens(model, examples, options, keep):
     """`keep` is `(ids of the text, number of latents) -> ids`."""
-    kept = [keep(model.processor.encode(example.page.text), example.latents) for example in examples]
-    return [Standing([TextSegment(ids)] if ids else []) for ids in kept]
+    texts = {example.page.text for example in examples}
+    ids = {text: model.processor.encode(text) for text in texts}
+    return [_as_text(keep(ids[example.page.text], example.latents)) for example in examples]
+
+
+def _as_text(ids):
+    return Standing([TextSegment(ids)] if ids else [])
 
 
 def head(ids, count):
@@ -61,12 +66,14 @@ def both_ends(ids, count):
 
 
 def _retrieved(model, examples, options):
-    kept = [best_tokens(model.processor, each.page.text, each.prompt, each.latents) for each in examples]
-    return [Standing([TextSegment(ids)] if ids else []) for ids in kept]
+    """Each text is ranked once for each question."""
+    asked = {(example.page.text, example.prompt) for example in examples}
+    ranked = {each: RankedText(model.processor, *each) for each in asked}
+    return [_as_text(ranked[each.page.text, each.prompt].best(each.latents)) for each in examples]
 
 
 WAYS = {
-    LATENTS: partial(_latents, compress=compress_examples),
+    LATENTS: partial(_latents, compress=compress_together),
     RAW: partial(_tokens, keep=lambda ids, count: ids),
     "head": partial(_tokens, keep=head),
     "tail": partial(_tokens, keep=tail),

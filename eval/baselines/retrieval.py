@@ -23,31 +23,37 @@ def check_bm25():
         raise ValueError("the baseline bm25 needs bm25s: pip install 'c3-latent[eval]'") from None
 
 
-def best_tokens(processor, text, question, count):
+class RankedText:
     """
-    The tokens of the pieces of a text that a question is about, best first until there are so many, in the order of the
-    text; of the last piece what there is room for.
+    The pieces of a text, those first that a question is about.
 
-        best_tokens(processor, "It rained. Mary has a key. It rained.", "Who has a key?", 6)
+        RankedText(processor, "It rained. Mary has a key. It rained.", "Who has a key?").best(6)
 
     Args:
         processor ([`C3Processor`]): of the decoder that reads them.
-        count (`int`): tokens.
-
-    Returns: `list[int]`, exactly `count`, or all of the text where it has no more.
+        text, question (`str`): whose words are compared.
     """
-    ids, offsets = processor.encode_with_offsets(text)
-    pieces = cut_pieces(text, offsets)
-    scores = _scores([text[offsets[start][0] : offsets[end - 1][1]] for start, end in pieces], question)
-    chosen = []
-    for place in sorted(range(len(pieces)), key=lambda place: -scores[place]):
-        start, end = pieces[place]
-        end = min(end, start + count)
-        chosen.append((start, end))
-        count -= end - start
-        if not count:
-            break
-    return [token for start, end in sorted(chosen) for token in ids[start:end]]
+
+    def __init__(self, processor, text, question):
+        self.ids, offsets = processor.encode_with_offsets(text)
+        pieces = cut_pieces(text, offsets)
+        scores = _scores([text[offsets[start][0] : offsets[end - 1][1]] for start, end in pieces], question)
+        # Those that are as good in the order of the text.
+        self.pieces = [pieces[place] for place in sorted(range(len(pieces)), key=lambda place: -scores[place])]
+
+    def best(self, count):
+        """
+        The tokens of the pieces, best first until there are so many, in the order of the text; of the last piece what
+        there is room for: `list[int]`, exactly `count`, or all of the text where it has no more.
+        """
+        chosen = []
+        for start, end in self.pieces:
+            end = min(end, start + count)
+            chosen.append((start, end))
+            count -= end - start
+            if not count:
+                break
+        return [token for start, end in sorted(chosen) for token in self.ids[start:end]]
 
 
 def cut_pieces(text, offsets):

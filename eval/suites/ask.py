@@ -3,6 +3,7 @@ Questions about texts, answered from their latents, and from what people take in
 its tokens as there are latents (its head, tail, both ends, or what BM25 finds), means of states, or nothing.
 """
 
+from array import array
 from collections import Counter
 from dataclasses import replace
 from functools import partial
@@ -101,9 +102,11 @@ def prepare(args, pages, model, counter, window):
         example = _example(question, count_page(page, model, counter, window), text_id, model.processor)
         example = replace(example, is_timed=timed[example.length] < TIMED)
         timed[example.length] += 1
+        ids = array("i", model.processor.encode(question.context))
         for ratio in sorted(set(args.ratios)):
             latents = wanted_latents(example.page, ratio)
-            asked, reason = _as_planned(model, replace(example, setting=f"{ratio:g}x", latents=latents), window)
+            asked = replace(example, setting=f"{ratio:g}x", latents=latents)
+            asked, reason = _as_planned(model, asked, ids, window)
             if reason:
                 too_much.setdefault((example.length, ratio), []).append(reason)
             else:
@@ -161,10 +164,16 @@ def _example(question, page, text_id, processor):
     )
 
 
-def _as_planned(model, example, window):
-    """An example with as many latents as its text gets, and why it cannot be asked, `str`, or None."""
+def _as_planned(model, example, ids, window):
+    """
+    An example with as many latents as its text, whose ids are `ids`, gets, and why it cannot be asked, `str`, or None.
+    """
+    asked = {"ratio": own_ratio(example.page, example.latents), "window": window}
     try:
-        plan = model.processor.plan(example.page.text, ratio=own_ratio(example.page, example.latents), window=window)
+        if model.processor.modality.reads_ids(model.processor):
+            plan = model.processor.plan_ids(ids, **asked)
+        else:
+            plan = model.processor.plan(example.page.text, **asked)
     except ValueError:
         return example, None  # which `leave_out_impossible` says
     planned = sum(plan.num_latents)

@@ -113,7 +113,7 @@ def test_answers_are_those_of_generate(model, examples):
 def test_every_text_is_compressed_once_and_every_row_is_asked_once(model, examples, monkeypatch):
     texts, asked = [], []
     compress, answer_rows = C3Model.compress, asking.answer_rows
-    monkeypatch.setattr(C3Model, "compress", lambda self, text, **k: texts.append(text) or compress(self, text, **k))
+    monkeypatch.setattr(C3Model, "compress", lambda self, text, **k: texts.extend(text) or compress(self, text, **k))
     monkeypatch.setattr(
         asking, "answer_rows", lambda m, rows, *more: asked.append(len(rows)) or answer_rows(m, rows, *more)
     )

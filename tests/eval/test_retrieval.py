@@ -4,12 +4,16 @@ import random
 
 import pytest
 
-from c3.eval.baselines.retrieval import LONGEST_PIECE, best_tokens, cut_pieces
+from c3.eval.baselines.retrieval import LONGEST_PIECE, RankedText, cut_pieces
 from c3.eval.questions.material import Material
 from c3.eval.questions.rows import Wanted, make_rows
 from question_corpus import make_corpus
 
 pytest.importorskip("bm25s")
+
+
+def best_tokens(processor, text, question, count):
+    return RankedText(processor, text, question).best(count)
 
 
 @pytest.fixture(scope="module")
