@@ -26,8 +26,7 @@ TITLES = {
 
 def report(result):
     rows = result["examples"]
-    asked = ", ".join(result["asked_about"]) or "the pages"
-    parts = ["## Ask", describe(result, measured=f"Questions about {asked}. {MEASURED}"), *_not_asked(rows), WAYS_ARE]
+    parts = ["## Ask", describe(result, measured=MEASURED), *_not_asked(rows), WAYS_ARE]
     for name, title in TITLES.items():
         parts += [f"### {title}", score_table(rows, name)]
     parts += [f"### Cost, on {result['options']['device']}, {result['hardware']}", COST, cost_table(rows)]
@@ -136,27 +135,33 @@ def _settings(rows):
 
 
 def draw(result, path):
-    """Right answers by ratio, a panel for each length; and, of needles, `path`_depths, depth by length."""
+    """
+    Right answers by ratio, a panel for each length, without ways that were not asked all questions; and, of needles,
+    `path`_depths, depth by length.
+    """
     rows = result["examples"]
-    lengths = sorted(distinct(rows, "length"))
-    figure, panels = new_figure(1, len(lengths), figsize=(4.5 * len(lengths), 4), sharey=True, squeeze=False)
+    methods, lengths = distinct(rows, "method"), sorted(distinct(rows, "length"))
+    size = {"figsize": (2 + 4 * len(lengths), 4), "layout": "constrained"}
+    figure, panels = new_figure(1, len(lengths), sharey=True, squeeze=False, **size)
     for axes, length in zip(panels[0], lengths, strict=True):
-        for number, method in enumerate(distinct(rows, "method")):
-            points = []
-            for setting in _settings(rows):
-                found = mean_and_interval(select(rows, length=length, method=method, setting=setting), "exact_match")
-                points += [(asked_ratio(setting), *found)] if found else []
+        for number, method in enumerate(methods):
+            of_method = select(rows, length=length, method=method)
+            by_ratio = {asked_ratio(each): select(of_method, setting=each) for each in _settings(of_method)}
+            points = [
+                (ratio, *mean_and_interval(chosen, "exact_match"))
+                for ratio, chosen in by_ratio.items()
+                if all(row["too_long"] is None for row in chosen)
+            ]
             ratios, middle, low, high = zip(*points, strict=True) if points else ((), (), (), ())
             style = {"color": f"C{number}", "linewidth": 2.5 if method == LATENTS else 1, "label": method}
             axes.plot(ratios, middle, marker=".", **style)
-            axes.fill_between(ratios, low, high, color=f"C{number}", alpha=0.12, linewidth=0)
-        axes.set(title=f"{length} tokens", xlabel="ratio", xscale="log", ylim=(-0.02, 1.02))
+            axes.fill_between(ratios, low, high, color=f"C{number}", alpha=0.1, linewidth=0)
         ticks = list(map(asked_ratio, _settings(rows)))
-        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks], minor=False)
+        axes.set(title=f"{length} tokens", xlabel="ratio", xscale="log", ylim=(-0.02, 1.02))
+        axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
         axes.minorticks_off()
     panels[0][0].set(ylabel="right answers")
-    panels[0][-1].legend(fontsize="small")
-    figure.tight_layout()
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside right upper", fontsize="small")
     save_figure(figure, path)
     needles = [row for row in rows if row["task"] in NEEDLE_TASKS and row["depth"] is not None]
     if needles:

@@ -3,6 +3,8 @@ Questions about texts, answered from their latents, and from what people take in
 its tokens as there are latents (its head, tail, both ends, or what BM25 finds), means of states, or nothing.
 """
 
+import hashlib
+import json
 from array import array
 from collections import Counter
 from dataclasses import replace
@@ -97,7 +99,7 @@ def prepare(args, pages, model, counter, window):
     examples, too_much, counts, timed = [], {}, Counter(), Counter()
     for question in questions:
         text_id = texts[question.context]
-        page = Page(f"{text_id}:{counts[text_id]}", question.task, question.context)
+        page = Page(f"{text_id}:{counts[text_id]}", "", question.context)
         counts[text_id] += 1
         example = _example(question, count_page(page, model, counter, window), text_id, model.processor)
         example = replace(example, is_timed=timed[example.length] < TIMED)
@@ -189,17 +191,19 @@ def _as_planned(model, example, ids, window):
 def ways(args, model, examples):
     """How the questions are asked, by name, and what else the numbers depend on."""
     on_gpu = model.device.type == "cuda"
+    asked = json.dumps([(each.page.text, each.prompt, each.answers) for each in examples])
     depends_on = {
-        "asked_about": _sources(args),
+        "questions_sha256": hashlib.sha256(asked.encode()).hexdigest(),
         "hardware": torch.cuda.get_device_name(model.device) if on_gpu else f"{torch.get_num_threads()} CPU threads",
     }
-    return {
-        name: partial(ask, way=WAYS[name]) for name in WAYS if name == LATENTS or name in args.baselines
-    }, depends_on
+    if names := _sources(args):
+        depends_on["data"] = [{"name": name, "benchmark": None} for name in names]
+    chosen = [name for name in WAYS if name == LATENTS or name in args.baselines]
+    return {name: partial(ask, way=WAYS[name]) for name in chosen}, depends_on
 
 
 def _sources(args):
-    """What the questions are about, `list[str]`, without folders; none where the pages are."""
+    """What the questions are about, `list[str]`, without folders; none where it is the pages of --data."""
     files = args.corpus or ([args.questions] if args.questions else [])
     return [Path(file).name for file in files] or ([args.dataset.split("=")[0]] if args.dataset else [])
 

@@ -174,7 +174,7 @@ def test_a_run_goes_on_and_is_the_same(arguments, tmp_path):
     main([*arguments, *short, "--output", str(tmp_path / "out")])  # nothing is left to do
     assert (tmp_path / "out" / "ask.json").read_bytes() == before
     result = json.loads(before)
-    assert result["methods"] == ["latents", "head"] and result["asked_about"] == ["questions.jsonl"]
+    assert result["methods"] == ["latents", "head"] and [each["name"] for each in result["data"]] == ["questions.jsonl"]
 
 
 def test_questions_about_a_corpus(checkpoint, tmp_path, capsys):

@@ -94,8 +94,8 @@ def test_a_set_is_asked(folder, checkpoint, tmp_path, capsys):
     argv = ["ask", "--model", str(checkpoint), "--dataset", f"squad={folder('squad')}", "--ratios", "2"]
     main([*argv, "--device", "cpu", "--baselines", "head", "raw-text", "--output", str(tmp_path / "out")])
     result = load(tmp_path / "out" / "ask.json")
-    assert result["asked_about"] == ["squad"] and len(result["examples"]) == 3
-    assert "Questions about squad." in capsys.readouterr().out
+    assert result["data"][0]["name"] == "squad" and len(result["examples"]) == 3
+    assert "pages: squad;" in capsys.readouterr().out
     assert not (tmp_path / "out" / "ask_depths.png").exists()
 
 
