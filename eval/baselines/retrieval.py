@@ -20,7 +20,9 @@ def check_bm25():
     try:
         import bm25s  # noqa: F401
     except ImportError:
-        raise ValueError("the baseline bm25 needs bm25s: pip install 'c3-latent[eval]'") from None
+        raise ValueError(
+            "the baseline bm25 needs bm25s: pip install 'c3-latent[eval]', or name other --baselines"
+        ) from None
 
 
 class RankedText:
