@@ -24,8 +24,10 @@ from .page_files import read_data
 from .result_file import read_matching, write_json
 from .words import check_segmenter
 
-# Windows of a chunk of examples, in batches: after each chunk the result file is written anew.
+# Windows of a chunk of examples, in batches: what is measured, and kept, together.
 CHUNK_BATCHES = 4
+# The result file, which grows long, is written anew after a chunk that ends so much later, and at the end.
+SECONDS_BETWEEN_WRITES = 20
 
 
 def run(name, args):
@@ -84,23 +86,29 @@ def run(name, args):
 def _measure(suite, method, function, model, examples, options, result, path, leave_out_texts):
     rows = result["examples"]
     finished = {(row["method"], row["setting"], row["group"], row["id"]) for row in rows}
-    with tqdm(total=len(examples), desc=method, unit="text") as bar:
-        # Whole chunks, always cut alike: what is padded together is the same in every run, and so are the numbers.
-        for chunk in chunks(examples, CHUNK_BATCHES * options.batch_size):
-            if not all(example.key(method) in finished for example in chunk):
-                started = time.perf_counter()
-                outputs = function(model, chunk, options)
-                seconds = time.perf_counter() - started
-                for example, output in zip(chunk, outputs, strict=True):
-                    make_row = suite.row or partial(result_row, measure=suite.measure)
-                    row = make_row(method, example, output)
-                    if leave_out_texts:
+    make_row = suite.row or partial(result_row, measure=suite.measure)
+    written, num_written = time.perf_counter(), len(rows)
+    try:
+        with tqdm(total=len(examples), desc=method, unit="text") as bar:
+            # Whole chunks, always cut alike: what is padded together is the same in every run, and so are the numbers.
+            for chunk in chunks(examples, CHUNK_BATCHES * options.batch_size):
+                if not all(example.key(method) in finished for example in chunk):
+                    started = time.perf_counter()
+                    outputs = function(model, chunk, options)
+                    seconds = time.perf_counter() - started
+                    new = [make_row(method, example, output) for example, output in zip(chunk, outputs, strict=True)]
+                    for row in new if leave_out_texts else ():
                         row.pop("output", None)
-                    rows.append(row)
-                result["timing"][method] = result["timing"].get(method, 0) + seconds
-                if path:
-                    write_json(path, result)
-            bar.update(len(chunk))
+                    rows += new
+                    result["timing"][method] = result["timing"].get(method, 0) + seconds
+                    if path and time.perf_counter() - written > SECONDS_BETWEEN_WRITES:
+                        write_json(path, result)
+                        written, num_written = time.perf_counter(), len(rows)
+                bar.update(len(chunk))
+    finally:
+        # Also where it is interrupted: whole chunks only are in the rows.
+        if path and len(rows) > num_written:
+            write_json(path, result)
 
 
 def suite_options(suite):

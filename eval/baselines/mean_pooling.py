@@ -19,26 +19,30 @@ from .c3 import expand_examples
 
 
 def reconstruct_with_mean_pooling(model, examples, options):
-    # Whatever stands around a text in the encoder's input is left out: the means are of text alone.
-    processor = copy.copy(model.processor)
-    processor.context_template = PLAIN_CONTEXT_TEMPLATE
-    return expand_examples(model, [_compress(model, processor, each, options) for each in examples], options)
+    return expand_examples(model, pool_examples(model, examples, options), options)
 
 
 @torch.no_grad()
-def _compress(model, processor, example, options):
-    """As `C3Model.compress`, but pooled: `C3Latents` of one text."""
-    ratio = own_ratio(example.page, example.latents)
-    windows, counts = processor.plan(example.page.text, ratio=ratio, window=options.window)
-    values = []
-    for start in range(0, len(windows), options.batch_size):
+def pool_examples(model, examples, options):
+    """As `C3Model.compress`, but pooled: `list[C3Latents]`, one for each example, with the latents it asks for."""
+    # Whatever stands around a text in the encoder's input is left out: the means are of text alone.
+    processor = copy.copy(model.processor)
+    processor.context_template = PLAIN_CONTEXT_TEMPLATE
+    plans = [
+        processor.plan(each.page.text, ratio=own_ratio(each.page, each.latents), window=options.window)
+        for each in examples
+    ]
+    contexts = [window.context for plan in plans for window in plan.windows]
+    counts, values = [count for plan in plans for count in plan.num_latents], []
+    for start in range(0, len(contexts), options.batch_size):
         chosen = slice(start, start + options.batch_size)
-        batch = processor.context_inputs([window.context for window in windows[chosen]], counts[chosen])
+        batch = processor.context_inputs(contexts[chosen], counts[chosen])
         values.append(model.encode_context(**batch.to(model.device), pooling="mean"))
-    return C3Latents(
+    together = C3Latents(
         values=torch.cat(values).to(torch.bfloat16),  # as those of `c3` are
         latent_lengths=torch.tensor(counts),
-        text_lengths=torch.tensor(windows.lengths),
-        window_counts=torch.tensor([len(windows)]),
+        text_lengths=torch.tensor([length for plan in plans for length in plan.windows.lengths]),
+        window_counts=torch.tensor([len(plan.windows) for plan in plans]),
         provenance=model.latent_provenance(),
     )
+    return list(together)

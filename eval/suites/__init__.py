@@ -1,6 +1,6 @@
 """The suites by name; to add one, write its file with a `SUITE` and register it here."""
 
-from . import adaptive, exact, forgetting, fox, pages, retention, robustness, search
+from . import adaptive, ask, exact, forgetting, fox, pages, retention, robustness, search
 
 SUITES = {
     "pages": pages.SUITE,
@@ -11,4 +11,5 @@ SUITES = {
     "exact": exact.SUITE,
     "search": search.SUITE,
     "adaptive": adaptive.SUITE,
+    "ask": ask.SUITE,
 }

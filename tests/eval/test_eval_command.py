@@ -125,6 +125,10 @@ def test_all_suites(arguments, checkpoint, data, long_pages, tmp_path, monkeypat
     """Those that try most, on less: a model that was never trained gives them everything to do."""
     monkeypatch.setitem(SUITES, "search", with_defaults(SUITES["search"], ratios=[8.0], beams=2))
     monkeypatch.setitem(SUITES, "adaptive", with_defaults(SUITES["adaptive"], ratio=5.0, samples=1, length=100))
+    messages = [{"role": "user", "content": "When was it?"}, {"role": "assistant", "content": "once"}]
+    questions = str(write_lines(tmp_path / "questions.jsonl", [{"context": long_pages[1], "messages": messages}]))
+    ask = with_defaults(SUITES["ask"], questions=questions, baselines=["head"], ratios=[8.0])
+    monkeypatch.setitem(SUITES, "ask", ask)
     write_lines(data, [{"text": long_pages[0]}])
     main(["all", *arguments, "--count-with", str(checkpoint), "--window", "8", "--output", str(tmp_path)])
     assert {path.name for path in tmp_path.glob("*.md")} == {f"{name}.md" for name in SUITES}
