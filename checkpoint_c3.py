@@ -6,6 +6,7 @@ import torch
 from transformers.utils import PROCESSOR_NAME, is_peft_available, logging
 
 from .adapters_c3 import active_adapters, has_adapters
+from .base_models_c3 import NEEDS_PEFT, SOURCE_OPTIONS, holds_bases, load_on_bases, named_bases, save_without_bases
 from .fingerprints_c3 import checksum_tensors, fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .latents_provenance_c3 import LatentProvenance
 from .processing_c3 import C3Processor, except_context_tokenizer
@@ -18,7 +19,6 @@ logger = logging.get_logger(__name__)
 
 # Below this magnitude float16 rounds, so such weights do not count in a fingerprint.
 SMALLEST_NORMAL_FLOAT16 = 2.0**-14
-SOURCE_OPTIONS = ("revision", "cache_dir", "token", "subfolder", "local_files_only")
 TIED_APART = (
     "This device_map offloads only one of the modules that share a weight: give encoder.embed_tokens, "
     "decoder.model.embed_tokens and decoder.lm_head the same place, or take device_map='auto'."
@@ -52,17 +52,20 @@ class CheckpointMixin:
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path, *args, **kwargs):
         """
-        Loads as transformers does, a folder with a LoRA adapter on the base that it names, and remembers from which
-        revision, for the processor.
+        Loads as transformers does, a folder with a LoRA adapter on the base that it names, a checkpoint that names
+        `base_models` with their weights, and remembers from which revision, for the processor.
 
             model = C3Model.from_pretrained("org/c3", dtype="auto")
         """
         folder = Path(str(pretrained_model_name_or_path))
         is_adapter = (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
         if is_adapter and not is_peft_available():
-            raise ImportError(f"{folder} holds an adapter, which needs peft: pip install -e .[train]")
+            raise ImportError(NEEDS_PEFT.format(folder))
         try:
-            loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+            if bases := named_bases(pretrained_model_name_or_path, kwargs):
+                loaded = load_on_bases(cls, pretrained_model_name_or_path, bases, kwargs)
+            else:
+                loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         except ValueError as error:
             if kwargs.get("device_map") is None or "on the meta device" not in str(error):
                 raise
@@ -142,7 +145,13 @@ class CheckpointMixin:
             # PEFT's merge_and_unload switches it off where the decoder's head is a matrix of its own; the one table of
             # both parts would then be loaded into the decoder alone.
             self.config.tie_word_embeddings = True
+        bases = self.config.base_models
+        if bases and not self._hf_peft_config_loaded and holds_bases(kwargs.get("state_dict"), bases):
+            # Whatever became of the weights of its bases: the checkpoint has them itself.
+            self.config.base_models = bases = None
         super().save_pretrained(save_directory, **kwargs)
+        if bases and kwargs.get("is_main_process", True):
+            save_without_bases(self, save_directory)
         if kwargs.get("is_main_process", True):
             self._save_processor(save_directory)
 

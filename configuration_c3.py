@@ -57,6 +57,14 @@ def _template(*fields):
     return check
 
 
+def _base_models(name, value):
+    if not isinstance(value, dict) or not value or not set(value) <= {"encoder", "decoder"}:
+        raise ValueError(f"{name} must name the model of encoder, decoder or both, not {value!r}.")
+    if not all(isinstance(each, str) and each for each in value.values()):
+        raise ValueError(f"{name} must be folders or Hub ids, not {value!r}.")
+    return value
+
+
 def _placeholder(name, value):
     return whole_number(name, value, least=0)
 
@@ -151,6 +159,9 @@ class C3Config(PreTrainedConfig):
         query_token_id, latent_token_id, mask_token_id (`int`, *optional*):
             Placeholder ids in the encoder's and the decoder's ids. By default ids just beyond the vocabulary, which no
             text can produce.
+        base_models (`dict[str, str]`, *optional*):
+            Of a checkpoint that holds no weights of its encoder, its decoder or both: the models (folders or Hub ids)
+            that these are, to be loaded from there, as `{"decoder": "org/llm"}`; see `base_models_c3.py`.
         initializer_range (`float`, defaults to 0.02):
             Standard deviation of the queries, the projector and the mask embedding of a new model.
 
@@ -182,6 +193,7 @@ class C3Config(PreTrainedConfig):
     query_token_id: int | None = _checked(None, _placeholder)
     latent_token_id: int | None = _checked(None, _placeholder)
     mask_token_id: int | None = _checked(None, _placeholder)
+    base_models: dict[str, str] | None = _checked(None, _optional(_base_models))
     initializer_range: float = _checked(0.02, _deviation)
 
     def __post_init__(self, **kwargs):

@@ -72,26 +72,40 @@ def checksum_tensors(
     It says whether tensors are still what they were, however they were written to, and nothing more: it is another one
     on another device, and finds accidents, not attacks.
     """
-    known_by, words = [], {}
+    known_by, pieces, prepared = [], {}, {}
     for name, tensor in tensors.items():
         tensor = tensor.detach()
         known_by.append((name, tensor.dtype, tensor.shape, tensor.device))
-        sample = _sample(tensor, prepare(tensor.new_empty(0)).dtype)
-        words.setdefault(tensor.device, []).append(_as_words(sample))
+        if tensor.dtype not in prepared:
+            prepared[tensor.dtype] = prepare(tensor.new_empty(0)).dtype
+        pieces.setdefault(tensor.device, []).extend(map(_as_bytes, _sampled(tensor, prepared[tensor.dtype])))
+    words = {}
+    for device, own in pieces.items():
+        # On a GPU it is the number of calls that takes time, on a CPU the copy.
+        words[device] = list(map(_as_words, own if device.type == "cpu" else [torch.cat(own)]))
     return tuple(known_by), tuple(_checksum(each) for each in words.values())
 
 
 def _sample(tensor, dtype):
     """What of a tensor counts in the fingerprint of one of this dtype."""
+    pieces = _sampled(tensor, dtype)
+    return torch.cat(pieces) if len(pieces) > 1 else pieces[0].view(tensor.shape)
+
+
+def _sampled(tensor, dtype):
+    """The same as views of it, of one dimension or more."""
     size = tensor.numel() * dtype.itemsize
     if size <= FULL_HASH_BYTES:
-        return tensor
-    return torch.cat([tensor[:: -(-size // SAMPLE_BYTES)], tensor[-1:]])
+        return [tensor if tensor.dim() else tensor.view(1)]
+    return [tensor[:: -(-size // SAMPLE_BYTES)], tensor[-1:]]
 
 
-def _as_words(tensor):
-    """A tensor's bits as `torch.LongTensor` of one dimension."""
-    data = tensor.contiguous().reshape(-1).view(torch.uint8)
+def _as_bytes(tensor):
+    return tensor.contiguous().reshape(-1).view(torch.uint8)
+
+
+def _as_words(data):
+    """Bytes as `torch.LongTensor` of one dimension."""
     if data.numel() % 8 or data.storage_offset() % 8:
         data = torch.nn.functional.pad(data, (0, -data.numel() % 8))
     return data.view(torch.int64)

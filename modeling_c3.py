@@ -20,6 +20,7 @@ from .expansion_c3 import ExpansionMixin
 from .generation_c3 import PromptingMixin
 from .processing_c3 import C3Processor
 from .stored_weights_c3 import execution_device, table_deviation
+from .trained_encoders_c3 import encoder_and_queries, pair_fields, take_queries
 
 logger = logging.get_logger(__name__)
 
@@ -119,7 +120,8 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
 
         Args:
             encoder, decoder (`str`): Hub ids or folders, for example `Qwen/Qwen2.5-1.5B` and `Qwen/Qwen2.5-3B`. Their
-                tokenizers, vocabularies and widths may differ.
+                tokenizers, vocabularies and widths may differ. An encoder that is a C3 checkpoint is that checkpoint's
+                encoder, with its queries and with the fields of its config that say how it reads.
             num_latents (`int`, defaults to 32): latents per window.
             encoder_kwargs, decoder_kwargs (`dict`, *optional*): keywords of `from_pretrained` for one of them.
             **kwargs: fields of [`C3Config`]; `dtype`, `device_map`, `attn_implementation`, `revision`, `token` and the
@@ -129,25 +131,24 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
             [`C3Model`] with its processor, if the folders hold tokenizers.
         """
         fields = {name: kwargs.pop(name) for name in list(kwargs) if name in OWN_FIELDS}
-        encoder_model = AutoModel.from_pretrained(encoder, **(kwargs | (encoder_kwargs or {})))
+        source = AutoModel.from_pretrained(encoder, **(kwargs | (encoder_kwargs or {})))
+        encoder_model, queries = encoder_and_queries(source)
         decoder_model = AutoModelForCausalLM.from_pretrained(decoder, **(kwargs | (decoder_kwargs or {})))
         attention = {
             "encoder_config": encoder_model.config._attn_implementation,
             "decoder_config": decoder_model.config._attn_implementation,
         }
-        config = C3Config(
-            encoder_config=encoder_model.config,
-            decoder_config=decoder_model.config,
-            num_latents=num_latents,
-            **fields,
-        )
+        fields["num_latents"] = num_latents
+        config = C3Config(**pair_fields(source.config, decoder_model.config, fields))
         # Made beside the loaded parts, which post_init leaves as they are.
         model = cls(config, encoder=encoder_model, decoder=decoder_model)
         # A new composite forgets what its parts attend with.
         model.set_attn_implementation(attention)
         embeddings = encoder_model.get_input_embeddings()
         device, dtype = execution_device(embeddings), encoder_model.dtype
-        if model.context_queries is not None:
+        if queries is not None:
+            take_queries(model, queries)
+        elif model.context_queries is not None:
             # At the scale of the embeddings that the encoder is used to, where it has a table of them.
             deviation = table_deviation(embeddings)
             if deviation is not None:

@@ -16,6 +16,7 @@ from .known_ids_c3 import known_ids
 from .lossy_tokenizers_c3 import lossy_text
 from .options_c3 import CompressionWarning, whole_number
 from .texts_c3 import check_text, list_texts
+from .trained_encoders_c3 import encoder_subfolder
 from .window_planning_c3 import WindowPlanningMixin
 
 CONTEXT_TOKENIZER_FOLDER = "context_tokenizer"
@@ -113,7 +114,7 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         A processor with the settings of a [`C3Config`] and the tokenizers of two causal LMs, one where they are equal.
 
         Args:
-            encoder, decoder (`str`): Hub ids or folders.
+            encoder, decoder (`str`): Hub ids or folders; of a C3 checkpoint as the encoder its encoder's tokenizer.
             **kwargs: as for `AutoTokenizer.from_pretrained`.
 
         Raises:
@@ -121,8 +122,11 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         """
         has_own = context_modality(config.context_modality).has_tokenizer
         tokenizers = []
-        for name in (decoder, encoder) if has_own else (decoder,):
-            tokenizers.append(AutoTokenizer.from_pretrained(name, **kwargs))
+        sources = [(decoder, "")]
+        if has_own:
+            sources.append((encoder, encoder_subfolder(encoder, CONTEXT_TOKENIZER_FOLDER, kwargs)))
+        for name, subfolder in sources:
+            tokenizers.append(AutoTokenizer.from_pretrained(name, subfolder=subfolder, **kwargs))
             # Where a folder has no tokenizer, transformers may make an empty one, which gives no ids.
             if not tokenizers[-1]("a")["input_ids"]:
                 raise ValueError(f"{name} has no tokenizer.")

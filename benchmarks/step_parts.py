@@ -11,10 +11,10 @@ from transformers import TrainerCallback
 
 from .random_training import wait_for
 
-# Calls of a `Trainer` that are timed, by the name of their part; what is left of a step is "trainer".
+# Calls of a `Trainer` that are timed, by the name of their part, less those within; the rest of a step is "trainer".
 PARTS = {
     "data": "get_batch_samples",
-    "copies": "_prepare_inputs",
+    "copies": "to_device",
     "forward": "compute_loss",
     "clipping": "_clip_grad_norm",
 }
@@ -46,6 +46,7 @@ class StepClock(TrainerCallback):
         self.now = time.perf_counter if self.device.type == "cuda" else time.thread_time
         self.steps, self.counts = [], None
         self._current, self._started, self._profiler = None, None, None
+        self._open = []
         for part, name in PARTS.items():
             setattr(trainer, name, self._timed(part, getattr(trainer, name)))
         trainer.accelerator.backward = self._timed("backward", trainer.accelerator.backward)
@@ -88,10 +89,15 @@ class StepClock(TrainerCallback):
             events = [torch.cuda.Event(enable_timing=True) for _ in range(2)]
             events[0].record()
         started = self.now()
+        self._open.append(part)
         try:
             yield
         finally:
-            self._current[part] = self._current.get(part, 0.0) + self.now() - started
+            self._open.pop()
+            seconds = self.now() - started
+            self._current[part] = self._current.get(part, 0.0) + seconds
+            for outer in self._open[-1:]:
+                self._current[outer] = self._current.get(outer, 0.0) - seconds
             if events:
                 events[1].record()
                 self._current.setdefault("events", {}).setdefault(part, []).append(events)
@@ -99,7 +105,7 @@ class StepClock(TrainerCallback):
     def medians(self, warm_up):
         """
         `dict` of milliseconds, medians over the steps after the warm-up: `host` with `step`, its parts and what is left
-        of it, `trainer`; on CUDA `device` with those parts between events of the device.
+        of it, `trainer`; on CUDA `device` with those parts between events of the device, those within included.
         """
         kept = self.steps[warm_up:]
         parts = [*PARTS, "backward", "optimizer"]

@@ -8,6 +8,7 @@ import torch
 
 from c3 import C3Latents, parallel_decoding_c3
 from c3.decoder_rows_c3 import LatentSpan
+from c3.greedy_decoding_c3 import choose
 from c3.parallel_decoding_c3 import PASS_IN_POSITIONS, _tokens_to_read, expected_error_rate, is_worth_drafting
 from tiny_models import LONG, TEXTS
 
@@ -80,6 +81,23 @@ def test_stream_gives_the_same_text_in_order(model):
     assert order == sorted(order)
     pieces = list(model.expand(latents[0], batch_size=2, stream=True))
     assert len(pieces) > 3 and "".join(pieces) == texts[0]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("vocabulary", [5, 300, 8192, 151_936])
+def test_of_equally_likely_tokens_the_first_is_chosen(vocabulary, dtype):
+    """As argmax would, among many ties, with tokens that are suppressed, and where no number is left."""
+    logits = torch.randint(-3, 3, (4, 3, vocabulary), generator=torch.Generator().manual_seed(0)).to(dtype)
+    logits[0, 1], logits[1, 2, vocabulary // 2 :] = -torch.inf, torch.nan
+    suppressed = torch.tensor([0, 3])
+    expected = logits.index_fill(-1, suppressed, -torch.inf)
+    ids, margins = choose(logits.clone(), suppressed)
+    with_margins = choose(logits.clone(), suppressed, with_margins=True)
+    assert margins is None and torch.equal(ids, expected.argmax(-1)) and torch.equal(ids, with_margins[0])
+    # Of two or more that lead, none leads the next.
+    ranked = expected.sort(-1, descending=True).values.float()
+    assert torch.equal((ranked[..., 0] - ranked[..., 1])[2:], with_margins[1][2:])
+    assert vocabulary < 300 or not with_margins[1][2:].any()
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

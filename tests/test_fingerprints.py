@@ -10,6 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from c3 import fingerprints_c3
 from c3.fingerprints_c3 import checksum_tensors, fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
+from gpu_stand_in import stand_in_gpu
 
 
 def test_config():
@@ -152,11 +153,23 @@ def test_a_checksum_of_any_tensors():
     assert checksum_tensors({"a": one, "b": two}) != checksum_tensors({"a": two, "b": one})
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_tensors_on_a_gpu():
-    tensors = {"w": torch.randn(3000, 200), "b": torch.randn(7).bfloat16()}
-    on_gpu = {name: tensor.cuda() for name, tensor in tensors.items()}
-    assert fingerprint_tensors(on_gpu) == fingerprint_tensors(tensors)
+    """The same fingerprint; a checksum of its own, of all tensors at once, that notices changes as well."""
+    tensors = {"w": torch.randn(3000, 200), "b": torch.randn(7).bfloat16(), "c": torch.ones(3, dtype=torch.bool)}
+    with stand_in_gpu():
+        on_gpu = {name: tensor.to("cuda") for name, tensor in tensors.items()}
+        assert fingerprint_tensors(on_gpu) == fingerprint_tensors(tensors)
+        seen = [checksum_tensors(on_gpu)]
+        assert checksum_tensors({name: each.clone() for name, each in on_gpu.items()}) == seen[0]
+        for change in (
+            lambda: on_gpu["w"][-1, -1].add_(1),
+            lambda: on_gpu["w"].copy_(on_gpu["w"].flip(0)),
+            lambda: on_gpu["b"][2:4].neg_(),
+            lambda: on_gpu["c"].logical_not_(),
+        ):
+            change()
+            assert checksum_tensors(on_gpu) not in seen
+            seen.append(checksum_tensors(on_gpu))
 
 
 def make_tokenizer(**more):

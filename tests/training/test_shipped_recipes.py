@@ -25,6 +25,8 @@ def test_shipped_recipes(path, tmp_path, monkeypatch):
     values = yaml.safe_load(path.read_text())
     if "validation_data" in values:
         data.append("validation_data=data.txt")
+    if "instruction_data" in values:
+        data.append("instruction_data=data.txt")
     if "init_from" in values:
         data.append("init_from=org/c3")
     assert all(stage.training["max_steps"] > 0 for stage in load_recipe(path, data).stage_recipes())

@@ -1,6 +1,7 @@
 """Training from data that are read on the way. Run: pytest tests/training/test_streaming.py"""
 
 import json
+import threading
 from itertools import islice
 
 import datasets
@@ -196,15 +197,31 @@ def test_resuming_does_not_tokenize_what_was_read(processor, small_chunks, monke
     state = stream.state(100)
     assert state["first_batch"] > 80
     read = []
-    tokenize = StreamedBatches._tokenized
-    monkeypatch.setattr(
-        StreamedBatches,
-        "_tokenized",
-        lambda self, texts, *rest, **options: read.append(len(texts)) or tokenize(self, texts, *rest, **options),
-    )
+    encode = type(processor).encode
+    monkeypatch.setattr(type(processor), "encode", lambda self, texts: read.append(len(texts)) or encode(self, texts))
     resumed = make_batches(processor, texts, num_batches=10**6, resume_from=state)
     list(islice(iter(resumed), 101))
     assert 0 < sum(read) < 20 < len(texts)
+
+
+def test_a_thread_makes_the_next_chunk_meanwhile(processor, small_chunks, monkeypatch):
+    """One more than batches are taken from, but none that no batch of the run is from; then it is gone."""
+    threads, has_two, encode = [], threading.Event(), type(processor).encode
+
+    def note(self, texts):
+        threads.append(threading.current_thread())
+        if len(threads) == 2:
+            has_two.set()
+        return encode(self, texts)
+
+    monkeypatch.setattr(type(processor), "encode", note)
+    texts = [text for _ in range(40) for text in TEXTS]
+    taken = iter(make_batches(processor, texts, num_batches=10**6))
+    next(taken)
+    assert has_two.wait(60) and threading.main_thread() not in threads
+    taken.close()
+    assert len(threads) == 2 and not any(thread.is_alive() for thread in threads)
+    assert len(list(make_batches(processor, texts, num_batches=2))) == 2 and len(threads) == 3
 
 
 def test_a_chunk_of_long_documents_is_a_short_one(monkeypatch):

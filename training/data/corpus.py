@@ -86,7 +86,9 @@ class Corpus:
         """Raises `RecipeError` where the rows of an objective hold less than a batch takes."""
         self._row_pools(0)
 
-    def data_loader(self, num_batches, seed, collator, process_index=0, num_processes=1, resume_from=None):
+    def data_loader(
+        self, num_batches, seed, collator, process_index=0, num_processes=1, resume_from=None, pin_memory=False
+    ):
         """
         `(DataLoader, whether it is already this process's share)` over the `num_batches` micro-batches of a run.
 
@@ -96,6 +98,7 @@ class Corpus:
             collator ([`C3Collator`]): makes the model's inputs.
             process_index, num_processes (`int`): streaming data are shared out here, others by the caller.
             resume_from (`dict`, *optional*): of streaming data, see [`StreamedBatches`].
+            pin_memory (`bool`): whether batches are in memory from which a GPU can copy them by itself.
         """
         recipe = self.recipe
         objectives = {name: weight for name, weight in recipe.objectives.items() if weight}
@@ -121,12 +124,14 @@ class Corpus:
                 **options,
             )
             # Empty batches are there to be skipped.
-            return DataLoader(batches, batch_size=None, collate_fn=lambda batch: collator(batch) if batch else {}), True
+            options = {"batch_size": None, "collate_fn": lambda batch: collator(batch) if batch else {}}
+            return DataLoader(batches, pin_memory=pin_memory, **options), True
         examples = WindowDataset([stream.ids for stream in self.streams], self.processor, rows=self.rows, **options)
         sampler = CurriculumSampler(curriculum, *self._pools(seed), self._row_pools(seed))
         # What is random in a batch comes from the seeds of its windows, so workers make the same in the same order.
         workers = recipe.training.get("dataloader_num_workers", 0)
-        return DataLoader(examples, batch_sampler=sampler, collate_fn=collator, num_workers=workers), False
+        options = {"batch_sampler": sampler, "collate_fn": collator, "num_workers": workers}
+        return DataLoader(examples, pin_memory=pin_memory, **options), False
 
     def example(self):
         """The collated inputs, `dict`, of a small batch, which begins with an example of the first document."""

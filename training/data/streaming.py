@@ -1,7 +1,9 @@
 """Batches from sources that are read while training, instead of being loaded and tokenized first."""
 
+import copy
 import logging
 from collections import Counter, deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 
 import numpy as np
@@ -27,7 +29,8 @@ class StreamedBatches(IterableDataset):
     Documents are taken in chunks, each shuffled and cut into batches by itself; the order of shards and of what is in a
     chunk depends on `seed` alone, so that a resumed run sees what an uninterrupted one sees. It goes on from the
     `state` in its checkpoint: the source is moved to where the chunk began, and nothing before that is tokenized again.
-    Of several processes each reads everything and takes every `num_processes`-th batch.
+    Of several processes each reads everything and takes every `num_processes`-th batch. While batches are taken from a
+    chunk, a thread reads and tokenizes the next.
 
     Args:
         texts (`datasets.IterableDataset`): documents in the column `text`.
@@ -94,15 +97,27 @@ class StreamedBatches(IterableDataset):
         self.unusable = UnusableDocuments(**start["unusable"])
         for _ in range(self.process_index, start["batch"], self.num_processes):
             yield []
-        index = start["first_batch"]
+        with ThreadPoolExecutor(1) as thread:
+            yield from self._batches(start, thread)
+
+    def _batches(self, start, thread):
+        """Yields the batches from `start` on; `thread` makes the next chunk meanwhile."""
+        index, number = start["first_batch"], start["chunk"]
         taken = Counter(map(self._row_objective, range(index)))
-        for number, documents in enumerate(self._chunks(start), start=start["chunk"]):
-            self._starts[-1] |= {"chunk": number, "first_batch": index}
+        chunks = self._chunks(start)
+        following = thread.submit(next, chunks)
+        while index < self.curriculum.num_batches:
+            place, documents = following.result()
+            self._starts.append(place | {"chunk": number, "first_batch": index})
             rng = np.random.default_rng([self.curriculum.seed, 6, number])
             documents = [documents[place] for place in rng.permutation(len(documents))]
             blocks = np.insert(blocks_of([len(ids) for ids in documents], self.block_size), 0, 0, axis=1)
+            batches = group_blocks(blocks[:, 2], self.tokens_per_batch, rng)
+            # Not what is never taken: whoever ends the run would wait for it.
+            if index + len(batches) < self.curriculum.num_batches:
+                following = thread.submit(next, chunks)
             examples = WindowDataset([np.concatenate(documents)], self.processor, **self.options)
-            for chosen in group_blocks(blocks[:, 2], self.tokens_per_batch, rng):
+            for chosen in batches:
                 while name := self._row_objective(index):
                     if self._is_wanted(index, start["batch"]):
                         draw = self.curriculum.draw(index)
@@ -116,6 +131,7 @@ class StreamedBatches(IterableDataset):
                     draw = self.curriculum.draw(index)
                     yield examples.__getitems__(self.curriculum.cut(draw, blocks[chosen]))
                 index += 1
+            number += 1
 
     def _row_objective(self, index):
         """Name of the objective of batch `index` of the run, `str`, where it has rows of its own; otherwise None."""
@@ -129,7 +145,9 @@ class StreamedBatches(IterableDataset):
         return index >= first and index % self.num_processes == self.process_index
 
     def _chunks(self, start):
-        """Yields the ids of the documents of each chunk, over and over the data, and notes where it began."""
+        """Yields where each chunk began, `dict`, and the ids of its documents, over and over the data."""
+        # Tokenizers are not for two threads.
+        encode = copy.deepcopy(self.processor).encode
         epoch, document, where = start["epoch"], start["document"], start["texts"]
         if where is not None:
             # datasets warns that its state lacks the buffer, which never holds anything here.
@@ -144,20 +162,19 @@ class StreamedBatches(IterableDataset):
                 if not texts:
                     break
                 where = self.texts.state_dict()
-                documents = self._tokenized(texts, document, counts=epoch == 0)
+                documents = self._usable(encode(texts), document, counts=epoch == 0)
                 document += len(texts)
                 if documents:
                     usable = True
-                    self._starts.append(place)
-                    yield documents
+                    yield place, documents
             if not usable:
                 raise RecipeError("There are no documents to train on: the streamed data hold no text.")
             epoch, document, where = epoch + 1, 0, None
 
-    def _tokenized(self, texts, first, counts):
-        """The decoder's ids of those of `texts` that have some; where it `counts`, the others are noted."""
+    def _usable(self, tokenized, first, counts):
+        """Those of some documents' ids, `list[list[int]]`, that are not empty; where it `counts`, others are noted."""
         documents = []
-        for number, ids in enumerate(self.processor.encode(texts), start=first):
+        for number, ids in enumerate(tokenized, start=first):
             if len(ids):
                 documents.append(np.asarray(ids, dtype=np.int32))
             elif counts:

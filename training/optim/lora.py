@@ -18,11 +18,13 @@ them by rounding, and counts as another one: it refuses their latents, with the 
 import math
 import os
 import re
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import nn
 
+from c3.base_models_c3 import save_without_bases
 from c3.whole_files_c3 import whole_folder
 
 ADAPTED_PARTS = ("encoder", "decoder")
@@ -147,7 +149,9 @@ def save_adapter(model, folder, **kwargs):
     """
     Writes adapter_model.safetensors, adapter_config.json and the processor.
 
-    The config names the base by its Hub id or its folder. With a folder the adapter loads on this machine alone.
+    The config names the base by its Hub id or its folder. With a folder the adapter loads on this machine alone, but
+    where that is a `save_base` of named models: then what lies there is written beside the adapter, which loads
+    wherever these models are.
 
     Args:
         model (`peft.PeftModel`): what `add_lora` returned.
@@ -157,10 +161,12 @@ def save_adapter(model, folder, **kwargs):
     # Not "auto", which looks for the base on the Hub to find out whether its vocabulary has grown.
     model.save_pretrained(str(folder), **{"save_embedding_layers": False} | kwargs)
     if kwargs.get("is_main_process", True):
+        if model.config.base_models:
+            shutil.copytree(model.get_base_model().name_or_path, folder, dirs_exist_ok=True)
         model.processor.save_pretrained(folder)
 
 
-def save_base(model, folder):
+def save_base(model, folder, base_models=None):
     """
     Writes a model that is in no checkpoint yet, such as one put together from two language models, so that adapters on
     it can name their base. A folder that is there already is left as it is; one that is there is whole.
@@ -168,12 +174,25 @@ def save_base(model, folder):
     Args:
         model (`C3Model`): without adapters.
         folder (`str`): where to; as an absolute path the model's `name_or_path` from now on.
+        base_models (`dict[str, str]`, *optional*): what its encoder and its decoder are, folders or Hub ids, whose
+            weights are then not written, see `base_models_c3.py`.
     """
     folder = Path(os.path.abspath(folder))
+    if base_models:
+        model.config.base_models = {part: _whole_name(base_models[part]) for part in ADAPTED_PARTS}
     if not folder.is_dir():
         with whole_folder(folder) as unfinished:
-            model.save_pretrained(unfinished)
+            if base_models:
+                save_without_bases(model, unfinished)
+                model.processor.save_pretrained(unfinished)
+            else:
+                model.save_pretrained(unfinished)
     model.name_or_path = model.config.name_or_path = str(folder)
+
+
+def _whole_name(name):
+    """A Hub id as it is, a folder as an absolute path."""
+    return os.path.abspath(name) if os.path.isdir(name) else name
 
 
 def _is_number(value):

@@ -25,7 +25,7 @@ class HubSettings:
         revision (`str`, *optional*): a branch, created where there is none; by default the main one.
         commit_message (`str`): title of the commit.
         merged (`bool`): of a run with `lora`, push base and adapter merged into a plain checkpoint; without it the
-            adapter, whose base must be on the Hub.
+            adapter, whose base, or both models of whose pair, must be on the Hub.
         license (`str`, *optional*): for the card, the Hub's identifier of a licence, such as `apache-2.0`.
         languages (`list[str]`): for the card, codes of the languages of the texts, such as `[en, zh]`.
 
@@ -62,20 +62,21 @@ class HubSettings:
             # YAML takes a bare `no`, Norwegian, for false.
             raise ValueError(f'hub.languages must be a list of codes such as [en, "no"], not {self.languages!r}.')
 
-    def check_adapter(self, lora, base):
+    def check_adapter(self, lora, bases):
         """
         Raises `RecipeError` if what a run pushes could be loaded by nobody else.
 
         Args:
             lora ([`LoraSettings`], *optional*): the recipe's `lora`.
-            base (`str`, *optional*): the recipe's `init_from`.
+            bases (`list[str]`): what the model starts from, the recipe's `init_from` or its pair.
         """
         if lora is None and self.merged:
             raise RecipeError("hub.merged is for runs with lora: leave it out.")
-        if lora is not None and not self.merged and not hub_ids([base]):
+        here = [base for base in bases if not hub_ids([base])]
+        if lora is not None and not self.merged and (here or not bases):
             raise RecipeError(
-                f"hub: nobody else could load an adapter on {base or 'a new model'}, which is on this machine alone: "
-                "set hub.merged: true, or init_from to a Hub id."
+                f"hub: nobody else could load an adapter on {', '.join(here) or 'a new model'}, which is on this "
+                "machine alone: set hub.merged: true, or init_from to a Hub id."
             )
 
 

@@ -11,6 +11,7 @@ same. Latents that base and adapter made are another model's to the merged one: 
 import argparse
 from pathlib import Path
 
+from c3.base_models_c3 import load_on_bases, named_bases
 from c3.modeling_c3 import C3Model
 from c3.processing_c3 import C3Processor
 from c3.quoting_c3 import in_one_line, printable, quoted
@@ -46,12 +47,14 @@ def merge_lora(adapter, folder, base=None, reconstruction_only=False):
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists already: choose another output folder, or delete it.")
-    config = PeftConfig.from_pretrained(str(adapter))
-    base = base or config.base_model_name_or_path
+    base, bases = base or PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path, {}
+    if not (base and Path(base).exists()):
+        bases = named_bases(adapter, {})  # those of a pair, wherever the run that trained it was
+        base = adapter if bases else base
     if not base:
         raise ValueError(f"{adapter} does not name the model that it goes on: give it with --base.")
     try:
-        model = C3Model.from_pretrained(base)
+        model = load_on_bases(C3Model, base, bases, {}, with_adapter=False) if bases else C3Model.from_pretrained(base)
     except OSError as error:
         raise OSError(f"{error} It is the base of {adapter}; if it is elsewhere, say where with --base.") from error
     try:

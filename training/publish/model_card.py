@@ -158,7 +158,9 @@ def _body(model, figures, logs):
 
 def _usage(model):
     revision, code = "" if model.revision is None else f', revision="{model.revision}"', "beside this card."
-    if model.adapter == "separate":
+    if model.adapter == "separate" and "init_from_pair" in model.recipe:
+        code = "beside this card; what they load beside the adapter are its two models, and peft (`pip install peft`)."
+    elif model.adapter == "separate":
         # `revision` would be the base's too.
         revision = "" if model.revision is None else f', adapter_kwargs={{"revision": "{model.revision}"}}'
         code = "beside the model that this adapter goes on, which is loaded with it; this needs `pip install peft`."

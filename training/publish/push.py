@@ -19,6 +19,7 @@ from c3.support.arguments import Parser
 from c3.support.errors import UserError
 from c3.support.without_secrets import hub_ids
 from c3.training.checks import RunError
+from c3.whole_files_c3 import write_whole
 
 from .hub_settings import HubSettings
 
@@ -84,6 +85,7 @@ def publish(folder, settings):
     """
     folder = Path(folder)
     _check_folder(folder)
+    _name_itself(folder, settings.repo_id)
     has_weights = any(any(folder.glob(pattern)) for pattern in WEIGHTS)
     api = HfApi()
     again = f"The finished model is whole in {folder}; push it with: {command_line(folder, settings)}"
@@ -112,14 +114,34 @@ def command_line(folder, settings):
 def _check_folder(folder):
     if not any((folder / name).is_file() for name in CONFIGS):
         raise PublishError(f"{folder} is not the folder of a finished model: it has no {' or '.join(CONFIGS)}.")
-    if not (folder / CONFIGS[0]).is_file():
-        base = json.loads((folder / CONFIGS[1]).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    for base in _bases(folder):
         if not hub_ids([base]):
             merge = shlex.join(["c3", "merge-lora", str(folder), f"{folder}-merged"])
             raise PublishError(
                 f"{folder} is an adapter on {printable(base)}, which is not on the Hub, so that nobody else could load "
                 f"it: merge it ({merge}) and push that."
             )
+
+
+def _bases(folder):
+    """What the weights in a folder go on, `list`: of an adapter its base, or those that its own config names."""
+    if (folder / CONFIGS[0]).is_file():
+        return list((_read_json(folder / CONFIGS[0]).get("base_models") or {}).values())
+    return [_read_json(folder / CONFIGS[1]).get("base_model_name_or_path")]
+
+
+def _name_itself(folder, repo_id):
+    """
+    The config of an adapter beside it, which names the weights that it goes on, is what it is loaded by; from the Hub
+    transformers takes that of the base that the adapter names.
+    """
+    if (folder / CONFIGS[1]).is_file() and (folder / CONFIGS[0]).is_file():
+        named = _read_json(folder / CONFIGS[1]) | {"base_model_name_or_path": repo_id}
+        write_whole(folder / CONFIGS[1], json.dumps(named, indent=2))
+
+
+def _read_json(path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @contextlib.contextmanager

@@ -18,7 +18,9 @@ def check_parts(recipe):
             raise RecipeError("lora says itself what is trained: leave out trainable.")
         recipe.lora = checked(LoraSettings, "lora", recipe.lora)
     if recipe.hub is not None:
-        recipe.hub.check_adapter(recipe.lora, recipe.init_from)
+        pair = recipe.init_from_pair or {}
+        bases = recipe.init_from, pair.get("encoder"), pair.get("decoder")
+        recipe.hub.check_adapter(recipe.lora, [each for each in bases if each])
     reject_unknown("learning_rates", recipe.learning_rates, MODEL_PARTS)
     for part, rate in recipe.learning_rates.items():
         if part not in recipe.trainable:

@@ -11,6 +11,7 @@ from transformers.utils import find_adapter_config_file
 from c3.configuration_c3 import C3Config
 from c3.modeling_c3 import C3Model
 from c3.processing_c3 import SETTINGS, C3Processor
+from c3.trained_encoders_c3 import pair_fields
 from c3.training.checks import RecipeError, loading
 from c3.training.data.sources import train_texts
 from c3.training.data.tokenizer import train_tokenizer
@@ -45,7 +46,7 @@ def build(recipe, start_from=None):
         model.processor = like(processor, model.config)
         model.config.reconstruction_only &= recipe.reconstruction_only
     elif recipe.init_from_pair is not None:
-        backbone_configs(recipe.init_from_pair)  # first, because their errors name the one that is at fault
+        pair_config_fields(recipe.init_from_pair)  # first, because its errors name the one that is at fault
         fields = {"reconstruction_only": recipe.reconstruction_only} | recipe.init_from_pair
         with loading("init_from_pair"):
             model = C3Model.from_encoder_decoder_pretrained(**fields, dtype=dtype, **attention)
@@ -83,13 +84,22 @@ def like(processor, config):
     )
 
 
-def backbone_configs(pair):
-    """The configs of the two models of `init_from_pair`, encoder's and decoder's; `RecipeError` names the key."""
-    configs = []
+def pair_config_fields(pair):
+    """
+    Fields of the [`C3Config`] of the key `init_from_pair`, with the configs of its two models.
+
+    Raises:
+        RecipeError: a model that cannot be loaded, or a field that contradicts one; the message names the key.
+    """
+    fields, configs = dict(pair), []
     for part in ("encoder", "decoder"):
-        with loading(f"init_from_pair.{part}: {pair[part]}"):
-            configs.append(AutoConfig.from_pretrained(pair[part]))
-    return configs
+        name = fields.pop(part)
+        with loading(f"init_from_pair.{part}: {name}"):
+            configs.append(AutoConfig.from_pretrained(name))
+    try:
+        return pair_fields(*configs, fields)
+    except ValueError as error:
+        raise RecipeError(f"init_from_pair: {error}") from error
 
 
 def make_tokenizer(recipe):

@@ -19,7 +19,7 @@ from c3.training.optim.lora import add_lora
 from c3.training.optim.parts import MODEL_PARTS, count_parameters, set_trainable
 from c3.training.publish.push import check_can_publish
 
-from .build import backbone_configs, like, make_tokenizer, start_config
+from .build import like, make_tokenizer, pair_config_fields, start_config
 from .early_checks import check_changes, check_hub, check_layout, check_optimizer, check_output_dir
 from .stages import plain
 
@@ -89,12 +89,11 @@ def _without_weights(recipe):
             processor = like(C3Processor.from_pretrained(recipe.init_from), config)
             processor.warn_of_loss()
     elif recipe.init_from_pair is not None:
-        fields = dict(recipe.init_from_pair)
-        configs = backbone_configs(fields)
-        encoder, decoder = fields.pop("encoder"), fields.pop("decoder")
+        pair = recipe.init_from_pair
+        fields = pair_config_fields(pair)
         with loading("init_from_pair"):
-            config = C3Config(**dict(zip(("encoder_config", "decoder_config"), configs, strict=True)), **fields)
-            processor = C3Processor.from_pair(config, encoder, decoder)
+            config = C3Config(**fields)
+            processor = C3Processor.from_pair(config, pair["encoder"], pair["decoder"])
     else:
         tokenizer = make_tokenizer(recipe)
         config = recipe.model_config(len(tokenizer))

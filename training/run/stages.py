@@ -157,7 +157,7 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer, following=())
         if not model.name_or_path:
             # An adapter names what it is for, so a new pair is saved once.
             with args.main_process_first(**first, desc="base of the adapters"):
-                save_base(model, Path(recipe.output_dir) / "base")
+                save_base(model, Path(recipe.output_dir) / "base", recipe.init_from_pair)
         model = add_lora(model, recipe.lora)
     else:
         set_trainable(model, recipe.trainable)

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 import torch
+from accelerate.utils import send_to_device
 from transformers import Trainer, TrainingArguments
 from transformers.trainer_callback import ExportableState
 
@@ -89,9 +90,24 @@ class C3Trainer(Trainer):
             args.process_index,
             args.world_size,
             state,
+            pin_memory=args.device.type == "cuda",
         )
         self.streamed = loader.dataset if is_shared_out else None
-        return loader if is_shared_out else self.accelerator.prepare(loader)
+        # Batches go to the device below: accelerate's loader waits for each tensor, at least once a run was resumed.
+        return loader if is_shared_out else self.accelerator.prepare_data_loader(loader, device_placement=False)
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """As in `Trainer`, with batches that are on the device."""
+        return super().get_batch_samples(map(self.to_device, epoch_iterator), num_batches, device)
+
+    def to_device(self, batch):
+        """The inputs of a batch, `dict`, on the run's device; a GPU copies them when it comes to it, unwaited for."""
+        device = self.args.device
+        return send_to_device(batch, device, non_blocking=device.type == "cuda")
+
+    def _prepare_input(self, data):
+        # As they are: under DeepSpeed, `Trainer` would round positions, which are numbers like 300.5, to bfloat16.
+        return data
 
     def _init_training_state(self, max_steps, *args, **kwargs):
         """

@@ -1,0 +1,140 @@
+"""
+Checkpoints without the weights of the models that they were put together from, which `config.base_models` names: saved
+so with a LoRA adapter, a pair of language models takes megabytes, and its weights are loaded from where they are.
+
+    AutoModel.from_pretrained("adapter", trust_remote_code=True)
+    AutoModel.from_pretrained("adapter", trust_remote_code=True, base_models={"decoder": "a/folder"})  # it is here
+"""
+
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoModelForCausalLM, GenerationConfig, PreTrainedConfig, PreTrainedModel
+from transformers.dynamic_module_utils import custom_object_save
+from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, has_file, is_peft_available
+
+from .configuration_c3 import OWN_FIELDS
+from .quoting_c3 import printable_lines
+from .trained_encoders_c3 import encoder_and_queries
+
+SOURCE_OPTIONS = ("revision", "cache_dir", "token", "subfolder", "local_files_only")
+ADAPTER = "adapter_config.json"
+NEEDS_PEFT = "{} holds an adapter, which needs peft: pip install -e .[train]"
+
+
+def named_bases(source, kwargs):
+    """
+    Which models a checkpoint leaves the weights to.
+
+    Args:
+        source (`str`): a folder or a Hub id; None where there is no checkpoint.
+        kwargs (`dict`): of `from_pretrained`; `base_models` among them replaces what the checkpoint names.
+
+    Returns: `dict[str, str]`, by part; empty of a checkpoint that holds all its weights, and where there is none.
+    """
+    if source is None:
+        return {}
+    try:
+        stored = PreTrainedConfig.get_config_dict(source, **_source_options(kwargs))[0].get("base_models")
+    except (OSError, ValueError):
+        return {}  # an adapter alone, or what transformers has an error for
+    # AutoModel has put a keyword into the config.
+    given = kwargs.get("base_models") or getattr(kwargs.get("config"), "base_models", None) or {}
+    return stored | given if isinstance(stored, dict) else {}
+
+
+def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):
+    """
+    Loads a checkpoint whose weights are partly elsewhere, with its adapter, if it has one.
+
+    Args:
+        model_class (`type`): [`C3Model`], from wherever it was loaded.
+        source (`str`): the checkpoint, a folder or a Hub id.
+        bases (`dict[str, str]`): see `named_bases`.
+        kwargs (`dict`): of `from_pretrained`.
+        with_adapter (`bool`): False for what the adapter goes on.
+
+    Returns: as `from_pretrained`.
+
+    Raises:
+        OSError: a base that cannot be loaded; the message names it.
+        ValueError: a base of another architecture.
+    """
+    options, kwargs = _source_options(kwargs), dict(kwargs)
+    adapter_options = {"token": kwargs.get("token")} | (kwargs.pop("adapter_kwargs", None) or {})
+    adapter_options.pop("_adapter_model_path", None)
+    for name in options:
+        kwargs.pop(name)
+    fields = {name: kwargs.pop(name) for name in OWN_FIELDS if name in kwargs} | {"base_models": bases}
+    config = kwargs.pop("config", None)
+    if config is None:
+        config = model_class.config_class.from_pretrained(source, **options, **fields)
+    if kwargs.get("dtype") in (None, "auto"):
+        kwargs["dtype"] = config.dtype or "auto"
+    shared = {name: options[name] for name in ("cache_dir", "token", "local_files_only") if name in options}
+    state = load_file(cached_file(source, SAFE_WEIGHTS_NAME, **options))
+    for part, name in bases.items():
+        base = _base(model_class, part, name, source, shared | {"dtype": kwargs["dtype"]})
+        kind, wanted = base.config.model_type, getattr(config, f"{part}_config").model_type
+        if kind != wanted:
+            raise ValueError(f"{source} goes on a {wanted} model as its {part}, but {name} is a {kind} model.")
+        state |= {f"{part}.{key}": each for key, each in base.state_dict().items()}
+    # That of transformers, to which ours is on its way.
+    loaded = PreTrainedModel.from_pretrained.__func__(model_class, None, config=config, state_dict=state, **kwargs)
+    model = loaded[0] if isinstance(loaded, tuple) else loaded
+    model.config.base_models = dict(bases)
+    model.name_or_path = model.config.name_or_path = str(source)
+    model.generation_config = GenerationConfig.from_pretrained(source, **options)
+    if with_adapter and has_file(source, ADAPTER, **{key: options[key] for key in options if key != "subfolder"}):
+        if not is_peft_available():
+            raise ImportError(NEEDS_PEFT.format(source))
+        model.load_adapter(str(source), adapter_kwargs=options | adapter_options, dtype=model.dtype)
+    return loaded
+
+
+def save_without_bases(model, folder):
+    """
+    Writes the config, the code, and those weights of a model that are not of its `config.base_models`.
+
+    Args:
+        model ([`C3Model`]): with adapters or without, which are not written.
+        folder (`PathLike`): where to.
+    """
+    folder, state = Path(folder), {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, weights in model.state_dict().items():
+        # Of a part that an adapter trains in full, that before.
+        if name.split(".")[0] not in model.config.base_models and ".modules_to_save." not in name:
+            state[name.replace(".original_module.", ".")] = weights.contiguous()
+    model.config.architectures, model.config.dtype = [type(model).__name__], model.dtype
+    if model._auto_class is not None:
+        custom_object_save(model, folder, config=model.config)
+    model.config.save_pretrained(folder)
+    model.generation_config.save_pretrained(folder)
+    save_file(state, folder / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
+
+
+def holds_bases(state, bases):
+    """Whether the weights of named parts are among those, by name, that are to be saved; None is all of a model."""
+    return state is None or any(name.split(".")[0] in bases for name in state)
+
+
+def _base(model_class, part, name, source, options):
+    """The model that a part is."""
+    try:
+        if part == "decoder":
+            return AutoModelForCausalLM.from_pretrained(name, **options)
+        is_c3 = PreTrainedConfig.get_config_dict(name, **_source_options(options))[0].get("model_type") == "c3"
+        return encoder_and_queries((model_class if is_c3 else AutoModel).from_pretrained(name, **options))[0]
+    except OSError as error:
+        raise OSError(
+            f"{source} goes on the {part} {name}, which cannot be loaded: {printable_lines(error)} If it is elsewhere, "
+            f'say where: from_pretrained(…, base_models={{"{part}": …}}).'
+        ) from error
+
+
+def _source_options(kwargs):
+    return {name: kwargs[name] for name in SOURCE_OPTIONS if kwargs.get(name)}
+
+
+__all__ = ["holds_bases", "load_on_bases", "named_bases", "save_without_bases"]
