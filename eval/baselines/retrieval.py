@@ -20,9 +20,8 @@ def check_bm25():
     try:
         import bm25s  # noqa: F401
     except ImportError:
-        raise ValueError(
-            "the baseline bm25 needs bm25s: pip install 'c3-latent[eval]', or name other --baselines"
-        ) from None
+        needed = "the baseline bm25 needs bm25s: pip install 'c3-latent[eval]', or name other --baselines"
+        raise ValueError(needed) from None
 
 
 class RankedText:
