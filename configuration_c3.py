@@ -194,9 +194,12 @@ class C3Config(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         self._reject_unknown(kwargs)
-        self.encoder_config = _as_config("encoder_config", self.encoder_config)
+        is_image = self.context_modality == "image"
+        self.encoder_config = _as_config(
+            "encoder_config", self.encoder_config, "siglip_vision_model" if is_image else "qwen2"
+        )
         self.decoder_config = _as_config("decoder_config", self.decoder_config)
-        if self.context_modality == "image":
+        if is_image:
             self.encoder_config = tower_config(self.encoder_config)
         self._check_backbones()
         decoder_vocabulary = self.decoder_config.vocab_size
@@ -306,10 +309,10 @@ INHERITED_FIELDS = frozenset(PreTrainedConfig.__dataclass_fields__) | frozenset(
 )
 
 
-def _as_config(name, value):
-    """A sub-config from a config, a dict with `model_type`, or None (a Qwen2, so that `C3Config()` works)."""
+def _as_config(name, value, default="qwen2"):
+    """A sub-config from a config, a dict with `model_type`, or None (one of a type, so that `C3Config()` works)."""
     if value is None:
-        return AutoConfig.for_model("qwen2")
+        return AutoConfig.for_model(default)
     if isinstance(value, dict):
         fields = dict(value)
         model_type = fields.pop("model_type", None)

@@ -56,7 +56,7 @@ def _font_bytes(path):
 @lru_cache(maxsize=8)
 def font_characters(path):
     """
-    The code points that a font has a glyph for, sorted: `np.ndarray` of shape `(characters,)`; `path` as in `load_font`.
+    The code points that a font, `path` as in `load_font`, has a glyph for, sorted: `np.ndarray`.
 
     Read from the font's table of characters, as Pillow does not tell (OpenType specification, "cmap", formats 4, 12).
 

@@ -79,7 +79,10 @@ class TextRenderer:
         for font_size, width, height in sizes:
             room = self._lines(width, height, num_latents, scale).room
             # In smaller cells more characters are escaped; an atlas takes time, and is made where it may do.
-            if least <= room and (atlas := glyph_atlas(self.picture.font, font_size, width, height)).count(text) <= room:
+            if (
+                least <= room
+                and (atlas := glyph_atlas(self.picture.font, font_size, width, height)).count(text) <= room
+            ):
                 return atlas
         return None
 
