@@ -76,13 +76,10 @@ class TextRenderer:
     def _fitting(self, text, num_latents, sizes, scale=1):
         """The [`GlyphAtlas`] of the first of some sizes in which a text fits; None where there is none."""
         least = self._largest.count(text)
-        for font_size, width, height in sizes:
-            room = self._lines(width, height, num_latents, scale).room
+        for font_size, *cell in sizes:
+            room = self._lines(*cell, num_latents, scale).room
             # In smaller cells more characters are escaped; an atlas takes time, and is made where it may do.
-            if (
-                least <= room
-                and (atlas := glyph_atlas(self.picture.font, font_size, width, height)).count(text) <= room
-            ):
+            if least <= room and (atlas := glyph_atlas(self.picture.font, font_size, *cell)).count(text) <= room:
                 return atlas
         return None
 

@@ -13,13 +13,8 @@ TOWERS = {
 
 
 def config_of(tokenizer, tower="siglip_vision_model", **options):
-    options = {
-        "latent_position_layout": "uniform",
-        "window": 32,
-        "num_latents": 8,
-        "use_mask_embedding": True,
-    } | options
-    options = {"context_modality": "image", "pooling": "patches", "initializer_range": 0.5} | options
+    layout = {"latent_position_layout": "uniform", "window": 32, "num_latents": 8, "use_mask_embedding": True}
+    options = layout | {"context_modality": "image", "pooling": "patches", "initializer_range": 0.5} | options
     return C3Config(encoder_config=TOWERS[tower], decoder_config=tiny_backbone("qwen3", len(tokenizer)), **options)
 
 

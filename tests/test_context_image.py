@@ -94,7 +94,7 @@ def test_a_ratio_is_answered_by_a_picture_of_its_size_or_refused(tokenizer):
         model.compress(refused, ratio=60)
     told = float(str(error.value).split("ratio of ")[1].split(" ")[0])
     assert 1 < told < 60 and model.compress(refused, ratio=told).ratio >= told
-    found, skipped = model.compress([text, refused], ratio=60, on_error="skip")
+    found, skipped = model.compress([TEXTS[0], refused], ratio=60, on_error="skip")
     assert len(found) == 1 and list(skipped) == [1]
     # As VIST2's: 1024 tokens in the 256 latents of 512 x 512 pixels.
     picture = C3Config(

@@ -57,7 +57,7 @@ def read(picture, font, font_size, cell, columns=None):
 @pytest.mark.parametrize("font", FONTS)
 @pytest.mark.parametrize(("font_size", "cell"), [(9, (6, 10)), (5, (4, 6))])
 def test_a_picture_is_read_back(font, font_size, cell):
-    """So no two texts have the same one: white space, escapes and texts that look like one, characters that look alike."""
+    """So no two texts have the same one, whatever white space, escapes and characters that look alike they hold."""
     draw = random.Random(0)
     for length in [1] * 10 + [40] * 30:
         text = "".join(draw.choice([*ASCII, *ODD, *ODD]) for _ in range(draw.randrange(1, length + 1)))
