@@ -7,6 +7,7 @@ import torch
 
 from .context_c3 import ContextModality
 from .context_picture_c3 import MERGED, ContextPicture
+from .stored_weights_c3 import is_sharded
 from .text_rendering_c3 import WHITE, TextRenderer
 from .windows_c3 import share_latents
 
@@ -44,7 +45,8 @@ class ImageContext(ContextModality):
             context_num_latents (`torch.LongTensor` of shape `(windows,)`): N of each window, which says its size.
 
         Raises:
-            ValueError: as many pictures as numbers of latents are needed, and pictures of the size that these say.
+            ValueError: pictures that are not of the size that the numbers of latents say; pictures of several sizes, a
+                pass for each, where processes share the weights, which must run the model equally often.
         """
         picture, counts = ContextPicture.of(model.config.context_picture), context_num_latents.tolist()
         sizes = [picture.size(n) for n in counts]
@@ -53,6 +55,11 @@ class ImageContext(ContextModality):
             raise ValueError(
                 f"context_pixel_values must be pictures of shape {needed} for context_num_latents, not "
                 f"{tuple(context_pixel_values.shape)}."
+            )
+        if len(set(counts)) > 1 and is_sharded(model):
+            raise ValueError(
+                "Pictures of several sizes in a batch take several passes, which processes that share a model cannot "
+                "do: train with DeepSpeed's ZeRO-2 or without FSDP, or with documents that fill their windows."
             )
         states = [None] * len(counts)
         # Pictures of one size at once: a window's latents do not depend on what else is in the batch.

@@ -103,6 +103,15 @@ def test_a_ratio_is_answered_by_a_picture_of_its_size_or_refused(tokenizer):
     assert ContextPicture.of(picture).size(1024 // 4) == (512, 512)
 
 
+def test_pictures_of_several_sizes_where_processes_share_the_weights(model, monkeypatch):
+    """Each size is a pass: processes would wait for each other without end."""
+    monkeypatch.setattr("c3.context_image_c3.is_sharded", lambda model: True)
+    batches = [model.processor.context_inputs(["a", "b"], counts) for counts in ([2, 2], [2, 3])]
+    assert len(model.encode_context(**batches[0])) == 4
+    with pytest.raises(ValueError, match="several sizes in a batch take several passes"):
+        model.encode_context(**batches[1])
+
+
 def test_what_a_config_may_say(tokenizer):
     for field, said in (
         ({"pooling": "queries"}, "needs pooling patches"),
