@@ -73,16 +73,16 @@ class ImageContext(ContextModality):
 
     def check_plan(self, processor, plan):
         renderer, lengths = _text_renderer(ContextPicture.of(processor.context_picture)), plan.windows.lengths
-        latents = total = sum(plan.num_latents)
-        counts, texts = plan.num_latents, list(plan.windows.contexts)
-        while not all(map(renderer.fits, texts, counts)):
-            latents = int(1.1 * latents) + 1
-            counts = share_latents(lengths, latents)
-        if latents > total:
+        latents, tokens = sum(plan.num_latents), sum(lengths)
+        counts, texts, more = plan.num_latents, list(plan.windows.contexts), latents
+        while not all(map(renderer.fits, texts, counts)) and more <= tokens:
+            more = int(1.1 * more) + 1
+            counts = share_latents(lengths, more)
+        if more > latents:
+            ratio = f"ask for a ratio of {int(100 * tokens / more) / 100} or less, or " if more <= tokens else ""
             raise ValueError(
-                f"Pictures of {total} latents for this text's {sum(lengths)} tokens do not show all of its characters "
-                f"apart: ask for a ratio of {int(100 * sum(lengths) / latents) / 100} or less, or take a model with "
-                "larger pictures."
+                f"Pictures of {latents} latents for this text's {tokens} tokens do not show all of its characters "
+                f"apart: {ratio}take a model with larger patches, or with a font that has these characters."
             )
 
 

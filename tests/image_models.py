@@ -15,7 +15,8 @@ TOWERS = {
 def config_of(tokenizer, tower="siglip_vision_model", **options):
     layout = {"latent_position_layout": "uniform", "window": 32, "num_latents": 8, "use_mask_embedding": True}
     options = layout | {"context_modality": "image", "pooling": "patches", "initializer_range": 0.5} | options
-    return C3Config(encoder_config=TOWERS[tower], decoder_config=tiny_backbone("qwen3", len(tokenizer)), **options)
+    tower = TOWERS[tower] | options.pop("tower_options", {})
+    return C3Config(encoder_config=tower, decoder_config=tiny_backbone("qwen3", len(tokenizer)), **options)
 
 
 def model_of(tokenizer, tower="siglip_vision_model", **options):

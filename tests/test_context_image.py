@@ -96,6 +96,8 @@ def test_a_ratio_is_answered_by_a_picture_of_its_size_or_refused(tokenizer):
     assert 1 < told < 60 and model.compress(refused, ratio=told).ratio >= told
     found, skipped = model.compress([TEXTS[0], refused], ratio=60, on_error="skip")
     assert len(found) == 1 and list(skipped) == [1]
+    with pytest.raises(ValueError, match="apart: take a model with larger patches, or with a font"):
+        model_of(tokenizer, tower_options={"patch_size": 1}).compress(refused, ratio=2)
     # As VIST2's: 1024 tokens in the 256 latents of 512 x 512 pixels.
     picture = C3Config(
         encoder_config=TOWERS["siglip_vision_model"] | {"image_size": 512}, context_modality="image", pooling="patches"
