@@ -24,7 +24,7 @@ TIED_APART = (
     "decoder.model.embed_tokens and decoder.lm_head the same place, or take device_map='auto'."
 )
 # Of a processor that is assigned to a model: what it takes over, and what must be right already.
-TAKEN_FROM_CONFIG = ("ratio_range", "context_modality", "prompt_positions", "mask_token_id")
+TAKEN_FROM_CONFIG = ("ratio_range", "context_modality", "context_picture", "prompt_positions", "mask_token_id")
 SAME_AS_IN_CONFIG = ("latent_token_id", "query_token_id", "latent_position_layout", "prompt_template")
 FINGERPRINTED_FIELDS = (
     "encoder_config",
@@ -36,7 +36,7 @@ FINGERPRINTED_FIELDS = (
     "query_token_id",
     "latent_token_id",
 )
-LATER_FIELDS = {"pooling": "queries", "context_modality": "text"}
+LATER_FIELDS = {"pooling": "queries", "context_modality": "text", "context_picture": None}
 
 
 class CheckpointMixin:

@@ -5,14 +5,15 @@ from dataclasses import field
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from .character_ranges_c3 import read_ranges
+from .context_picture_c3 import MERGED, checked_picture, tower_config
 from .options_c3 import plain_number, whole_number
 from .other_auto_classes_c3 import refuse_other_auto_classes
 from .quoting_c3 import listed, quoted
 
 LATENT_POSITION_LAYOUTS = ("appended", "uniform")
 PROMPT_POSITIONS = ("consecutive", "among_text")
-PROJECTORS = ("linear", "mlp")
-POOLINGS = ("queries", "mean")
+PROJECTORS = ("linear", "mlp", "tanh")
+POOLINGS = ("queries", "mean")  # of text
 PLAIN_CONTEXT_TEMPLATE = "{context}{queries}"
 
 
@@ -127,8 +128,12 @@ class C3Config(PreTrainedConfig):
             needs it, and its ranges as in CSS's `unicode-range`, such as `{"Japanese kana": "U+3041-30FF"}`. By default
             not known. `compress` warns of texts that hold any.
         context_modality (`str`, defaults to `"text"`):
-            What the encoder reads: `"text"`, the ids of a window's tokens, or another kind of `CONTEXT_MODALITIES`
-            (`context_modalities_c3.py`). With another kind the encoder may be any model of transformers.
+            What the encoder reads: `"text"`, the ids of a window's tokens; `"image"`, a picture of its text, read by a
+            vision tower of the kind `siglip_vision_model` or `siglip2_vision_model`; or another kind of
+            `CONTEXT_MODALITIES` (`context_modalities_c3.py`), for which the encoder may be any model of transformers.
+        context_picture (`dict`, *optional*):
+            How windows are drawn with `context_modality="image"`: `font`, `font_size`, `cell` and `latents_across`, see
+            [`ContextPicture`], which has defaults for all.
         latent_position_layout (`str`, defaults to `"appended"`):
             `"appended"`, the paper's: query i follows the text, at position L + i, and the decoder's tokens are
             numbered consecutively. `"uniform"`: query i, and latent i in the decoder, sit at (i + 0.5) * L / N - 0.5
@@ -143,8 +148,10 @@ class C3Config(PreTrainedConfig):
             `"queries"`, the paper's: the latents are the encoder's states at learned queries. `"mean"`: the encoder
             reads the text alone, and latent i of N is the mean of its states over the i-th of N consecutive stretches
             of the window (`context_text_c3.py`); there are no queries, and their placeholders only tell N. In the
-            decoder the latents sit where the layout says.
-        projector (`str`, defaults to `"linear"`): `"linear"` (the paper's) or `"mlp"` (two layers with GELU).
+            decoder the latents sit where the layout says. `"patches"`, for `context_modality="image"` and no other: the
+            states of two by two neighbouring patches, side by side (`context_image_c3.py`).
+        projector (`str`, defaults to `"linear"`):
+            `"linear"` (the paper's), `"mlp"` (two layers with GELU) or `"tanh"` (tanh(vW + b), VIST2's).
         reconstruction_prompt (`str`): what the decoder is asked to give a text back.
         reconstruction_only (`bool`, defaults to `False`): whether the weights were trained to give texts back and for
             no other prompt, so that `generate` and `chat` refuse others. Training says so of the models that it makes.
@@ -180,9 +187,10 @@ class C3Config(PreTrainedConfig):
     ratio_range: list[float] | None = _checked(None, _optional(_ratio_range))
     unreliable_characters: dict[str, str] | None = _checked(None, _optional(_characters))
     context_modality: str = _checked("text", _string)
+    context_picture: dict | None = _checked(None, lambda name, value: value)
     latent_position_layout: str = _checked("appended", _one_of(LATENT_POSITION_LAYOUTS))
     prompt_positions: str = _checked("consecutive", _one_of(PROMPT_POSITIONS))
-    pooling: str = _checked("queries", _one_of(POOLINGS))
+    pooling: str = _checked("queries", _one_of((*POOLINGS, "patches")))
     projector: str = _checked("linear", _one_of(PROJECTORS))
     reconstruction_prompt: str = _checked("repeat the text: ", _string)
     reconstruction_only: bool = _checked(False, _truth)
@@ -198,8 +206,13 @@ class C3Config(PreTrainedConfig):
 
     def __post_init__(self, **kwargs):
         self._reject_unknown(kwargs)
-        self.encoder_config = _as_config("encoder_config", self.encoder_config)
+        is_image = self.context_modality == "image"
+        self.encoder_config = _as_config(
+            "encoder_config", self.encoder_config, "siglip_vision_model" if is_image else "qwen2"
+        )
         self.decoder_config = _as_config("decoder_config", self.decoder_config)
+        if is_image:
+            self.encoder_config = tower_config(self.encoder_config)
         self._check_backbones()
         decoder_vocabulary = self.decoder_config.vocab_size
         defaults = {
@@ -220,6 +233,11 @@ class C3Config(PreTrainedConfig):
     def hidden_size(self):
         """Width of the latents as the decoder reads them (also what DeepSpeed's "auto" settings look up)."""
         return self.decoder_config.hidden_size
+
+    @property
+    def context_size(self):
+        """Width of what the encoder leaves of a window for each latent, before the projector."""
+        return self.encoder_config.hidden_size * (MERGED**2 if self.pooling == "patches" else 1)
 
     @property
     def num_queries(self):
@@ -252,12 +270,22 @@ class C3Config(PreTrainedConfig):
         _check_backbone("encoder_config", self.encoder_config, is_language_model=self.context_modality == "text")
         _check_backbone("decoder_config", self.decoder_config, is_language_model=True)
 
+    def _check_picture(self):
+        is_image = self.context_modality == "image"
+        if is_image != (self.pooling == "patches"):
+            raise ValueError("context_modality image needs pooling patches, which no other kind of context has.")
+        if is_image:
+            self.context_picture = checked_picture(self.context_picture, self.encoder_config)
+        elif self.context_picture is not None:
+            raise ValueError("context_picture is for context_modality image.")
+
     def check_fields(self):
         """Each field by itself, and then what must hold between them."""
         for name in OWN_FIELDS:
             # In config.json only Python's own numbers can stand.
             setattr(self, name, type(self).__dataclass_fields__[name].metadata["check"](name, getattr(self, name)))
         self._check_backbones()
+        self._check_picture()
         for name, most in (("default_window", "window"), ("num_latents", "default_window"), ("num_latents", "window")):
             ours, theirs = getattr(self, name), getattr(self, most)
             if None not in (ours, theirs) and ours > theirs:
@@ -293,10 +321,10 @@ INHERITED_FIELDS = frozenset(PreTrainedConfig.__dataclass_fields__) | frozenset(
 )
 
 
-def _as_config(name, value):
-    """A sub-config from a config, a dict with `model_type`, or None (a Qwen2, so that `C3Config()` works)."""
+def _as_config(name, value, default="qwen2"):
+    """A sub-config from a config, a dict with `model_type`, or None (one of a type, so that `C3Config()` works)."""
     if value is None:
-        return AutoConfig.for_model("qwen2")
+        return AutoConfig.for_model(default)
     if isinstance(value, dict):
         fields = dict(value)
         model_type = fields.pop("model_type", None)

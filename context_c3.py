@@ -12,7 +12,7 @@ class ContextModality(ABC):
     whatever the encoder reads.
 
     With `pooling: queries` in its config a model has a table of queries, `model.context_queries`, which `states` must
-    then use; with `pooling: mean` it has none.
+    then use; with another pooling it has none.
 
     The kinds there are stand in `context_modalities_c3.py`; `config.context_modality` names one.
     """
@@ -64,6 +64,10 @@ class ContextModality(ABC):
         Raises:
             ValueError: inputs that do not fit together or that this model was not trained for.
         """
+
+    def check_plan(self, processor, plan):
+        """Raises `ValueError` where windows ([`WindowPlan`]) hold more than so many latents can be made of."""
+        return
 
     @cached_property
     def input_names(self):

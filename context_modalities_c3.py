@@ -1,8 +1,9 @@
 """The kinds of context that there are."""
 
+from .context_image_c3 import ImageContext
 from .context_text_c3 import TextContext
 
-CONTEXT_MODALITIES = {"text": TextContext()}
+CONTEXT_MODALITIES = {"text": TextContext(), "image": ImageContext()}
 
 
 def context_modality(name):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from transformers import AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.masking_utils import create_masks_for_generate
@@ -15,12 +15,13 @@ from .checkpoint_c3 import CheckpointMixin
 from .compression_c3 import CompressionMixin
 from .configuration_c3 import OWN_FIELDS, C3Config
 from .context_modalities_c3 import context_modality
+from .context_picture_c3 import tower_config
 from .decoder_rows_c3 import is_visible
 from .expansion_c3 import ExpansionMixin
 from .generation_c3 import PromptingMixin
 from .processing_c3 import C3Processor
 from .stored_weights_c3 import execution_device, table_deviation
-from .trained_encoders_c3 import encoder_and_queries, pair_fields, take_queries
+from .trained_encoders_c3 import encoder_and_queries, is_c3, pair_fields, take_queries
 
 logger = logging.get_logger(__name__)
 
@@ -50,13 +51,14 @@ class C3Output(ModelOutput):
 
 
 class C3Projector(nn.Module):
-    """Maps what the encoder made of the text, `[latents, D_enc]`, to the decoder's width, `[latents, D_dec]`."""
+    """Maps what the encoder made of the text, `[latents, context_size]`, to the decoder's width, `[latents, D_dec]`."""
 
     def __init__(self, config):
         super().__init__()
-        d_enc, d_dec = config.encoder_config.hidden_size, config.decoder_config.hidden_size
-        self.linear_1 = nn.Linear(d_enc, d_dec)
+        d_dec = config.decoder_config.hidden_size
+        self.linear_1 = nn.Linear(config.context_size, d_dec)
         self.linear_2 = nn.Linear(d_dec, d_dec) if config.projector == "mlp" else None
+        self.is_tanh = config.projector == "tanh"
 
     def forward(self, hidden_states):
         # Beside a frozen bfloat16 encoder it is trained in float32. The bias tells: a quantized weight is packed, and
@@ -65,6 +67,8 @@ class C3Projector(nn.Module):
         hidden_states = self.linear_1(hidden_states.to(bias.dtype if hasattr(bias, "dtype") else torch.float32))
         if self.linear_2 is not None:
             hidden_states = self.linear_2(nn.functional.gelu(hidden_states))
+        elif self.is_tanh:
+            hidden_states = hidden_states.tanh()
         return hidden_states.to(dtype)
 
 
@@ -121,7 +125,8 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         Args:
             encoder, decoder (`str`): Hub ids or folders, for example `Qwen/Qwen2.5-1.5B` and `Qwen/Qwen2.5-3B`. Their
                 tokenizers, vocabularies and widths may differ. An encoder that is a C3 checkpoint is that checkpoint's
-                encoder, with its queries and with the fields of its config that say how it reads.
+                encoder, with its queries and with the fields of its config that say how it reads. With
+                `context_modality="image"` it is a SigLIP, of which the vision tower is taken.
             num_latents (`int`, defaults to 32): latents per window.
             encoder_kwargs, decoder_kwargs (`dict`, *optional*): keywords of `from_pretrained` for one of them.
             **kwargs: fields of [`C3Config`]; `dtype`, `device_map`, `attn_implementation`, `revision`, `token` and the
@@ -131,6 +136,11 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
             [`C3Model`] with its processor, if the folders hold tokenizers.
         """
         fields = {name: kwargs.pop(name) for name in list(kwargs) if name in OWN_FIELDS}
+        options = {name: kwargs[name] for name in ("revision", "token", "trust_remote_code") if name in kwargs}
+        if fields.get("context_modality") == "image":
+            # Of a whole SigLIP the tower alone.
+            tower = AutoConfig.from_pretrained(encoder, **options)
+            encoder_kwargs = ({} if is_c3(tower) else {"config": tower_config(tower)}) | (encoder_kwargs or {})
         source = AutoModel.from_pretrained(encoder, **(kwargs | (encoder_kwargs or {})))
         encoder_model, queries = encoder_and_queries(source)
         decoder_model = AutoModelForCausalLM.from_pretrained(decoder, **(kwargs | (decoder_kwargs or {})))
@@ -156,11 +166,7 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         for part in (model.context_queries, model.projector, model.mask_embedding):
             if part is not None:
                 part.to(device=device, dtype=dtype)
-        model._attach_tokenizers(
-            encoder,
-            decoder,
-            {name: kwargs[name] for name in ("revision", "token", "trust_remote_code") if name in kwargs},
-        )
+        model._attach_tokenizers(encoder, decoder, options)
         return model.eval()
 
     def _attach_tokenizers(self, encoder, decoder, options):

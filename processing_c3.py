@@ -49,6 +49,7 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         default_window=None,
         ratio_range=None,
         context_modality=None,
+        context_picture=None,
         latent_position_layout=None,
         prompt_positions=None,
         reconstruction_prompt=None,

@@ -3,7 +3,14 @@
 from transformers.utils import has_file
 
 # What the config of a checkpoint says of how its encoder reads a window and where its queries stand.
-ENCODER_FIELDS = ("context_modality", "latent_position_layout", "pooling", "context_template", "query_token_id")
+ENCODER_FIELDS = (
+    "context_modality",
+    "context_picture",
+    "latent_position_layout",
+    "pooling",
+    "context_template",
+    "query_token_id",
+)
 
 
 def is_c3(config):

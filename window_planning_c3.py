@@ -115,14 +115,17 @@ class WindowPlanningMixin:
         Returns: [`WindowPlan`].
 
         Raises:
-            TypeError, ValueError: as `split`, and a ratio that needs more latents than the appended layout has.
+            TypeError, ValueError: as `split`, a ratio that needs more latents than the appended layout has, and one at
+                which the encoder cannot read the text (`ContextModality.check_plan`).
         """
         try:
-            return self._plan(text, num_latents, ratio, window)
+            plan = self._plan(text, num_latents, ratio, window)
         except _NoTokensError:
             if not exact or not self.encode(STAND_IN):
                 raise
-            return self._plan(STAND_IN, num_latents, ratio, window)
+            plan = self._plan(STAND_IN, num_latents, ratio, window)
+        self.modality.check_plan(self, plan)
+        return plan
 
     def plan_ids(self, ids, *, num_latents=None, ratio=None, window=None, limit=True):
         """

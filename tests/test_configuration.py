@@ -86,7 +86,7 @@ BAD = [
     ({"latent_position_layout": None}, "latent_position_layout must be one of"),
     ({"prompt_positions": "after"}, "prompt_positions must be one of consecutive, among_text, not 'after'"),
     ({"prompt_positions": "among_text"}, "prompt_positions among_text is for latent_position_layout uniform"),
-    ({"projector": "conv"}, "projector must be one of linear, mlp, not 'conv'"),
+    ({"projector": "conv"}, "projector must be one of linear, mlp, tanh, not 'conv'"),
     ({"reconstruction_prompt": None}, "reconstruction_prompt must be a string, not None"),
     ({"prompt_template": "{latents}"}, r"prompt_template must hold \{latents\} and \{prompt\} once each"),
     ({"prompt_template": "{latents}{latents}{prompt}"}, "prompt_template must hold .* once each"),

@@ -175,20 +175,20 @@ def test_misspelt_inputs_are_refused_with_the_names_there_are(model):
 
 def test_a_kind_that_there_is_not(make_model):
     assert isinstance(context_modality("text"), TextContext)
-    with pytest.raises(ValueError, match="context_modality must be one of text, not 'picture'"):
+    with pytest.raises(ValueError, match="context_modality must be one of text, image, not 'picture'"):
         context_modality("picture")
-    with pytest.raises(ValueError, match="context_modality must be one of text, not 'picture'"):
+    with pytest.raises(ValueError, match="context_modality must be one of text, image, not 'picture'"):
         make_model(context_modality="picture")  # by its processor
     model = make_model()
     model.config.context_modality = "picture"
-    with pytest.raises(ValueError, match="context_modality must be one of text, not 'picture'"):
+    with pytest.raises(ValueError, match="context_modality must be one of text, image, not 'picture'"):
         C3Processor.from_config(model.config, model.processor.tokenizer)
-    with pytest.raises(ValueError, match="context_modality must be one of text, not 'picture'"):
+    with pytest.raises(ValueError, match="context_modality must be one of text, image, not 'picture'"):
         model(**model.processor(TEXTS[0]))
 
 
 def test_no_model_is_made_of_a_kind_that_there_is_not(make_model):
     config = make_model().config
     config.context_modality = "picture"
-    with pytest.raises(ValueError, match="context_modality must be one of text, not 'picture'"):
+    with pytest.raises(ValueError, match="context_modality must be one of text, image, not 'picture'"):
         C3Model(config)

@@ -175,8 +175,8 @@ def test_latents_of_the_other_kind_are_refused(make_model):
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"pooling": "max"}, "pooling must be one of queries, mean, not 'max'"),
-        ({"pooling": None}, "pooling must be one of queries, mean, not None"),
+        ({"pooling": "max"}, "pooling must be one of queries, mean, patches, not 'max'"),
+        ({"pooling": None}, "pooling must be one of queries, mean, patches, not None"),
         (
             {"pooling": "mean", "context_template": "a{context}{queries}"},
             "pooling mean reads the text alone",

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from image_models import model_of
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -59,9 +60,10 @@ def run_elsewhere(tmp_path, source, *arguments, revision="main"):
     return result.stdout.splitlines()[-1]
 
 
-@pytest.fixture
-def saved(make_model, tmp_path):
-    model = make_model("uniform")
+@pytest.fixture(params=["text"])
+def saved(request, make_model, tokenizer, tmp_path):
+    """A folder with a model that reads this kind of context, and what a process that loads it says."""
+    model = model_of(tokenizer) if request.param == "image" else make_model("uniform")
     model.save_pretrained(tmp_path / "saved")
     latents = model.compress(TEXT)
     return tmp_path / "saved", f"{latents.provenance.weights_fingerprint} {ascii(model.expand(latents))}"
@@ -73,7 +75,7 @@ def test_saved_folder_and_the_folder_saved_from_that(saved, tmp_path):
     assert run_elsewhere(tmp_path, tmp_path / "again") == expected
 
 
-@pytest.mark.parametrize("revision", ["main", "v1"])
+@pytest.mark.parametrize(("revision", "saved"), [("main", "text"), ("v1", "image")], indirect=["saved"])
 def test_hub_snapshot_cache(revision, saved, tmp_path):
     """The cache holds this revision alone, so that a processor of another one cannot be taken by mistake."""
     folder, expected = saved

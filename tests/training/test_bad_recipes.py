@@ -70,7 +70,7 @@ BAD = [
     ({"evaluation.ratios": 4}, "evaluation.ratios must be a list of numbers, not 4"),
     ({"evaluation.ratios": [0.5]}, "evaluation.ratios must be a number between 1 and 64, not 0.5"),
     ({"evaluation.windows": 0}, "evaluation.windows must be an integer of 1 or more, not 0"),
-    ({"model.projector": "conv"}, "model: projector must be one of linear, mlp, not 'conv'"),
+    ({"model.projector": "conv"}, "model: projector must be one of linear, mlp, tanh, not 'conv'"),
     ({"model.encoder_config.model_type": "qwen1"}, "model: encoder_config has an unknown model_type 'qwen1'"),
     # Combinations that cannot be.
     ({"model.tie_word_embeddings": True, "model.encoder_config.hidden_size": 48}, "model: tie_word_embeddings needs"),

@@ -193,7 +193,9 @@ class Recipe:
             raise RecipeError("dropout_windows needs a model with use_mask_embedding: true; or leave it at 0.")
         if config.num_queries == 0:
             if self.trainable == ["queries"] or "queries" in self.learning_rates:
-                raise RecipeError("trainable, learning_rates: a model with pooling: mean has no queries to train.")
+                raise RecipeError(
+                    f"trainable, learning_rates: a model with pooling: {config.pooling} has no queries to train."
+                )
         if config.latent_position_layout == "appended":
             wanted = [phase.most_latents for phase in self.curriculum]
             if self.evaluation:
