@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import re
 import sys
 import time
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from .model_options import add_amount_options, add_model_options, amount, asked_
 
 SUMMARY = "compress texts and ask about them"
 LATENTS_ENDING = ".c3"
+# What is more likely a file that is not there than a question: one word that ends as names of files do.
+FILE_NAME = re.compile(r"\S+\.[A-Za-z]\w{0,7}")
 AS_IN = 'as in c3 ask FILE "Who wrote it?"'
 
 
@@ -92,6 +95,8 @@ def _files_and_questions(args):
         raise UserError(f"the question is missing, as {last} is a file: put one behind it, {AS_IN}")
     elif not files:
         raise UserError(f"there is no file {last}, or no file before the question: give both, {AS_IN}")
+    elif FILE_NAME.fullmatch(last):
+        raise UserError(f"there is no file {last}, or the question is missing: put one last, {AS_IN}, or give it with -q")
     else:
         questions = [last]
     try:
