@@ -96,7 +96,8 @@ def _files_and_questions(args):
     elif not files:
         raise UserError(f"there is no file {last}, or no file before the question: give both, {AS_IN}")
     elif FILE_NAME.fullmatch(last):
-        raise UserError(f"there is no file {last}, or the question is missing: put one last, {AS_IN}, or give it with -q")
+        said = f"there is no file {last}, or the question is missing"
+        raise UserError(f"{said}: put one last, {AS_IN}, or give it with -q")
     else:
         questions = [last]
     try:
