@@ -66,6 +66,8 @@ def run(args):
     contexts = _read_contexts(args, files)
     with asked_model(args) as model:
         check_answers(model)
+        if model.config.reconstruction_prompt in questions:
+            raise UserError(f"{model.config.reconstruction_prompt!r} asks for the text itself: c3 expand gives that")
         rows = [_segments(model, context, args) for context in contexts]
         for context, segments in zip(contexts, rows, strict=True):
             _check_positions(model, context, segments, questions, args)
@@ -172,7 +174,9 @@ def _check_positions(model, context, segments, questions, args):
         return
     remedies = ["less text"] if len(context.parts) == 1 else ["fewer files", "--each"]
     remedies += ["a smaller --max-new-tokens"] if args.max_new_tokens else []
-    if args.raw:
+    if taken_positions(model.config, [model.processor.row([], question) for question in questions]) >= most:
+        remedies = ["a shorter question"]
+    elif args.raw:
         remedies.insert(0, "leaving out --raw")
     elif ratio := _fitting_ratio(model, segments, taken - most):
         is_compressed = any(not isinstance(part, str) for _, part in context.parts)

@@ -107,6 +107,8 @@ def test_standard_input(ask, texts, feed):
         (["a.txt", "Who?", "--raw", "--ratio", "4"], "--raw compresses nothing: leave --ratio out"),
         (["two.c3", "Who?", "--raw"], "--raw: two.c3 holds latents and not the text itself"),
         (["two.c3", "Who?", "--num-latents", "4"], "--num-latents: two.c3 is compressed already"),
+        (["a.txt", "repeat the text: "], "'repeat the text: ' asks for the text itself: c3 expand gives that"),
+        (["a.txt", "Who? " * 300], "than the 512 that the decoder was made for: try a shorter question\n"),
         (["a.txt", "Who?", "--window", "64"], "a.txt: window=64 is above this model's window of 32 tokens"),
         (["a.txt", "other.c3", "Who?"], "other.c3: these latents were made by"),
     ],
