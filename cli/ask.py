@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+import re
 import sys
 import time
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from .model_options import add_amount_options, add_model_options, amount, asked_
 
 SUMMARY = "compress texts and ask about them"
 LATENTS_ENDING = ".c3"
+# What is more likely a file that is not there than a question: one word that ends as names of files do.
+FILE_NAME = re.compile(r"\S+\.[A-Za-z]\w{0,7}")
 AS_IN = 'as in c3 ask FILE "Who wrote it?"'
 
 
@@ -63,6 +66,8 @@ def run(args):
     contexts = _read_contexts(args, files)
     with asked_model(args) as model:
         check_answers(model)
+        if model.config.reconstruction_prompt in questions:
+            raise UserError(f"{model.config.reconstruction_prompt!r} asks for the text itself: c3 expand gives that")
         rows = [_segments(model, context, args) for context in contexts]
         for context, segments in zip(contexts, rows, strict=True):
             _check_positions(model, context, segments, questions, args)
@@ -92,6 +97,9 @@ def _files_and_questions(args):
         raise UserError(f"the question is missing, as {last} is a file: put one behind it, {AS_IN}")
     elif not files:
         raise UserError(f"there is no file {last}, or no file before the question: give both, {AS_IN}")
+    elif FILE_NAME.fullmatch(last):
+        said = f"there is no file {last}, or the question is missing"
+        raise UserError(f"{said}: put one last, {AS_IN}, or give it with -q")
     else:
         questions = [last]
     try:
@@ -166,7 +174,9 @@ def _check_positions(model, context, segments, questions, args):
         return
     remedies = ["less text"] if len(context.parts) == 1 else ["fewer files", "--each"]
     remedies += ["a smaller --max-new-tokens"] if args.max_new_tokens else []
-    if args.raw:
+    if taken_positions(model.config, [model.processor.row([], question) for question in questions]) >= most:
+        remedies = ["a shorter question"]
+    elif args.raw:
         remedies.insert(0, "leaving out --raw")
     elif ratio := _fitting_ratio(model, segments, taken - most):
         is_compressed = any(not isinstance(part, str) for _, part in context.parts)

@@ -6,6 +6,10 @@ from collections import Counter
 
 _SEPARATORS = re.compile(r"\s*[,;\n、，；]\s*(?:and\s+)?|\s+and\s+")
 _AROUND = re.compile(r"^[\W_]+|[\W_]+$")
+# Chinese has no spaces between words.
+_CHINESE = "\u3400-\u9fff"
+_LETTER = rf"[^\W{_CHINESE}]"
+_WORDS = re.compile(rf"[{_CHINESE}]|[^\s{_CHINESE}\u3000-\u303f，！？；：（）]+")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\b")
 
 
@@ -48,20 +52,31 @@ def _is_same(answer, said):
 def share_found(answers, said, any_of=False):
     """
     The share of the answers that what was said holds as whole words, `float`: RULER's measure (Hsieh et al. 2024, arXiv
-    2404.06654), which forgives what else is said. For answers such as yes and A read `exact_match`.
+    2404.06654), which forgives what else is said; in Chinese as characters in a row. For answers such as yes and A read
+    `exact_match`.
     """
-    said = f" {normalised(said)} "
-    found = [re.search(rf"(?<!\w){re.escape(normalised(answer))}(?!\w)", said) is not None for answer in answers]
+    said = normalised(said)
+    found = [_holds(said, normalised(answer)) for answer in answers]
     return float(any(found)) if any_of else sum(found) / len(found)
+
+
+def _holds(said, answer):
+    # A single character may be part of any word.
+    around = _LETTER if len(answer) > 1 else r"\w"
+    return re.search(rf"(?<!{around}){re.escape(answer)}(?!{around})", said) is not None
 
 
 def answer_f1(answers, said, any_of=False):
     """
-    F1 over bags of words, `float`, as SQuAD's script counts it (arXiv 1606.05250): with the best of the answers where
-    one will do, else with all of them.
+    F1 over bags of words, `float`, as SQuAD's script counts it (arXiv 1606.05250), of Chinese over characters: with the
+    best of the answers where one will do, else with all of them.
     """
     references = answers if any_of else [" ".join(answers)]
-    return max(_f1(squad_normalised(each).split(), squad_normalised(said).split()) for each in references)
+    return max(_f1(_words(each), _words(said)) for each in references)
+
+
+def _words(text):
+    return _WORDS.findall(squad_normalised(text))
 
 
 def _f1(reference, given):

@@ -120,6 +120,9 @@ def load_hub_set(name, limit=None):
         # Whatever fails, from a missing file to a missing column, is a matter of that set.
         where = folder or found.hub_id
         raise ValueError(f"cannot read the set {name} from {where}: {in_one_line(error)}") from error
+    if not questions:
+        rows = "" if limit is None else f" in its first {limit} rows"
+        raise ValueError(f"the set {name} holds no question with a text and an answer{rows}")
     return questions
 
 

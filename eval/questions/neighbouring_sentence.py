@@ -44,7 +44,14 @@ class NeighbouringSentence:
             given = place - self.step
             return 0 <= given <= last and passage.can_ask(place) and passage.can_ask(given)
 
+        # What a question before has quoted could be copied from there.
+        quoted = set()
+
+        def allowed_after(place):
+            return allowed(place) and place not in quoted
+
         def ask(place):
+            quoted.add(place - self.step)
             prompts = phrased(rng, material, self.prompts[passage.language])
             return Question(
                 context=passage.text,
@@ -52,7 +59,7 @@ class NeighbouringSentence:
                 answers=(passage.sentences[place].text,),
                 depth=passage.depths[place],
                 language=passage.language,
-                further=map(ask, passage.others(rng, place, allowed)),
+                further=map(ask, passage.others(rng, place, allowed_after)),
             )
 
         return ask(passage.nearest(depth, allowed))

@@ -45,16 +45,24 @@ def _ask(rng, material, passage, place, foreign):
         answers=(ANSWERS[passage.language][is_there],),
         depth=passage.depths[place] if is_there else None,
         language=passage.language,
-        further=_others(rng, material, passage, place),
+        further=_others(rng, material, passage, place, asked.text),
     )
 
 
-def _others(rng, material, passage, place):
-    """Yields more such [`Question`]s, with either answer: the one before gives nothing away."""
+def _others(rng, material, passage, place, first):
+    """
+    Yields more such [`Question`]s, with either answer and about another sentence: those before give nothing away.
+    """
+    asked = {first}
     for other in passage.others(rng, place, passage.can_ask):
         try:
             foreign = material.sentence_from_elsewhere(rng, passage.sentences)
-            yield _ask(rng, material, passage, other if rng.random() < 0.5 else None, foreign)
+            is_there = rng.random() < 0.5
+            # The answer to the same question stands there already.
+            if is_there or foreign.text not in asked:
+                yield _ask(rng, material, passage, other if is_there else None, foreign)
+            if not is_there:
+                asked.add(foreign.text)
         except Unmakeable:
             continue
 

@@ -65,6 +65,8 @@ def test_each_text_and_several_questions(ask, answer, model, texts, latents_file
     both = "".join(f"{question} {each}\n" for question, each in zip(QUESTIONS, expected[0], strict=True))
     assert (code, out) == (0, both) and err.count("\n") == 1
     assert ask("--each", *asked, "b.txt")[1].startswith(f"b.txt: {QUESTIONS[0]} {expected[1][0]}\n")
+    # One word is a question too, also one like the name of a file.
+    assert ask("a.txt", "Who?")[0] == ask("a.txt", "-q", "notes.md")[0] == 0
 
 
 def test_the_texts_themselves(ask, answer, model, texts):
@@ -90,6 +92,7 @@ def test_standard_input(ask, texts, feed):
         (["a.txt"], 'the question is missing, as a.txt is a file: put one behind it, as in c3 ask FILE "Who'),
         (["a.txt", "b.txt", "--ratio", "4"], "the question is missing, as b.txt is a file"),
         (["a.txt", "-"], "the question is missing, as - is a file"),
+        (["a.txt", "notes.md"], "there is no file notes.md, or the question is missing: put one last, as in"),
         (["Who?"], "there is no file Who?, or no file before the question: give both"),
         (["a.txt", "Who?", "-q", "When?"], "there is no file Who?: where -q gives a question, all others need it too"),
         (["a.txt", "  "], "a question is empty: say what to ask"),
@@ -104,6 +107,8 @@ def test_standard_input(ask, texts, feed):
         (["a.txt", "Who?", "--raw", "--ratio", "4"], "--raw compresses nothing: leave --ratio out"),
         (["two.c3", "Who?", "--raw"], "--raw: two.c3 holds latents and not the text itself"),
         (["two.c3", "Who?", "--num-latents", "4"], "--num-latents: two.c3 is compressed already"),
+        (["a.txt", "repeat the text: "], "'repeat the text: ' asks for the text itself: c3 expand gives that"),
+        (["a.txt", "Who? " * 300], "than the 512 that the decoder was made for: try a shorter question\n"),
         (["a.txt", "Who?", "--window", "64"], "a.txt: window=64 is above this model's window of 32 tokens"),
         (["a.txt", "other.c3", "Who?"], "other.c3: these latents were made by"),
     ],

@@ -40,9 +40,10 @@ def test_rows_can_be_trained_on(make, tmp_path, uniform, training_folder):
         examples = InstructionExamples(read, uniform.processor)
         assert len(examples) == 80
         assert examples.lengths[:, 0].tolist() == [row["tokens"] for row in lines]
-        for (context, prompt, target, _), row in zip(examples.examples, lines, strict=True):
-            assert (context, prompt) == (row["context"], row["messages"][0]["content"])
-            assert uniform.processor.decode(target[:-1]) == ", ".join(row["answers"])
+        for example, row in zip(examples.examples, lines, strict=True):
+            assert uniform.processor.decode(example.context.tolist()) == row["context"]
+            assert example.prompt == row["messages"][0]["content"]
+            assert uniform.processor.decode(example.target[:-1].tolist()) == ", ".join(row["answers"])
 
 
 def test_a_seed_and_a_split_say_which_rows(make, tmp_path):

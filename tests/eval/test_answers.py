@@ -20,6 +20,9 @@ from c3.eval.answers import answer_f1, answer_scores, exact_match, normalised, s
         (["12", "12"], "12", False, 1),
         (["12", "345"], "1 2 345", False, 0.5),
         (["天地", "玄黄"], "玄黄、天地。", True, 1),
+        (["北京"], "答案是北京。", False, 1),
+        (["12"], "答案是12。", False, 1),
+        (["有"], "没有", False, 0),
         (["yes"], "", False, 0),
         (["..."], "…", False, 0),
         (["A"], "B", False, 0),
@@ -43,6 +46,8 @@ def test_f1_over_words_by_hand():
     assert answer_f1(["one two three four"], "The one two, five!", any_of=True) == pytest.approx(2 * 2 / 7)
     assert answer_f1(["six", "one two"], "two one", any_of=True) == 1
     assert answer_f1(["one", "two"], "two") == pytest.approx(2 / 3)
+    # Of characters where words are not told apart.
+    assert answer_f1(["北京市"], "在，北京。") == pytest.approx(2 / 3)
     assert answer_f1(["one"], "") == 0 and answer_f1(["one"], "six") == 0
 
 

@@ -69,11 +69,14 @@ def test_needles_and_variables(rows):
         assert answer == ", ".join(name for name, value in values.items() if value == wanted) != ""
 
 
-def test_sentences(rows):
+def test_sentences(rows, tokenizer):
     for row, prompt, answer in pairs(rows, "next_sentence", "previous_sentence"):
         given = prompt.split("\n")[1]
         pair = (given, answer) if family(row["task"]) == "next_sentence" else (answer, given)
         assert re.search(r"\s*".join(map(re.escape, pair)), row["context"])
+        # Nor could the answer be copied from what a question before it has quoted.
+        said = [message["content"] for message in row["messages"]]
+        assert not any(answer in each for each in said[: said.index(prompt)])
     for row, prompt, answer in pairs(rows, "sentence_order"):
         named = dict(re.findall(r"^(A|B)[:：] ?(.+)$", prompt, re.MULTILINE))
         assert answer == min(named, key=lambda name: row["context"].index(named[name]))
@@ -83,5 +86,10 @@ def test_sentences(rows):
         answers.add((row["task"], answer))
     # Neither answer can be told from the one before.
     assert {("presence-yes", "no"), ("presence-yes", "yes"), ("presence-no", "yes"), ("presence-no", "no")} <= answers
+    # Of few sentences elsewhere none is asked about twice.
+    few = Material(make_corpus(6), tokenizer, "train")
+    for row in make_rows(few, islice(wanted_rows(find_tasks(["presence"]), [600]), 10), questions=30):
+        asked = [each["content"].split("\n")[1] for each in row["messages"][::2]]
+        assert len(asked) > QUESTIONS and len(set(asked)) == len(asked)
     for row, _, answer in pairs(rows, "numbered_sentence"):
         assert row["context"].count(answer) == 1

@@ -108,6 +108,11 @@ def test_what_cannot_be_read_is_said(folder, tmp_path):
         with pytest.raises((OSError, ValueError), match=re.escape(message)) as error:
             load_hub_set(name)
         assert "\n" not in str(error.value)
+    row, _, _ = ROWS["quality"]
+    write_parquet(tmp_path / "empty", "quality", [row | {"article": ""}], "data/empty.parquet")
+    for limit, said in ((None, "answer$"), (5, "answer in its first 5 rows")):
+        with pytest.raises(ValueError, match=f"holds no question with a text and an {said}"):
+            load_hub_set(f"quality={tmp_path / 'empty'}", limit)
 
 
 def test_rows_of_questions(tmp_path):

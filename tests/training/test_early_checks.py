@@ -55,6 +55,12 @@ def test_a_checkpoint_of_another_recipe_or_of_other_processes(run, load_training
         shutil.rmtree(folder)
 
 
+def test_an_adapter_is_merged_first(run, load_training, adapter):
+    """With it a run would end when it is to be saved."""
+    with pytest.raises(RecipeError, match=f"init_from: {adapter} cannot be loaded: it is an adapter: merge it into"):
+        run(load_training("adapted", f"init_from={adapter}", "model={}", "tokenizer=null", "dropout_windows=0"))
+
+
 def test_output_folders_that_cannot_be_written_to(run, load_training):
     with pytest.raises(RecipeError, match="output_dir: .*train.jsonl is a file; choose another folder"):
         run(load_training("train.jsonl/below"))

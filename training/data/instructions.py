@@ -165,11 +165,21 @@ def _some(start, rows):
 
 def _turns(context, messages):
     """What user and assistant say in turn, `list[str]`; None where there is no text, or nothing is answered."""
-    turns = [(each.get("role"), (each.get("content") or "").strip()) for each in messages or []]
+    if not isinstance(context, str) or not _are_messages(messages):
+        return None
+    turns = [(each.get("role"), (each.get("content") or "").strip()) for each in messages]
     system = turns.pop(0)[1] if turns and turns[0][0] == "system" else ""
     roles = [role for role, _ in turns]
     alternate = roles == ["user", "assistant"] * (len(roles) // 2)
     said = [content for _, content in turns]
-    if not (context or "").strip() or not roles or not alternate or not all(said):
+    if not context.strip() or not roles or not alternate or not all(said):
         return None
     return ["\n\n".join(filter(None, (system, said[0]))), *said[1:]]
+
+
+def _are_messages(messages):
+    """Whether these are chat messages whose contents are strings, or nothing: not parts, nor JSON as one string."""
+    kinds = (str, type(None))
+    return isinstance(messages, list) and all(
+        isinstance(each, dict) and isinstance(each.get("content"), kinds) for each in messages
+    )

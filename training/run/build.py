@@ -64,16 +64,16 @@ def build(recipe, start_from=None):
 
 
 def start_config(recipe):
-    """The [`C3Config`] of the checkpoint, or of the base of the adapter, that `init_from` names."""
+    """
+    The [`C3Config`] of the checkpoint that `init_from` names.
+
+    Raises:
+        RecipeError: it cannot be loaded, or is an adapter, with which a run could be started but not saved.
+    """
     with loading(f"init_from: {recipe.init_from}"):
-        try:
-            config = C3Config.from_pretrained(recipe.init_from)
-        except OSError:
-            adapter = find_adapter_config_file(recipe.init_from)
-            if adapter is None:
-                raise
-            base = json.loads(Path(adapter).read_text(encoding="utf-8"))["base_model_name_or_path"]
-            config = C3Config.from_pretrained(base)
+        if find_adapter_config_file(recipe.init_from) is not None:
+            raise ValueError("it is an adapter: merge it into its base first (c3 merge-lora)")
+        config = C3Config.from_pretrained(recipe.init_from)
     return change_config(config, recipe.init_config)
 
 
