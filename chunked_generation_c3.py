@@ -61,7 +61,8 @@ class ChunkedGenerationMixin:
         if (self._own_setting(kwargs, "num_beams") or 1) > 1:
             raise ValueError("compress_every follows one text a row, not beams: leave num_beams out, or do sample.")
         for name in NOT_IN_CHUNKS:
-            if self._own_setting(kwargs, name) not in (None, False, 1):
+            asked = self._own_setting(kwargs, name)
+            if asked and not (name == "guidance_scale" and asked == 1):
                 raise ValueError(f"{name} does not go with compress_every: leave one of them out.")
         if self._own_setting(kwargs, "use_cache") is False:
             raise ValueError("compress_every is about what the cache holds: leave use_cache=False out.")
