@@ -12,7 +12,7 @@ from .chunked_decoding_c3 import ChunkedDecoding
 from .chunked_rows_c3 import Chunking
 from .compression_warnings_c3 import warn_of_ratio
 from .decoder_rows_c3 import LatentSpan
-from .generation_keywords_c3 import with_settings
+from .generation_keywords_c3 import setting, with_settings
 from .options_c3 import whole_number
 from .prompt_batches_c3 import OWN_CACHES
 from .stored_weights_c3 import is_sharded
@@ -64,7 +64,7 @@ class ChunkedGenerationMixin:
             asked = self._own_setting(kwargs, name)
             if asked and not (name == "guidance_scale" and asked == 1):
                 raise ValueError(f"{name} does not go with compress_every: leave one of them out.")
-        if self._own_setting(kwargs, "use_cache") is False:
+        if setting(kwargs, "use_cache") is False:
             raise ValueError("compress_every is about what the cache holds: leave use_cache=False out.")
         chunking = Chunking(self.processor, every, ratio)
         warn_of_ratio(
