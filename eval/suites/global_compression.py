@@ -28,24 +28,25 @@ PUBLISHED = {"cache": 0.77, "FLOPs": 0.74}
 
 @dataclass(frozen=True)
 class LongText(Example):
-    """The beginning of a page, as the decoder's ids."""
+    """The beginning of a page, as the decoder's ids, and tokens of a chunk."""
 
     ids: tuple[int, ...]
+    chunk: int
 
 
 def add_arguments(parser):
     parser.add_argument("--ratios", nargs="+", type=compression_ratio, default=[4.0])
-    parser.add_argument("--length", type=whole_number(2), default=1024, help="of a text, in tokens (default 1024)")
-    parser.add_argument("--chunk", type=whole_number(2), default=64, help="tokens of a chunk (default 64)")
+    about = "of a text, of --window tokens each (default 16)"
+    parser.add_argument("--chunks", type=whole_number(2), default=16, metavar="N", help=about)
     parser.add_argument(
         "--generated", type=whole_number(2), default=8192, help="tokens whose cost is told (default 8192)"
     )
 
 
 def prepare(args, pages, model, counter, window):
-    length = args.length // args.chunk * args.chunk
-    if length < 2 * args.chunk:
-        raise ValueError("--length must be two chunks at least, so that there is something before the last one")
+    if window < 2:
+        raise ValueError("--window must be 2 or more: the first token of a chunk is given, the others are scored")
+    length = args.chunks * window
     texts, too_short = [], []
     for page in pages:
         text = cut_tokens(model.processor.tokenizer, page.text, length)
@@ -56,10 +57,10 @@ def prepare(args, pages, model, counter, window):
         texts.append((language(text), count_page(Page(page.id, page.source, text), model, counter, window), tuple(ids)))
     examples = []
     for ratio in sorted(set(args.ratios)):
-        latents = Chunking(model.processor, args.chunk, ratio).num_latents * (length // args.chunk - 1)
-        examples += [LongText(page, lang, f"{ratio:g}x", latents, ids) for lang, page, ids in texts]
+        latents = Chunking(model.processor, window, ratio).num_latents * (args.chunks - 1)
+        examples += [LongText(page, lang, f"{ratio:g}x", latents, ids, window) for lang, page, ids in texts]
     if not examples:
-        raise ValueError(f"no page has {length} tokens: give a smaller --length, or longer texts")
+        raise ValueError(f"no page has {length} tokens: give fewer --chunks, or longer texts")
     return examples, [f"{len(too_short)} pages below {length} tokens ({', '.join(too_short)})"] if too_short else []
 
 
@@ -69,14 +70,14 @@ def prepare(args, pages, model, counter, window):
 def conditions(args, model, examples):
     """What a chunk follows, by name, and what else the numbers depend on."""
     ways = {
-        FULL: partial(losses_after_tokens, chunk=args.chunk, before=lambda start, chunking: start),
-        GLOBAL: partial(losses_after_latents, chunk=args.chunk),
-        CHUNK: partial(losses_after_tokens, chunk=args.chunk, before=lambda start, chunking: 0),
-        SLIDING: partial(losses_after_tokens, chunk=args.chunk, before=as_many_as_latents),
+        FULL: partial(losses_after_tokens, before=lambda start, chunking: start),
+        GLOBAL: losses_after_latents,
+        CHUNK: partial(losses_after_tokens, before=lambda start, chunking: 0),
+        SLIDING: partial(losses_after_tokens, before=as_many_as_latents),
     }
     plain, costs = asdict(cost_of_plain(model, args.generated)), {}
     for setting in dict.fromkeys(example.setting for example in examples):
-        chunking = Chunking(model.processor, args.chunk, asked_ratio(setting))
+        chunking = Chunking(model.processor, examples[0].chunk, asked_ratio(setting))
         costs[setting] = {"plain": plain, "chunked": asdict(cost_in_chunks(model, chunking, args.generated))}
     return ways, {"costs": costs, "latents_see_chunk": model.config.latents_see_chunk}
 
@@ -87,18 +88,18 @@ def as_many_as_latents(start, chunking):
 
 
 @torch.no_grad()
-def losses_after_tokens(model, examples, options, chunk, before):
+def losses_after_tokens(model, examples, options, before):
     """
     Loss of each chunk of each text after some tokens before it, at positions 0, 1, …
 
     Args:
-        chunk (`int`): tokens of a chunk.
         before: `(start of the chunk, Chunking) -> int`, how many of the tokens before it are read.
 
     Returns: `list[list[float]]`: of each text, for each chunk, nats per scored token, which are all but its first.
     """
     found = []
     for batch in _batches(examples, options):
+        chunk = batch[0].chunk
         chunking = Chunking(model.processor, chunk, asked_ratio(batch[0].setting))
         ids = torch.tensor([example.ids for example in batch], device=model.device)
         losses = []
@@ -111,10 +112,11 @@ def losses_after_tokens(model, examples, options, chunk, before):
 
 
 @torch.no_grad()
-def losses_after_latents(model, examples, options, chunk):
+def losses_after_latents(model, examples, options):
     """As `losses_after_tokens`, after the latents of all chunks before, in one row with the mask."""
     found = []
     for batch in _batches(examples, options):
+        chunk = batch[0].chunk
         chunking = Chunking(model.processor, chunk, asked_ratio(batch[0].setting))
         rows = [_row(chunking, list(example.ids)) for example in batch]
         values = chunking.encode(model, list(chain(*map(chunking.plans, rows))))
@@ -171,7 +173,7 @@ def in_stretch(rows, stretch):
 
 
 def report(result):
-    rows, chunk = result["examples"], result["options"]["chunk"]
+    rows, chunk = result["examples"], result["options"]["window"]
     parts = [
         "## Global compression",
         describe(
@@ -234,7 +236,7 @@ def _costs(result):
 
 def draw(result, path):
     """Perplexity by position: a panel for each group and ratio, a line with its band for each condition."""
-    rows, chunk = result["examples"], result["options"]["chunk"]
+    rows, chunk = result["examples"], result["options"]["window"]
     panels = [(group, setting) for group in distinct(rows, "group") for setting in distinct(rows, "setting")]
     figure, axes = new_figure(1, len(panels), figsize=(5 * len(panels), 4), sharey=True, squeeze=False)
     for panel, (group, setting) in zip(axes[0], panels, strict=True):

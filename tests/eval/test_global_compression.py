@@ -13,7 +13,7 @@ from c3.eval.text_kinds import cut_tokens
 from eval_files import PAGES, load, main, write_lines
 
 CHUNK, LENGTH = 8, 40
-OPTIONS = ["--ratios", "2", "4", "--length", str(LENGTH + 5), "--chunk", str(CHUNK), "--generated", "100"]
+OPTIONS = ["--ratios", "2", "4", "--window", str(CHUNK), "--chunks", "5", "--generated", "100"]
 
 
 @pytest.fixture
@@ -95,8 +95,8 @@ def test_report_and_figure(result, tmp_path):
 
 def test_errors(arguments):
     for options, message in (
-        (["--length", "15"], "--length must be two chunks at least"),
-        (["--length", "9000"], "no page has 9000 tokens: give a smaller --length"),
+        (["--window", "1"], "--window must be 2 or more"),
+        (["--chunks", "900"], "no page has 7200 tokens: give fewer --chunks"),
     ):
         with pytest.raises((OSError, ValueError), match=message):
             main([*arguments, *options])
