@@ -144,6 +144,10 @@ class C3Config(PreTrainedConfig):
             tokens, so that positions do not outgrow the decoder with the length of the text. `"among_text"`, for the
             `uniform` layout: the latents among the positions of their text, the prompt behind that; so were prompts
             trained before there was a choice, and a stored config of that layout that does not say means this.
+        latents_see_chunk (`bool`, defaults to `True`):
+            Where the decoder reads text chunk by chunk, each followed by its latents (global compression, VIST2,
+            arXiv 2601.10378): whether latents see, beside all latents before them, the text of their own chunk, as in
+            that paper. Without it a chunk that is known from its start need not go through the decoder.
         pooling (`str`, defaults to `"queries"`):
             `"queries"`, the paper's: the latents are the encoder's states at learned queries. `"mean"`: the encoder
             reads the text alone, and latent i of N is the mean of its states over the i-th of N consecutive stretches
@@ -190,6 +194,7 @@ class C3Config(PreTrainedConfig):
     context_picture: dict | None = _checked(None, lambda name, value: value)
     latent_position_layout: str = _checked("appended", _one_of(LATENT_POSITION_LAYOUTS))
     prompt_positions: str = _checked("consecutive", _one_of(PROMPT_POSITIONS))
+    latents_see_chunk: bool = _checked(True, _truth)
     pooling: str = _checked("queries", _one_of((*POOLINGS, "patches")))
     projector: str = _checked("linear", _one_of(PROJECTORS))
     reconstruction_prompt: str = _checked("repeat the text: ", _string)

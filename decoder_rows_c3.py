@@ -41,7 +41,7 @@ class TextSegment:
         hidden (`Sequence[bool]`, *optional*): tokens in whose place the decoder sees its mask embedding.
         replays (`bool`): whether this is the text of the latents, given back. It ends its row.
         chunk (`int`): 0 for what all that follows may see. Text of another chunk is seen from within its chunk only,
-            by its text and its latents; latents are seen by all that follows, as in VIST2 (arXiv 2601.10378).
+            by its text and perhaps its latents; latents are seen by all that follows, as in VIST2 (arXiv 2601.10378).
     """
 
     ids: Sequence[int]
@@ -96,20 +96,29 @@ def learned_length(row):
     return row_length(row[learned[0] :]) if learned else 0
 
 
-def is_visible(query_chunks, key_chunks):
-    """Whether positions may see others before them, by the `chunk_ids` of both (tensors that broadcast)."""
-    return (key_chunks <= 0) | (key_chunks == query_chunks.abs())
+def is_visible(query_chunks, key_chunks, latents_see_chunk=True):
+    """
+    Whether positions may see others before them.
+
+    Args:
+        query_chunks, key_chunks (`torch.LongTensor`): the `chunk_ids` of both, tensors that broadcast.
+        latents_see_chunk (`bool`): whether latents see the text that they hold, see [`C3Config`].
+    """
+    return (key_chunks <= 0) | (key_chunks == (query_chunks.abs() if latents_see_chunk else query_chunks))
 
 
 def row_positions(row, layout, prompt_positions):
     """
-    Positions of a row, `list` of numbers: where its text is given back those of the layout, else those of prompts.
+    Positions of a row, `list` of numbers: where its text is given back those of the layout, else those of prompts; with
+    text in chunks `positions_without_hidden_text`.
 
     Args:
         row (`list[TextSegment or LatentSpan]`): its segments.
         layout (`str`): of `POSITIONS`, see `latent_position_layout` in [`C3Config`].
         prompt_positions (`str`): of `PROMPT_POSITIONS`, see [`C3Config`].
     """
+    if any(isinstance(segment, TextSegment) and segment.chunk for segment in row):
+        return positions_without_hidden_text(row)
     positions = POSITIONS[layout] if _replays(row) else PROMPT_POSITIONS[prompt_positions]
     return positions(row)
 
@@ -149,6 +158,25 @@ def positions_among_text(row):
             positions += [float(each) for each in range(place, place + _length(segment))]
             place += _length(segment)
     return positions + [float(each) for each in range(_length(row[-1]) if replays else 0)]
+
+
+def positions_without_hidden_text(row):
+    """
+    Consecutive positions of all but the text of chunks, which takes none of what follows its chunk (`list[int]`): a
+    chunk's text, and its latents as well, begin where all that both see from elsewhere ends, so that after its text is
+    gone the rest stands at 0, 1, 2, …
+    """
+    positions, place, within = [], 0, {}
+    for segment in row:
+        length = _length(segment)
+        if isinstance(segment, TextSegment) and segment.chunk:
+            start = place + within.get(segment.chunk, 0)
+            within[segment.chunk] = within.get(segment.chunk, 0) + length
+        else:
+            start = place
+            place += length
+        positions += range(start, start + length)
+    return positions
 
 
 POSITIONS = {"appended": consecutive_positions, "uniform": positions_among_text}
@@ -232,10 +260,10 @@ def _chunks(row):
 
 
 def _hides(row):
-    """Whether some text is of a chunk that something of another chunk follows."""
+    """Whether some text is of a chunk that its latents follow, or something of another chunk."""
     hidden = set()
     for segment in row:
-        if hidden - {segment.chunk}:
+        if hidden - {segment.chunk} or (hidden and isinstance(segment, LatentSpan)):
             return True
         if isinstance(segment, TextSegment) and segment.chunk and _length(segment):
             hidden.add(segment.chunk)

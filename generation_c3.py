@@ -7,6 +7,7 @@ from itertools import chain
 import torch
 from transformers import StoppingCriteriaList
 
+from .chunked_generation_c3 import ChunkedGenerationMixin
 from .conversations_c3 import are_conversations, contexts_of, is_conversation
 from .corrections_c3 import special_ids
 from .decoder_rows_c3 import LatentSpan
@@ -23,7 +24,7 @@ DEFAULT_NEW_TOKENS = 256
 CHAT_NEW_TOKENS = 4096
 
 
-class PromptingMixin(PromptChecksMixin, GenerationKeywordsMixin):
+class PromptingMixin(ChunkedGenerationMixin, PromptChecksMixin, GenerationKeywordsMixin):
     """
     Prompts about latents; mixed into [`C3Model`]. It needs of the model `embed_prompt`, `encode_context`,
     `check_positions` and `config`, `processor` and `check_latents` of [`CheckpointMixin`], `compress` and
@@ -31,7 +32,18 @@ class PromptingMixin(PromptChecksMixin, GenerationKeywordsMixin):
     """
 
     @torch.no_grad()
-    def generate(self, latents=None, prompt=None, *, allow_mismatch=False, raw_below=None, batch_size=None, **kwargs):
+    def generate(
+        self,
+        latents=None,
+        prompt=None,
+        *,
+        allow_mismatch=False,
+        raw_below=None,
+        batch_size=None,
+        compress_every=None,
+        ratio=None,
+        **kwargs,
+    ):
         """
         Generates text from latents and a prompt with all of `GenerationMixin` (sampling, beams, stop strings,
         streamers, `return_dict_in_generate`) but an assistant model. All windows of a text are read together; only
@@ -43,6 +55,7 @@ class PromptingMixin(PromptChecksMixin, GenerationKeywordsMixin):
             answer = model.generate([latents, others, "a short text"], "In which of them …?")  # one after the other
             parts = [{"type": "context", "latents": latents}, {"type": "text", "text": "What is it about?"}]
             answer = model.generate([{"role": "user", "content": parts}])
+            answer = model.generate(None, "a long prompt", compress_every=64, ratio=4)  # compressed as it is written
 
         Args:
             latents ([`C3Latents`]): what `compress` returned. Or a list of such contexts, which are read together, all
@@ -62,6 +75,13 @@ class PromptingMixin(PromptChecksMixin, GenerationKeywordsMixin):
                 compressed with `exact=True`; those windows are expanded first.
             batch_size (`int`, *optional*): prompts that are answered at once, by default all. Each takes a cache of
                 `latents.cache_bytes(model)` and of what follows, also where the latents are read once.
+            compress_every (`int`, *optional*): compress what is generated, too (global compression, VIST2, arXiv
+                2601.10378): whenever so many tokens are complete they are encoded, their latents are read, and their
+                keys leave the cache. A prompt, which is a string then, is cut into chunks of as many; what is left over
+                at its end stays text unless that is longer than a chunk's latents. Latents may be None. Greedy and by
+                sampling; with `return_dict_in_generate` [`ChunkedGenerationOutput`] says what was compressed.
+                docs/global_compression.md.
+            ratio (`float`, *optional*): with `compress_every`, tokens per latent of a chunk, as for `compress`.
             **kwargs: as for `GenerationMixin.generate`. At most 256 new tokens, where the decoder has positions for
                 them, without `max_new_tokens` or `max_length`, which counts latents and prompt too; of the text itself
                 no more than it had.
@@ -84,13 +104,17 @@ class PromptingMixin(PromptChecksMixin, GenerationKeywordsMixin):
         """
         kwargs = plain_options(kwargs)
         batch_size = None if batch_size is None else whole_number("batch_size", batch_size)
+        chunking = self._checked_chunking(compress_every, ratio, prompt, kwargs)
         messages = prompt if latents is None else latents
         if is_conversation(messages) or are_conversations(messages):
             if messages is not prompt and prompt is not None:
                 raise ValueError("Messages that hold latents hold what is asked too: leave prompt out.")
             return self._answer_messages(messages, allow_mismatch, raw_below, batch_size, kwargs)
         if isinstance(latents, (list, tuple)) and latents:
-            return self._ask_together(latents, prompt, allow_mismatch, raw_below, batch_size, kwargs)
+            return self._ask_together(latents, prompt, allow_mismatch, raw_below, batch_size, kwargs, chunking)
+        if latents is None and chunking is not None:
+            answers = self._ask_without_latents(prompt, batch_size, kwargs, chunking)
+            return answers if _is_list(prompt) else _alone(answers)
         if latents is None or isinstance(latents, torch.Tensor):
             for name, given in (("A prompt", prompt), ("raw_below", raw_below), ("batch_size", batch_size)):
                 if given is not None:
@@ -99,10 +123,13 @@ class PromptingMixin(PromptChecksMixin, GenerationKeywordsMixin):
         self.check_latents(latents, allow_mismatch)
         prompts = self._checked_prompts(prompt, len(latents))
         raw_below = checked_raw_below(raw_below, latents)
-        if raw_below is not None and prompts is None and len(latents):
-            raise ValueError("raw_below is for prompts: leave it out, the text itself comes back by its corrections.")
-        if batch_size is not None and prompts is None and len(latents):
-            raise ValueError("batch_size is for prompts: leave it out, or use expand, which has its own.")
+        for name, given, instead in (
+            ("raw_below", raw_below, "the text itself comes back by its corrections"),
+            ("batch_size", batch_size, "or use expand, which has its own"),
+            ("compress_every", compress_every, "the text itself is read from its latents"),
+        ):
+            if given is not None and prompts is None and len(latents):
+                raise ValueError(f"{name} is for prompts: leave it out, {instead}.")
         self._check_keywords(kwargs, prompts, batch_size)
         if not len(latents):
             return []
@@ -110,7 +137,8 @@ class PromptingMixin(PromptChecksMixin, GenerationKeywordsMixin):
             texts = self._repeat(latents, kwargs)
         else:
             is_shared = len(prompts) > len(latents)
-            texts = self._ask([latents], raw_below, partial(self._rows, prompts), kwargs, batch_size, is_shared)
+            to_rows = partial(self._rows, prompts, chunking=chunking)
+            texts = self._ask([latents], raw_below, to_rows, kwargs, batch_size, is_shared, chunking)
         return _alone(texts) if latents.single and not _is_list(prompt) else texts
 
     @torch.no_grad()
@@ -198,7 +226,7 @@ class PromptingMixin(PromptChecksMixin, GenerationKeywordsMixin):
         answers = self._ask(contexts, raw_below, to_rows, kwargs, batch_size)
         return _alone(answers) if conversations is not messages else answers
 
-    def _ask_together(self, contexts, prompt, allow_mismatch, raw_below, batch_size, kwargs):
+    def _ask_together(self, contexts, prompt, allow_mismatch, raw_below, batch_size, kwargs, chunking):
         """The answers to one or several prompts about [`C3Latents`] and texts that are read one after another."""
         contexts = [RawText(self, each) if isinstance(each, str) else each for each in contexts]
         for latents in contexts:
@@ -213,16 +241,17 @@ class PromptingMixin(PromptChecksMixin, GenerationKeywordsMixin):
         self._check_keywords(kwargs, prompts, batch_size)
 
         def to_rows(spans):
-            return self._rows(prompts, [list(chain(*spans))])
+            return self._rows(prompts, [list(chain(*spans))], chunking)
 
-        answers = self._ask(contexts, raw_below, to_rows, kwargs, batch_size, is_shared=len(prompts) > 1)
+        answers = self._ask(contexts, raw_below, to_rows, kwargs, batch_size, len(prompts) > 1, chunking)
         return answers if _is_list(prompt) else _alone(answers)
 
-    def _rows(self, prompts, spans):
+    def _rows(self, prompts, spans, chunking=None):
         """Rows for a prompt (None: for the text itself) about each text, or several about one; `spans` are of texts."""
-        return list(map(self.processor.row, spans * len(prompts) if len(spans) == 1 else spans, prompts))
+        lay_out = self.processor.row if chunking is None else chunking.row
+        return list(map(lay_out, spans * len(prompts) if len(spans) == 1 else spans, prompts))
 
-    def _ask(self, contexts, raw_below, to_rows, kwargs, batch_size=None, is_shared=False):
+    def _ask(self, contexts, raw_below, to_rows, kwargs, batch_size=None, is_shared=False, chunking=None):
         """
         What is answered to rows about latents.
 
@@ -232,16 +261,20 @@ class PromptingMixin(PromptChecksMixin, GenerationKeywordsMixin):
             to_rows (`Callable`): from the windows' spans of all texts to rows.
             kwargs, batch_size: see `generate`.
             is_shared (`bool`): whether each of the rows holds all latents.
+            chunking ([`Chunking`], *optional*): of the rows, and of what is generated.
 
         Returns: see `_answer`.
         """
         rows = to_rows([text for latents in contexts for text in spans_as_read(latents, raw_below)])
-        kwargs = self._with_room(kwargs, rows, DEFAULT_NEW_TOKENS)
+        kwargs = self._with_room(kwargs, rows, DEFAULT_NEW_TOKENS, chunking)
         read = [with_raw_windows(self, latents, raw_below) for latents in contexts]
         if raw_below is not None:
             rows = to_rows([text for spans, _ in read for text in spans])
         device = execution_device(self.get_input_embeddings())
-        values = torch.cat([values.to(device) for _, values in read])
+        none = torch.empty(0, self.config.hidden_size, dtype=self.dtype, device=device)
+        values = torch.cat([values.to(device) for _, values in read]) if read else none
+        if chunking is not None:
+            return self._answer_in_chunks(rows, values, kwargs, batch_size, is_shared, chunking)
         return self._answer(rows, values, kwargs, batch_size, is_shared)
 
     def _answer(self, rows, latents, kwargs, batch_size=None, is_shared=False):

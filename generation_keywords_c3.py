@@ -45,12 +45,14 @@ class GenerationKeywordsMixin:
         if guided and kwargs.get("negative_prompt_ids") is None:
             raise ValueError("guidance_scale: latents hold no token ids to go without; give negative_prompt_ids too.")
 
-    def _with_room(self, kwargs, rows, default):
+    def _with_room(self, kwargs, rows, default, chunking=None):
         """
         Keywords with the new tokens that they allow after rows, by default as many as the decoder has positions for
-        and at most `default`; raises where it has not as many as they ask for.
+        and at most `default`; raises where it has not as many as they ask for. With `chunking` ([`Chunking`]) what is
+        generated gives positions back.
         """
         room = room_for_answers(self.config, rows)
+        room = room if chunking is None else chunking.new_tokens(room)
         most = self._new_tokens(kwargs, max(map(row_length, rows)), None)
         if most is None:
             most = min(room, getattr(self.generation_config, "max_new_tokens", None) or default)

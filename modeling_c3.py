@@ -269,7 +269,7 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
             raise ValueError("FlashAttention takes no chunk_ids, which hide text: use attn_implementation='sdpa'.")
 
         def sees(batch, head, query, key):
-            return is_visible(chunk_ids[batch, query], chunk_ids[batch, key])
+            return is_visible(chunk_ids[batch, query], chunk_ids[batch, key], self.config.latents_see_chunk)
 
         if attention_mask is None:
             attention_mask = torch.ones_like(chunk_ids)

@@ -227,7 +227,7 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         """
         if self.tokenizer.chat_template is None:
             raise ValueError("The decoder's tokenizer has no chat template: give the prompt as a string.")
-        if set(chain(*self._prompt_template_ids())) & set(self.tokenizer.all_special_ids):
+        if set(chain(*self.prompt_template_ids())) & set(self.tokenizer.all_special_ids):
             raise ValueError("This model's prompt_template is a conversation already: give the prompt as a string.")
         row, left = [], iter(spans)
         for piece in conversation_pieces(self.tokenizer, messages):
@@ -245,7 +245,7 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
 
             ids = processor.turn(processor.encode("And who wrote it?"))
         """
-        before, between, after = self._prompt_template_ids()
+        before, between, after = self.prompt_template_ids()
         return before + between + prompt_ids + after
 
     def decode(self, ids, **kwargs):
@@ -290,7 +290,7 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
 
         Returns: `list`, for `decoder_inputs`.
         """
-        before, between, after = self._prompt_template_ids()
+        before, between, after = self.prompt_template_ids()
         if prompt is None:
             asked = known_ids(self.tokenizer, self.reconstruction_prompt, self._encode)
         else:
@@ -362,8 +362,8 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         batch.update(self.decoder_inputs(rows))
         return batch
 
-    def _prompt_template_ids(self):
-        """Ids before the latents, between them and the prompt, and after it."""
+    def prompt_template_ids(self):
+        """The decoder's ids before the latents, between them and the prompt, and after it: three `list[int]`."""
         before, rest = self.prompt_template.split("{latents}")
         return [known_ids(self.tokenizer, piece, self._encode_template) for piece in (before, *rest.split("{prompt}"))]
 

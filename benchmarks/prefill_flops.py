@@ -1,5 +1,7 @@
 """What the arithmetic of a decoder's prefill says."""
 
+from c3.eval.generation_costs import flops_of_matrices
+
 
 def prefill_flops(config, length):
     """
@@ -18,9 +20,7 @@ def prefill_flops(config, length):
         config (`PreTrainedConfig`): of the decoder.
         length (`int`): positions, n.
     """
-    width, layers, heads = config.hidden_size, config.num_hidden_layers, config.num_attention_heads
-    head_width = getattr(config, "head_dim", None) or width // heads
-    projections = 2 * width * head_width * (heads + config.num_key_value_heads)
-    matrices = 2 * length * layers * (projections + 3 * width * config.intermediate_size)
+    layers, heads = config.num_hidden_layers, config.num_attention_heads
+    head_width = getattr(config, "head_dim", None) or config.hidden_size // heads
     attention = 2 * length**2 * layers * heads * head_width
-    return matrices + attention + 2 * width * config.vocab_size
+    return length * flops_of_matrices(config) + attention + 2 * config.hidden_size * config.vocab_size

@@ -42,6 +42,8 @@ def add_arguments(parser):
     )
     add_amount_options(parser)
     parser.add_argument("--raw", action="store_true", help="give the decoder the text itself, to compare with")
+    about = "compress long questions and the answers as well, at --ratio, so many tokens at a time"
+    parser.add_argument("--compress-every", type=whole_number(1), metavar="K", help=about)
     about = "(default: 256, or for how many the decoder has positions)"
     parser.add_argument("--max-new-tokens", type=whole_number(1), metavar="N", help=about)
     parser.add_argument("--allow-mismatch", action="store_true", help="read latents that another model made")
@@ -79,6 +81,8 @@ def run(args):
             if not args.quiet:
                 print("c3:", what_was_read(model, context.name, *_counts(segments), seconds), file=sys.stderr)
             options = {"max_new_tokens": args.max_new_tokens, "allow_mismatch": args.allow_mismatch}
+            if args.compress_every:
+                options |= {"compress_every": args.compress_every, "ratio": args.ratio}
             answers = model.generate(read, questions, batch_size=args.batch_size, **options)
             for question, answer in zip(questions, answers, strict=True):
                 named = [f"{printable(context.name)}:"] if args.each else []

@@ -1,6 +1,6 @@
 """`c3 generate`: answers a prompt about a compressed text."""
 
-from c3.support.arguments import fidelity, utf8_text, whole_number
+from c3.support.arguments import compression_ratio, fidelity, utf8_text, whole_number
 from c3.support.errors import UserError
 
 from .inputs import add_latents_options, load_texts, source_name
@@ -21,9 +21,15 @@ def add_arguments(parser):
         help="read windows of a lower fidelity as their text's tokens and not as latents; not for what c3 "
         "compress --no-exact wrote",
     )
+    about = "compress the prompt and what is generated as well, so many tokens at a time, whose text leaves the cache"
+    parser.add_argument("--compress-every", type=whole_number(1), metavar="K", help=about)
+    about = "with --compress-every, tokens per latent (default: as c3 compress)"
+    parser.add_argument("--ratio", type=compression_ratio, metavar="R", help=about)
 
 
 def run(args):
+    if args.ratio is not None and args.compress_every is None:
+        raise UserError("--ratio is that of --compress-every: give that too; FILE is compressed already")
     latents, indices = load_texts(args)
     if not indices:
         raise UserError(f"{source_name(args.file)} holds no texts: there is nothing to ask about")
@@ -35,6 +41,6 @@ def run(args):
         held = f"{source_name(args.file)} holds no corrections"
         raise UserError(f"--raw-below: {held}, from which the text would come: compress it without --no-exact")
     options = {"max_new_tokens": args.max_new_tokens, "allow_mismatch": args.allow_mismatch}
-    options["raw_below"] = args.raw_below
+    options |= {"raw_below": args.raw_below, "compress_every": args.compress_every, "ratio": args.ratio}
     with asked_model(args) as model:
         print(model.generate(latents, args.prompt, **options))

@@ -31,7 +31,7 @@ def any_model(request, make_model):
 
 def by_hand(model, segments, values, prompt):
     """The answer to a row that is put together here."""
-    before, between, after = model.processor._prompt_template_ids()
+    before, between, after = model.processor.prompt_template_ids()
     asked = [*between, *model.processor.encode(prompt), *after]
     row = [TextSegment(before), *segments, TextSegment(asked), TextSegment([])]
     output = GenerationMixin.generate(model, **prompt_embeds(model, [row], values), **GREEDY)

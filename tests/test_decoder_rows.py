@@ -70,34 +70,48 @@ def chunks(num_chunks=3, length=4, question=(5, 6)):
 
 def test_chunks_are_numbered_where_something_is_hidden():
     assert lay_out([chunks(2)])["chunk_ids"].tolist() == [[1] * 4 + [-1] * 2 + [2] * 4 + [-2] * 2 + [0] * 2]
-    # Its own latents and what stands before see the only chunk there is: nothing is hidden.
-    only = [TextSegment([1, 2]), TextSegment([3, 4], chunk=1), LatentSpan(2, 2, 1)]
+    # What stands before sees no chunk: nothing is hidden. Latents see the text of their own, or do not.
+    only = [TextSegment([1, 2]), TextSegment([3, 4], chunk=1)]
     assert "chunk_ids" not in lay_out([only])
-    assert "chunk_ids" in lay_out([[*only, TextSegment([5])]])
+    for more in (LatentSpan(2, 2, 1), TextSegment([5])):
+        assert "chunk_ids" in lay_out([[*only, more]])
     assert "chunk_ids" not in lay_out([[LatentSpan(1, 4, 1), TextSegment([1], chunk=2)]])
 
 
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+@pytest.mark.parametrize("prompt_positions", ["consecutive", "among_text"])
 @pytest.mark.parametrize("layout", ["appended", "uniform"])
-def test_what_is_hidden_is_not_seen(layout, attention, make_model):
+def test_text_of_old_chunks_takes_no_positions(layout, prompt_positions):
+    """A chunk's text and its latents begin where the latents before end, also where prompts are among the text."""
+    row = [TextSegment([9]), *chunks(2, length=3, question=()), TextSegment([7], chunk=3), TextSegment([8], chunk=3)]
+    expected = [0] + [1, 2, 3] + [1, 2] + [3, 4, 5] + [3, 4] + [5, 6]
+    assert lay_out([row], layout, prompt_positions)["position_ids"].tolist() == [expected]
+
+
+@pytest.mark.parametrize("latents_see_chunk", [True, False])
+@pytest.mark.parametrize("attention", ["sdpa", "eager", "flex_attention"])
+@pytest.mark.parametrize("layout", ["appended", "uniform"])
+def test_what_is_hidden_is_not_seen(layout, attention, latents_see_chunk, make_model):
     """As with a mask that is written out, in a batch with a row that hides nothing."""
-    model = make_model(layout, use_mask_embedding=False)
+    model = make_model(layout, use_mask_embedding=False, latents_see_chunk=latents_see_chunk)
     model.decoder.set_attn_implementation(attention)
     rows = [chunks(), [LatentSpan(2, 4), TextSegment([5, 6], labels=[5, 6])]]
     batch = decoder_rows(rows, layout, model.config.latent_token_id, None)
     torch.manual_seed(0)
     latents = torch.randn(8, model.config.hidden_size)
-    with torch.no_grad():
+    # FlexAttention as it is written: it is compiled for half a minute.
+    with torch.no_grad(), torch.compiler.set_stance("force_eager"):
         output = model(**batch, latents=latents)
         length = batch["input_ids"].shape[1]
         seen = torch.zeros(2, 1, length, length, dtype=torch.bool)
         for row, ids in enumerate(batch["chunk_ids"].tolist()):
             for query in range(length):
                 for key in range(query + 1):
-                    visible = ids[key] <= 0 or ids[key] == abs(ids[query])
+                    same = ids[key] == ids[query] or (latents_see_chunk and ids[key] == abs(ids[query]))
+                    visible = ids[key] <= 0 or same
                     seen[row, 0, query, key] = visible and bool(batch["attention_mask"][row, key])
         mask = torch.where(seen, 0.0, torch.finfo(torch.float32).min)
         plain = {name: each for name, each in batch.items() if name not in ("chunk_ids", "attention_mask")}
+        model.decoder.set_attn_implementation("sdpa")
         expected = model(**plain, attention_mask=mask, latents=latents)
         kept = batch["attention_mask"].bool()
         torch.testing.assert_close(output.logits[kept], expected.logits[kept], rtol=1e-4, atol=1e-4)

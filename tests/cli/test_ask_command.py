@@ -69,6 +69,13 @@ def test_each_text_and_several_questions(ask, answer, model, texts, latents_file
     assert ask("a.txt", "Who?")[0] == ask("a.txt", "-q", "notes.md")[0] == 0
 
 
+def test_answers_in_chunks(ask, model, texts):
+    """At the ratio of the texts."""
+    latents = model.compress(TEXT, ratio=3)
+    expected = model.generate(latents, QUESTION, max_new_tokens=5, compress_every=4, ratio=3)
+    assert ask(texts[0], "--ratio", "3", "--compress-every", "4", "--quiet", QUESTION) == (0, expected + "\n", "")
+
+
 def test_the_texts_themselves(ask, answer, model, texts):
     code, out, err = ask(*texts, QUESTION, "--raw")
     assert (code, out) == (0, answer([TEXT, SHORT], QUESTION) + "\n")

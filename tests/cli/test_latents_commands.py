@@ -106,6 +106,15 @@ def test_generate(run, model, checkpoint, latents_file):
     assert code == 2 and "pick one with --text-index" in err
 
 
+def test_generate_in_chunks(run, model, checkpoint, latents_file):
+    options = ("--model", checkpoint, "--prompt", "Où ?", "--max-new-tokens", "20", "--text-index", "0")
+    code, out, err = run("generate", latents_file, *options, "--compress-every", "8", "--ratio", "4")
+    latents, asked = C3Latents.load(latents_file)[0], {"max_new_tokens": 20, "compress_every": 8, "ratio": 4}
+    assert (code, out, err) == (0, model.generate(latents, "Où ?", **asked) + "\n", "")
+    code, out, err = run("generate", latents_file, *options, "--ratio", "4")
+    assert (code, out) == (2, "") and "--ratio is that of --compress-every" in err
+
+
 def test_generate_reads_windows_as_their_text(run, model, checkpoint, texts, latents_file):
     assert run("compress", texts[0], "--model", checkpoint, "--exact")[0] == 0
     options = ("--model", checkpoint, "--prompt", "Go on: ", "--max-new-tokens", "5", "--raw-below", "0.9")

@@ -52,10 +52,10 @@ class Corpus:
             say(f"Streaming {', '.join(source.path for source in recipe.train_data)}.")
         for source, documents in zip(recipe.train_data, texts, strict=False):
             with loading(f"train_data: {source.path}"):
-                stream = TokenStream(documents, processor, recipe.longest_window, name=source.path)
+                stream = TokenStream(documents, processor, recipe.longest_text, name=source.path)
             say(
                 f"{source.path}: {stream.num_documents} documents, {stream.unusable}; {len(stream.ids)} tokens, "
-                f"{len(stream.blocks)} blocks of up to {recipe.longest_window}."
+                f"{len(stream.blocks)} blocks of up to {recipe.longest_text}."
             )
             self.streams.append(stream)
 
@@ -78,7 +78,7 @@ class Corpus:
 
     def check_texts(self, recipe):
         """Raises `RecipeError` where texts that are read whole hold less than a batch of a [`Recipe`] takes."""
-        held = [stream.tokens_in_blocks(recipe.longest_window) for stream in self.streams]
+        held = [stream.tokens_in_blocks(recipe.longest_text) for stream in self.streams]
         for name, tokens in self._grouped(held, sum):
             check_tokens(name, tokens, recipe.tokens_per_batch)
 
@@ -113,7 +113,7 @@ class Corpus:
                 self.streamed,
                 curriculum,
                 self.processor,
-                recipe.longest_window,
+                recipe.longest_text,
                 recipe.tokens_per_batch,
                 process_index=process_index,
                 num_processes=num_processes,
@@ -140,7 +140,7 @@ class Corpus:
         curriculum = Curriculum(recipe.curriculum, 1, 0, objectives, recipe.continuation_length)
         collator = C3Collator(self.processor)
         if self.streamed is not None:
-            options = {"block_size": recipe.longest_window, "tokens_per_batch": recipe.longest_window}
+            options = {"block_size": recipe.longest_text, "tokens_per_batch": recipe.longest_text}
             options |= {"rows": self.rows, "row_pools": self._row_pools(0)}
             return collator(next(iter(StreamedBatches(self.streamed, curriculum, self.processor, **options)))[:1])
         examples = WindowDataset([stream.ids for stream in self.streams], self.processor, rows=self.rows)

@@ -1,7 +1,7 @@
 """The curriculum: window lengths, ratios and objectives over the steps of a run."""
 
 import bisect
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,8 @@ class Phase:
         num_latents (`list[int]`): instead of ratios, numbers of latents per window, one of which is drawn per batch;
             documents shorter than the window get as many.
         objective_ratios (`dict[str, list[int]]`, *optional*): other lowest and highest ratios for single objectives.
+        chunks (`list[int]`): for objectives that read text chunk by chunk, the lowest and the highest number of windows
+            in a row; one is drawn per batch.
     """
 
     until: float
@@ -28,6 +30,12 @@ class Phase:
     ratios: list[int] | None = None
     num_latents: list[int] | None = None
     objective_ratios: dict[str, list[int]] | None = None
+    chunks: list[int] = field(default_factory=lambda: [1, 1])
+
+    @property
+    def longest_text(self):
+        """Tokens of a row of the most chunks."""
+        return max(self.windows) * max(self.chunks)
 
     @property
     def most_latents(self):
@@ -61,6 +69,10 @@ def check_curriculum(phases):
                 most, window = max(phase.num_latents), min(phase.windows)
                 raise ValueError(f"curriculum: {most} latents are more than a window of {window} tokens.")
         _check_ratios(phase)
+        if not _is_range(phase.chunks):
+            raise ValueError(
+                f"curriculum: chunks must be [lowest, highest], whole and at least 1, not {phase.chunks!r}."
+            )
 
 
 def _check_ratios(phase):
@@ -75,8 +87,12 @@ def _check_ratios(phase):
         if name not in OBJECTIVES:
             raise ValueError(f"curriculum: objective_ratios: {name!r} is none of {', '.join(OBJECTIVES)}.")
     for ratios in [] if phase.num_latents else [phase.ratios, *own.values()]:
-        if not _numbers(ratios, int) or len(ratios) != 2 or not 1 <= ratios[0] <= ratios[1]:
+        if not _is_range(ratios):
             raise ValueError(f"curriculum: ratios must be [lowest, highest], whole and at least 1, not {ratios!r}.")
+
+
+def _is_range(values):
+    return _numbers(values, int) and len(values) == 2 and 1 <= values[0] <= values[1]
 
 
 def _numbers(values, kinds=(int, float)):
@@ -137,7 +153,8 @@ class Curriculum:
         else:
             lowest, highest = (phase.objective_ratios or {}).get(objective, phase.ratios)
             ratio = int(rng.integers(lowest, highest + 1))
-        return Draw(index, window, ratio, objective, num_latents)
+        chunks = int(rng.integers(phase.chunks[0], phase.chunks[1] + 1))
+        return Draw(index, window, ratio, objective, num_latents, chunks)
 
     def cut(self, draw, blocks):
         """

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from c3.decoder_rows_c3 import LatentSpan
+from c3.decoder_rows_c3 import IGNORED_LABEL, LatentSpan, TextSegment
 from c3.training.checks import RecipeError
 
 from .instructions import InstructionExamples
@@ -215,6 +215,94 @@ class Continuation(TextObjective):
         return examples
 
 
+class ChunkedText(TextObjective):
+    """
+    Text chunk by chunk, each with its latents (global compression, VIST2, arXiv 2601.10378): a window is a chunk, and a
+    row has as many as the curriculum draws, or as a document has. A row is bare, without prompt and template. Has to
+    define `row`.
+
+    Attributes:
+        least_chunks (`int`): of a row; a document that is shorter is cut into as many chunks.
+    """
+
+    least_chunks = 1
+
+    def cut(self, draw, blocks, rng, continuation_length):
+        # Of the tokens of a window, the continuation are the chunks after the first.
+        usable = blocks[blocks[:, 2] >= self.least_chunks]
+        if not len(usable):
+            return super().cut(replace(draw, objective="reconstruction"), blocks, rng, continuation_length)
+        sizes, num_latents = draw.shapes(-(-usable[:, 2] // self.least_chunks))
+        longest = sizes * max(draw.chunks, self.least_chunks)
+        whole, rest = np.divmod(usable[:, 2], longest)
+        per_block = whole + (rest >= sizes + self.least_chunks - 1)
+        columns = (*usable.T[:3], sizes, num_latents, longest, per_block.cumsum() - per_block)
+        source, start, length, sizes, num_latents, longest, before = (each.repeat(per_block) for each in columns)
+        offset = longest * (np.arange(len(start)) - before)
+        following = np.minimum(longest, length - offset) - sizes
+        seeds = rng.integers(2**31, size=len(start))
+        return WindowSpecs(start + offset, sizes, num_latents, seeds, source, following, draw.objective)
+
+    def example(self, spec, dataset):
+        ids = dataset.ids[spec.source][spec.start : spec.start + spec.length + spec.continuation]
+        chunks = [ids[place : place + spec.length] for place in range(0, len(ids), spec.length)]
+        contexts, row = self.row(chunks, spec, dataset)
+        return TrainingExample(contexts, [spec.num_latents] * len(contexts), row)
+
+    @abstractmethod
+    def row(self, chunks, spec, dataset):
+        """
+        A row of chunks.
+
+        Args:
+            chunks (`list[np.ndarray]`): the decoder's ids of each; the last may be shorter.
+            spec ([`WindowSpec`]), dataset ([`WindowDataset`]): see `example`.
+
+        Returns: what the encoder reads of each chunk that is compressed, `list`, and the row's segments.
+        """
+
+
+class MultiTurnReconstruction(ChunkedText):
+    """
+    Each chunk is given back after its latents, `[v1, c1, v2, c2, …]`; it sees the latents before it and not the text.
+    Tokens that make no whole chunk are left out. There is dropout as in [`Reconstruction`].
+    """
+
+    reconstruction_only = True
+
+    def row(self, chunks, spec, dataset):
+        rng, contexts, row = np.random.default_rng(spec.seed), [], []
+        (share,) = _shares(Reconstruction._dropout_share(spec, dataset), 1, rng)
+        for number, ids in enumerate(chunks[: -1 if len(chunks[-1]) < spec.length else None], start=1):
+            window = dataset.window(ids)
+            contexts.append(window.context)
+            text, hidden = window.text_ids, (rng.random(len(window.text_ids)) < share).tolist() if share else None
+            row.append(LatentSpan(spec.num_latents, len(text), number))
+            row.append(TextSegment(text, text, hidden, chunk=number))
+        return contexts, row
+
+
+class GlobalLanguageModeling(ChunkedText):
+    """
+    Each chunk is predicted from the latents of all before it, `[c1, v1, c2, v2, …, cn]`: what the paper calls optical
+    language modelling. The first token of a row has nothing before it and is not learned.
+    """
+
+    least_chunks = 2
+
+    def row(self, chunks, spec, dataset):
+        contexts, row = [], []
+        for number, window in enumerate(map(dataset.window, chunks), start=1):
+            labels = list(window.text_ids)
+            if number == 1:
+                labels[0] = IGNORED_LABEL
+            row.append(TextSegment(window.text_ids, labels, chunk=number))
+            if number < len(chunks):
+                contexts.append(window.context)
+                row.append(LatentSpan(spec.num_latents, len(window.text_ids), number))
+        return contexts, row
+
+
 class Instruction(RowObjective):
     """Prompts about a compressed text are answered: conversations, see `instructions.py`."""
 
@@ -265,4 +353,6 @@ OBJECTIVES = {
     "continuation": Continuation(),
     "instruction": Instruction(),
     "instruction_on_text": InstructionOnText(),
+    "multi_turn_reconstruction": MultiTurnReconstruction(),
+    "global_language_modeling": GlobalLanguageModeling(),
 }

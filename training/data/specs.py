@@ -9,13 +9,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Draw:
-    """What batch `index` is made of: its window length, its ratio or number of latents per window, its objective."""
+    """
+    What batch `index` is made of: its window length, its ratio or number of latents per window, its objective, and for
+    one that reads text chunk by chunk how many windows a row has.
+    """
 
     index: int
     window: int
     ratio: int | None
     objective: str
     num_latents: int | None = None
+    chunks: int = 1
 
     def shapes(self, lengths):
         """(tokens, latents), arrays, of the windows that stretches of `lengths` tokens (`np.ndarray`) are cut into."""

@@ -20,10 +20,11 @@ def check_data(recipe):
     if recipe.dropout_halved_above is not None and not recipe.dropout_windows:
         raise RecipeError("dropout_halved_above: there is no dropout to halve; set dropout_windows, or leave it out.")
     check_integer("tokens_per_batch", recipe.tokens_per_batch)
-    if recipe.tokens_per_batch < recipe.longest_window:
+    if recipe.tokens_per_batch < recipe.longest_text:
+        what = "window" if recipe.longest_text == recipe.longest_window else "row of chunks"
         raise RecipeError(
-            f"tokens_per_batch ({recipe.tokens_per_batch}) must not be below the longest window of the curriculum "
-            f"({recipe.longest_window})."
+            f"tokens_per_batch ({recipe.tokens_per_batch}) must not be below the longest {what} of the curriculum "
+            f"({recipe.longest_text})."
         )
 
 

@@ -15,6 +15,7 @@ INIT_FIELDS = (
     "prompt_template",
     "reconstruction_prompt",
     "prompt_positions",
+    "latents_see_chunk",
     "default_window",
     "ratio_range",
     "unreliable_characters",

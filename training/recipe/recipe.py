@@ -136,6 +136,11 @@ class Recipe:
         return max(length for phase in self.curriculum for length in phase.windows)
 
     @property
+    def longest_text(self):
+        """Tokens of the longest row of text: windows, or several of them in chunks."""
+        return max(phase.longest_text for phase in self.curriculum)
+
+    @property
     def streams(self):
         """Whether the train data are read while training."""
         return any(source.streaming for source in self.train_data)

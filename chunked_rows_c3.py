@@ -1,0 +1,99 @@
+"""Long texts of a decoder's row as chunks, each followed by its latents (global compression, arXiv 2601.10378)."""
+
+import math
+from array import array
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from .decoder_rows_c3 import LatentSpan, TextSegment
+from .windows_c3 import WindowsOfTexts
+
+
+@dataclass(frozen=True)
+class Chunking:
+    """
+    How text in a row is cut into chunks, and what each is compressed to.
+
+        row = Chunking(model.processor, every=64, ratio=4).row([], "a long prompt")
+
+    Args:
+        processor ([`C3Processor`]): makes ids and windows.
+        every (`int`): the decoder's tokens of a chunk.
+        ratio (`float`, *optional*): tokens per latent, see `C3Model.compress`.
+    """
+
+    processor: Any
+    every: int
+    ratio: float | None = None
+
+    @cached_property
+    def plan_of_chunk(self):
+        """The [`WindowPlan`] of a whole chunk, whatever is in it."""
+        return self.processor.plan_ids(array("i", [0]) * self.every, ratio=self.ratio)
+
+    @property
+    def num_latents(self):
+        """Latents of a whole chunk, `int`."""
+        return sum(self.plan_of_chunk.num_latents)
+
+    def plan(self, ids):
+        """The [`WindowPlan`] of a chunk, `list[int]`; its text is encoded anew where the encoder reads no ids."""
+        if self.processor.modality.reads_ids(self.processor):
+            return self.processor.plan_ids(array("i", ids), ratio=self.ratio)
+        return self.processor.plan(self.processor.decode(ids), ratio=self.ratio)
+
+    def chunks(self, ids):
+        """
+        Ids as chunks with their latents, numbered from 1, and what stays text: of what is left over at the end all,
+        unless that is more than the latents that a chunk gets.
+
+        Args:
+            ids (`list[int]`): the decoder's.
+
+        Returns: `tuple[list[TextSegment or LatentSpan], list[int]]`.
+        """
+        segments, place, number = [], 0, 0
+        while len(ids) - place >= self.every or len(ids) - place > self.num_latents:
+            chunk, number = ids[place : place + self.every], number + 1
+            spans = [replace(span, chunk=number) for span in self.plan(chunk).spans]
+            segments += [TextSegment(chunk, chunk=number), *spans]
+            place += len(chunk)
+        return segments, ids[place:]
+
+    def row(self, spans, prompt):
+        """
+        As `C3Processor.row`, with what is asked, a `str`, in chunks; the ids of the prompt template stay text, and so
+        does the end of what is asked, where it is short.
+        """
+        before, between, after = self.processor.prompt_template_ids()
+        chunks, rest = self.chunks(self.processor.encode_prompt(prompt))
+        return [TextSegment(before), *spans, TextSegment(between), *chunks, TextSegment(rest + after)]
+
+    def plans(self, row):
+        """The [`WindowPlan`] of each chunk of a row whose latents are in it, `list`, in order."""
+        held = {segment.chunk for segment in row if isinstance(segment, LatentSpan)}
+        return [self.plan(each.ids) for each in row if isinstance(each, TextSegment) and each.chunk in held - {0}]
+
+    @staticmethod
+    def encode(model, plans):
+        """The latents of chunks, `list[torch.Tensor]` of shape `(latents of the chunk, D_dec)`, for their plans."""
+        if not plans:
+            return []
+        windows = WindowsOfTexts(plans)
+        values = model.encode_windows([window.context for window in windows], windows.num_latents)
+        return list(values.split([sum(plan.num_latents) for plan in plans]))
+
+    def new_tokens(self, free):
+        """
+        How many tokens can be generated in so many free positions: a chunk's text gives its own back, but for those
+        of its latents.
+        """
+        if free == math.inf:
+            return free
+        whole = max(0, (free - self.every) // self.num_latents + 1)
+        left = free - whole * self.num_latents
+        return whole * self.every + max(0, min(self.every, left))
+
+
+__all__ = ["Chunking"]

@@ -1,0 +1,87 @@
+"""What generating a text takes, by arithmetic from a model's shapes: with global compression and without it."""
+
+from dataclasses import dataclass
+
+from c3.cache_size_c3 import cache_bytes
+
+
+@dataclass(frozen=True)
+class GenerationCost:
+    """
+    Args:
+        cache_bytes (`int`): of the decoder's keys and values, at their most.
+        decoder_flops, encoder_flops (`int`): a multiplication and an addition counted as two; the projector's are the
+            encoder's.
+    """
+
+    cache_bytes: int
+    decoder_flops: int
+    encoder_flops: int = 0
+
+
+def cost_of_plain(model, tokens):
+    """The [`GenerationCost`] of so many tokens after a prompt of one, with a cache of them all."""
+    config = model.config.decoder_config
+    flops = sum(flops_of_reading(config, 1, number) for number in range(1, tokens + 1))
+    return GenerationCost(cache_bytes(model, tokens), flops)
+
+
+def cost_in_chunks(model, chunking, tokens):
+    """
+    The [`GenerationCost`] of the same with `generate(compress_every=…)`: a token sees the prompt, the latents before
+    its chunk, and its chunk. The last token of a chunk is read with the latents, which are so many positions more.
+
+    Args:
+        model ([`C3Model`]): the model.
+        chunking ([`Chunking`]): of what is generated.
+        tokens (`int`): how many are generated; the last is not read.
+    """
+    config, every, latents = model.config.decoder_config, chunking.every, chunking.num_latents
+    decoder, most, sees = flops_of_reading(config, 1, 1), 1, model.config.latents_see_chunk
+    for number in range(1, tokens):
+        chunk, within = divmod(number, every)
+        if within:
+            queries, keys = 1, 1 + chunk * latents + within
+        else:
+            keys = 1 + chunk * latents + (every if sees else 0)
+            queries = latents + sees
+        decoder += flops_of_reading(config, queries, keys)
+        most = max(most, keys)
+    plan = chunking.plan_of_chunk
+    encoder = sum(
+        flops_of_encoding(model, *shape) for shape in zip(plan.windows.lengths, plan.num_latents, strict=True)
+    )
+    return GenerationCost(cache_bytes(model, most), decoder, encoder * ((tokens - 1) // every))
+
+
+def flops_of_encoding(model, length, num_latents):
+    """Those of one window of text and its latents, with the projector; without padding to other windows."""
+    config, width = model.config.encoder_config, model.config.hidden_size
+    positions = length + (num_latents if model.config.num_queries else 0)
+    projector = config.hidden_size * width + (width * width if model.config.projector == "mlp" else 0)
+    return flops_of_reading(config, positions, positions, with_logits=False) + 2 * num_latents * projector
+
+
+def flops_of_reading(config, queries, keys, with_logits=True):
+    """
+    Floating-point operations of one pass of a language model with rotary positions and gated layers, as Qwen and Llama:
+
+        2 q L (2 d H h + 2 d G h + 3 d f) + 4 q k L H h + 2 d V
+
+    for q positions that look at k, L layers, width d, H heads (G for keys) of width h, feed-forward width f, and
+    vocabulary V, whose logits are computed for the last position. A causal mask saves nothing here. Norms, rotary
+    embeddings and the softmax are left out.
+    """
+    heads = config.num_attention_heads
+    head_width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    attention = 4 * queries * keys * config.num_hidden_layers * heads * head_width
+    logits = 2 * config.hidden_size * config.vocab_size if with_logits else 0
+    return queries * flops_of_matrices(config) + attention + logits
+
+
+def flops_of_matrices(config):
+    """Those of the layers' matrices for one position, see `flops_of_reading`."""
+    width, heads = config.hidden_size, config.num_attention_heads
+    head_width = getattr(config, "head_dim", None) or width // heads
+    projections = 2 * width * head_width * (heads + config.num_key_value_heads)
+    return 2 * config.num_hidden_layers * (projections + 3 * width * config.intermediate_size)
