@@ -10,7 +10,7 @@ from transformers import GenerationMixin, StoppingCriteriaList, StopStringCriter
 
 from .chunked_decoding_c3 import ChunkedDecoding
 from .chunked_rows_c3 import Chunking
-from .compression_warnings_c3 import warn_of_ratio
+from .compression_warnings_c3 import CALLER, warn_of_ratio
 from .decoder_rows_c3 import LatentSpan
 from .generation_keywords_c3 import setting, with_settings
 from .options_c3 import whole_number
@@ -74,6 +74,7 @@ class ChunkedGenerationMixin:
             ratio,
             min(every, self.processor.default_window),
             is_told=False,
+            stacklevel=CALLER + 1,
         )
         return chunking
 

@@ -12,7 +12,7 @@ from .quoting_c3 import printable
 CALLER = 4
 
 
-def warn_of_ratio(ratio_range, plans, num_latents, ratio, window, is_told):
+def warn_of_ratio(ratio_range, plans, num_latents, ratio, window, is_told, stacklevel=CALLER):
     """
     Warns where texts get another ratio than was asked for, or one outside the `ratio_range` that the weights are good
     for; of one above it only unless what texts lose `is_told` anyway.
@@ -35,7 +35,7 @@ def warn_of_ratio(ratio_range, plans, num_latents, ratio, window, is_told):
         reasons.append(f"this model is good for at most {highest:g}, so that the text may come back wrong")
     if reasons:
         said = " to ".join(dict.fromkeys(f"{each:.3g}" for each in (min(reached), max(reached))))
-        warnings.warn(f"{said} tokens per latent: {'; '.join(reasons)}.", CompressionWarning, stacklevel=CALLER)
+        warnings.warn(f"{said} tokens per latent: {'; '.join(reasons)}.", CompressionWarning, stacklevel=stacklevel)
 
 
 def warn_of_characters(unreliable, texts):

@@ -259,5 +259,6 @@ def test_what_does_not_go_together(uniform, make_model):
     sliding = {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 0}
     with pytest.raises(ValueError, match="sliding windows"):
         make_model("uniform", decoder_options=sliding).generate(None, "Who?", **CHUNKS)
-    with pytest.warns(CompressionWarning, match="at its best from 4 on"):
+    with pytest.warns(CompressionWarning, match="at its best from 4 on") as warned:
         make_model("uniform", ratio_range=[4, 8]).generate(None, "Who?", **CHUNKS | {"ratio": 2})
+    assert any(each.filename == __file__ for each in warned)

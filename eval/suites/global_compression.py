@@ -22,7 +22,7 @@ from c3.support.arguments import compression_ratio, whole_number
 from .retention import gain, perplexity, short
 
 FULL, GLOBAL, CHUNK, SLIDING = "full text", "global compression", "current chunk", "sliding window"
-# What the paper says of Qwen3-4B at 4x, for the whole of its prompts and answers.
+# What the paper says that is saved at 4x, of larger models and other lengths.
 PUBLISHED = {"cache": 0.77, "FLOPs": 0.74}
 
 
@@ -229,7 +229,7 @@ def _costs(result):
             )
     heading = (
         f"What {result['options']['generated']} generated tokens take, by arithmetic from the model's shapes "
-        "(`eval/generation_costs.py`); the paper's figures are of another model, with prompts:"
+        "(`eval/generation_costs.py`); the paper's figures are of larger models and other lengths:"
     )
     return heading + "\n\n" + markdown_table(["ratio", "", "plain", "in chunks", "change", "paper, 4x"], table)
 
