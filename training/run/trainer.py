@@ -34,6 +34,8 @@ def training_arguments(recipe):
     # Batches differ in size, so accelerate cannot make up a missing one for the last process; none is missing.
     accelerator = (recipe.training.get("accelerator_config") or {}) | {"even_batches": False}
     options = {"use_cpu": not torch.accelerator.is_available()}
+    # The trained model is to generate with a cache; Trainer would write into its config that it does not.
+    options["use_cache"] = True
     # A loss that is no number ends the run (`step_tally.py`); Trainer would look for one in every step.
     options["logging_nan_inf_filter"] = False
     if recipe.evaluation:
