@@ -25,6 +25,7 @@ SECONDS = {
     "load-latents": {"cpu": 1, "cuda": 1},
     "import-time": {"cpu": 15, "cuda": 15},
     "data-loading": {"cpu": 20, "cuda": 12},
+    "draw-text": {"cpu": 10, "cuda": 10},
     "allocator": {"cpu": 77, "cuda": 77},
 }
 
