@@ -155,7 +155,7 @@ def test_going_on_from_a_model_with_other_settings(straight):
 def test_the_config_says_what_the_weights_were_trained_for(before, load_training, straight, make_model, tmp_path):
     """Once a model was trained on another prompt it may be asked, and with a cache; other models stay what they are."""
     trained = C3Model.from_pretrained(straight / "final")
-    assert trained.config.reconstruction_only and trained.config.use_cache and trained.generation_config.use_cache
+    assert trained.config.reconstruction_only and trained.generation_config.use_cache
     make_model(reconstruction_only=before).save_pretrained(tmp_path)
     start = [f"init_from={tmp_path}", "model={}", "tokenizer=null"]
     for objectives, only in (("{reconstruction: 2}", True), ("{reconstruction: 1, continuation: 1}", False)):
