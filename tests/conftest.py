@@ -6,6 +6,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # As many workers as cores: none needs more than one, nor do the processes that it starts.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# The Hub is off, as in CI, wherever the tests run; what tests the Hub switches it on for its own processes.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 import pytest
 import torch
 

@@ -134,4 +134,8 @@ def _rows(found, folder, source):
         return datasets.load_dataset(folder or found.hub_id, found.config, split=found.split)
     path = Path(folder) / found.archive if folder else None
     path = path or hf_hub_download(found.hub_id, found.archive, repo_type="dataset", **source)
-    return datasets.load_dataset("json", data_files=f"zip://{found.member}::{path}", split=found.split)
+    # Not "zip://…::…", which datasets refuses where the Hub is switched off, even for a file of this machine.
+    # Unpacked anew each time: datasets knows an archive by its path alone, whatever it holds by now.
+    anew = datasets.DownloadConfig(force_extract=True)
+    unpacked = datasets.DownloadManager(download_config=anew).extract(str(path))
+    return datasets.load_dataset("json", data_files=str(Path(unpacked) / found.member), split=found.split)

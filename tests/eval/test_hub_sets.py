@@ -16,7 +16,8 @@ CARD = "---\nconfigs:\n- config_name: {config}\n  data_files:\n  - split: {split
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    for name in ("HF_DATASETS_CACHE", "EXTRACTED_DATASETS_PATH"):
+        monkeypatch.setattr(f"datasets.config.{name}", str(tmp_path / "cache"))
 
 
 def write_parquet(folder, name, rows, path):
@@ -83,6 +84,15 @@ def test_a_set_is_read(name, folder):
     _, prompt, answers = ROWS[name]
     assert (question.context, question.prompt, question.answers) == (TEXT, prompt, answers)
     assert (question.task, question.any_of, question.length, question.depth) == (name, True, None, None)
+
+
+def test_an_archive_that_was_replaced_is_read_anew(folder):
+    path = folder("longbench-hotpotqa")
+    load_hub_set(f"longbench-hotpotqa={path}")
+    row = ROWS["longbench-hotpotqa"][0] | {"answers": ["Eve"]}
+    with zipfile.ZipFile(path / "data.zip", "w") as archive:
+        archive.writestr("data/hotpotqa.jsonl", json.dumps(row) + "\n")
+    assert load_hub_set(f"longbench-hotpotqa={path}")[0].answers == ("Eve",)
 
 
 def test_every_kind_of_set_has_a_row_here():
