@@ -21,14 +21,14 @@ SEVERAL = (
 
 def make(rng, material, length, depth):
     """A task, see `question.py`; what is asked is all over the text, so `depth` is not heeded."""
-    words = rng.sample(material.adjectives + material.nouns, len(material.adjectives) + len(material.nouns))
-    entries = _entries_that_fit(material, words, length)
+    entries = _entries_that_fit(material, length)
     if entries < SHORTEST_LIST:
         raise Unmakeable("there is no room for a list of words")
     count = next(count for least, count in ASKED if entries >= least)
     times = entries // (SHARE_OF_COMMON_WORDS * count)
-    common, others = words[:count], words[count:]
     rest = entries - times * count
+    words = rng.sample(material.words, min(len(material.words), count + rest))
+    common, others = words[:count], words[count:]
     # At most a quarter as often as a common word, unless that takes more words than there are.
     often = max(1, min(3, times // 4), -(-rest // len(others)))
     if often >= times:
@@ -42,11 +42,9 @@ def make(rng, material, length, depth):
     )
 
 
-def _entries_that_fit(material, words, length):
+def _entries_that_fit(material, length):
     """How many entries of a list have so many tokens, going by the mean of all words."""
-    # In a fixed order, so that they are counted once.
-    tokens = [word.tokens for word in material.counted_once(tuple(sorted(words)))]
-    mean = sum(tokens) / len(tokens)
+    mean = material.tokens_of_a_word
     numbers = material.counted_once(tuple(f"{10**digits}." for digits in range(len(str(length)))))
     entries = 0
     while True:

@@ -1,6 +1,8 @@
 """What questions are made of, for one split: the sentences of a corpus, words, numbers, and a way to count tokens."""
 
-from functools import lru_cache
+import re
+from collections import Counter
+from functools import cached_property, lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +14,7 @@ from c3.eval.text_kinds import language
 from .question import Unmakeable
 from .sentences import Sentence, can_be_asked_about, split_sentences
 from .splits import TEST_DOCUMENTS, in_split
-from .word_lists import ADJECTIVES, NOUNS
+from .word_lists import WORDS
 
 # Characters after which a document is cut at the next paragraph, so that little is split and counted for a short text.
 STRETCH = {"en": 2000, "zh": 800}
@@ -22,6 +24,9 @@ KEPT_STRETCHES = 50_000
 PASSAGES, FULL = 8, 0.97
 # The share of its tokens that a passage has at least.
 EMPTIEST = 0.5
+# Words of a corpus: no names, and often enough that few are misspelt; of as many characters as are read in seconds.
+_WORD = re.compile(r"(?<![\w'’-])[a-z]{3,12}(?![\w'’-])")
+LEAST_TIMES, WORD_CHARACTERS = 3, 30_000_000
 
 
 def read_corpus(files):
@@ -77,7 +82,7 @@ class Material:
         ValueError: no document for this split.
 
     Attributes:
-        adjectives, nouns (`list[str]`): the words of the split.
+        words (`list[str]`): of keys, values and lists: those of the split, of the corpus and of `WORDS`.
     """
 
     def __init__(self, texts, tokenizer, split):
@@ -88,8 +93,6 @@ class Material:
                 f"none of the {len(texts)} documents of the corpus is for the split {split}, which a hash of each "
                 "decides: give more documents"
             )
-        self.adjectives = [word for word in ADJECTIVES if in_split(split, word)]
-        self.nouns = [word for word in NOUNS if in_split(split, word)]
         # By their beginnings, which is quick.
         self.languages = [language(text[:200]) for text in self.texts]
         self.stretches = {}
@@ -97,6 +100,21 @@ class Material:
             self.stretches.setdefault(name, []).extend(cut(document, text, STRETCH[name]))
         self.sentences = lru_cache(KEPT_STRETCHES)(self._sentences)
         self.counted_once = lru_cache(self.counted)
+
+    @cached_property
+    def words(self):
+        share = min(1, WORD_CHARACTERS / sum(map(len, self.texts)))
+        times = Counter()
+        for text in self.texts:
+            # Of each document its beginning, so that all kinds of text give words.
+            times.update(_WORD.findall(text, 0, int(len(text) * share)))
+        often = {word for word, count in times.items() if count >= LEAST_TIMES}
+        return [word for word in sorted(often.union(WORDS)) if in_split(self.split, word)]
+
+    @cached_property
+    def tokens_of_a_word(self):
+        """`float`, the mean of `words`."""
+        return sum(word.tokens for word in self.counted(self.words)) / len(self.words)
 
     def count(self, texts):
         """Tokens of each of some texts, `list[int]`; of many at once it is quicker."""

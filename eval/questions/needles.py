@@ -26,7 +26,7 @@ SEVERAL = (
 
 
 def _word(rng, material):
-    return f"{rng.choice(material.adjectives)}-{rng.choice(material.nouns)}"
+    return "-".join(rng.sample(material.words, 2))
 
 
 def _number(rng, material):

@@ -1,6 +1,6 @@
 """
-The words of keys, values and lists, such as `bright-river`; about half of each kind are in either split. No adjective
-ends with another and no noun begins with another, so that no pair is part of another one.
+Words that every corpus can be asked about with, beside its own; about half of each kind are in either split. No
+adjective ends with another and no noun begins with another, so that no pair such as `bright-river` is part of another.
 """
 
 ADJECTIVES = """
@@ -37,3 +37,4 @@ table tambourine tangerine teapot temple theatre thimble thistle thunder tiger t
 trumpet tulip tunnel turnip turtle umbrella urn valley vase village vine violin volcano waffle wagon walnut walrus
 wardrobe waterfall weasel whale wheat whistle willow window winter wizard wolf yacht yarn zebra zeppelin zipper
 """.split()
+WORDS = ADJECTIVES + NOUNS

@@ -16,7 +16,7 @@ from c3.eval.questions.rows import Wanted, find_impossible, make_rows, wanted_ro
 from c3.eval.questions.sentences import split_sentences
 from c3.eval.questions.splits import SPLITS
 from c3.eval.questions.tasks import FAMILIES, TASKS, family, find_tasks
-from c3.eval.questions.word_lists import ADJECTIVES, NOUNS
+from c3.eval.questions.word_lists import ADJECTIVES, NOUNS, WORDS
 from question_corpus import make_corpus
 
 LENGTHS = 300, 1000
@@ -214,10 +214,9 @@ def test_train_and_test_have_nothing_in_common(rows, materials):
     train, test = ({each for _, row in rows[split] for each in drawn_in(row)} for split in SPLITS)
     assert len(test) > 1000 and not train & test
     assert sorted(materials["train"].texts + materials["test"].texts) == sorted(make_corpus())
-    for words in (ADJECTIVES, NOUNS):
-        of_split = [set(words) & {*materials[split].adjectives, *materials[split].nouns} for split in SPLITS]
-        assert min(map(len, of_split)) > len(words) / 3 and sum(map(len, of_split)) == len(words) == len(set(words))
-    assert not set(ADJECTIVES) & set(NOUNS)
+    of_split = [set(materials[split].words) for split in SPLITS]
+    assert not set.intersection(*of_split) and set.union(*of_split) > set(WORDS)
+    assert len(WORDS) == len(set(WORDS)) and min(len(words & set(WORDS)) for words in of_split) > len(WORDS) / 3
 
 
 def test_the_first_phrasing_alone_is_for_tests(rows):
