@@ -68,6 +68,14 @@ def test_output_folders_that_cannot_be_written_to(run, load_training):
         run(load_training("new", "output_dir=/proc/new/below"))  # where not even root can
 
 
+def test_any_folder_may_stand_beside_the_output(tmp_path):
+    """Such as a clone of this repository."""
+    for name in ("c3", "runs"):
+        (tmp_path / name).mkdir()
+    early_checks.check_output_dir(str(tmp_path / "new"))
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["c3", "runs"]
+
+
 @pytest.mark.parametrize(
     ("overrides", "named"),
     [

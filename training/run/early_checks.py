@@ -35,7 +35,7 @@ def check_output_dir(folder):
     if not existing.is_dir():
         raise RecipeError(f"output_dir: {existing} is a file; choose another folder.")
     try:
-        ensure_writable(existing / "c3")
+        ensure_writable(existing / ".writable")  # a name that no folder here has
     except OSError as error:
         said = error.strerror
         raise RecipeError(f"output_dir: {existing} cannot be written to ({said}); choose another folder.") from error
