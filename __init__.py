@@ -8,9 +8,13 @@ otherwise it loads nothing, and the command line answers `c3 --help` at once.
 """
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .version_c3 import VERSION as __version__
+
+# The folder of the checkpoint that comes with the package: `C3Model.from_pretrained(DEFAULT_CHECKPOINT)`.
+DEFAULT_CHECKPOINT = str(Path(__file__).resolve().parent)
 
 if TYPE_CHECKING:
     from .auto_c3 import (
@@ -34,6 +38,7 @@ __all__ = [
     "C3Model",
     "C3Processor",
     "CompressionWarning",
+    "DEFAULT_CHECKPOINT",
     "ExpandedText",
     "ExpandedWindow",
     "InexactTextError",

@@ -17,9 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 def test_python_example(tmp_path):
     example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
-    for entry in ROOT.iterdir():
-        if not entry.name.startswith("."):
-            (tmp_path / entry.name).symlink_to(entry)
+    # From another folder: the example needs no checkout.
     result = subprocess.run(
         [sys.executable, "-c", example],
         cwd=tmp_path,
