@@ -37,7 +37,8 @@ def loaded_model(name=None, device=None, dtype="auto", debug=False):
     Args:
         name (`str`, *optional*): folder or Hub id of a C3 checkpoint, by default the one in the package's own folder.
         device (`str`, *optional*): see `find_device`.
-        dtype (`str`): `auto` is float32 on the CPU, where it is exact and rarely slower, else as stored.
+        dtype (`str`): `auto` is float32 on the CPU, where it is exact and rarely slower, else as stored; `stored` is
+            that everywhere.
 
     Yields: [`C3Model`], with its processor.
 
@@ -137,6 +138,8 @@ def _load(name, device, dtype, **source):
 
     if dtype == "auto":
         dtype = torch.float32 if device.type == "cpu" else "auto"
+    elif dtype == "stored":
+        dtype = "auto"
     # Whatever fails while a checkpoint is read, from a missing cache to a damaged file, is a matter of that checkpoint.
     try:
         kind = PreTrainedConfig.get_config_dict(name, **source)[0].get("model_type")

@@ -1,0 +1,52 @@
+"""The decoder alone, as a causal language model that any engine loads: latents are then embeddings of its prompt."""
+
+from pathlib import Path
+
+from transformers.utils import ADAPTER_CONFIG_NAME
+
+from c3.support.loading import load_model
+
+from .checkpoint_folder import new_folder, summary, whole_checkpoint
+
+
+def export_decoder(source, output, dtype="stored"):
+    """
+    Writes the decoder of a C3 model with its tokenizer as a plain checkpoint of transformers, as vLLM, SGLang and
+    llama.cpp's converter read it. Of a row such as `generate` makes (latents, then the prompt, at positions 0, 1, 2, …)
+    it computes what the decoder in the model does.
+
+        export_decoder("org/c3", "c3-decoder")
+        AutoModelForCausalLM.from_pretrained("c3-decoder").generate(inputs_embeds=…)
+
+    Args:
+        source (`str`): folder or Hub id of a C3 model.
+        output (`str`): folder to make; only an empty one may be there.
+        dtype (`str`): what the weights are converted to, such as `bfloat16`; `stored` leaves them as they are.
+
+    Returns: `list[str]`, what was written, and what to heed.
+
+    Raises:
+        ValueError: the folder is taken, too little disk, or a adapter.
+        UserError: no C3 model there.
+    """
+    output = new_folder(output)
+    if Path(source, ADAPTER_CONFIG_NAME).is_file():
+        raise ValueError(f"{source} is an adapter: merge it first (c3 merge-lora), and export what that gives.")
+    model = load_model(source, "cpu", dtype)
+    decoder = model.decoder
+    tensors = dict(decoder.named_parameters())
+    ends = {name: getattr(model.generation_config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    decoder.generation_config.update(**ends)
+    with whole_checkpoint(output, tensors) as (folder, advance):
+        decoder.save_pretrained(folder)
+        model.processor.tokenizer.save_pretrained(folder)
+        advance(sum(tensor.nbytes for tensor in tensors.values()))
+    written = [summary(output, tensors)]
+    if model.config.prompt_positions != "consecutive":
+        written.append(
+            f"Prompts of this model stand at {model.config.prompt_positions} positions, but engines number theirs "
+            "0, 1, 2, …: what they answer differs from generate."
+        )
+    if model.config.reconstruction_only:
+        written.append("This decoder only gives texts back: it answers no prompts.")
+    return written
