@@ -21,7 +21,12 @@ CARRIED = "what a checkpoint carries"
 # modules' names, and where it begins and ends, of 24.
 ROWS = [
     [("cli", 0, 14.5), ("train_hf", 15, 18.2)],
-    [("benchmarks", 0, 14.5), ("training.command", 15, 18.2), ("training.like_for_like", 18.6, 22.5)],
+    [
+        ("benchmarks", 0, 11),
+        ("bulk", 11.4, 14.5),
+        ("training.command", 15, 18.2),
+        ("training.like_for_like", 18.6, 22.5),
+    ],
     [("training.run", 5, 22.5)],
     [("training.recipe", 5, 18.2)],
     [("training.publish", 5, 10.5)],

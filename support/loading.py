@@ -45,8 +45,13 @@ def loaded_model(name=None, device=None, dtype="auto", debug=False):
     Raises:
         UserError: nothing there, no C3 checkpoint, weights that do not fit, no such device.
     """
-    with nullcontext() if debug else _quiet_libraries():
+    with quiet_libraries(debug):
         yield load_model(name, device, dtype)
+
+
+def quiet_libraries(debug=False):
+    """Keeps the libraries' warnings and loading bars off standard error meanwhile, unless `debug`."""
+    return nullcontext() if debug else _quiet_libraries()
 
 
 def load_model(name=None, device=None, dtype="auto"):

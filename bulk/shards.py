@@ -1,0 +1,131 @@
+"""Which rows of a data set are in which file of latents, what is done of them, and the index that says so."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
+
+import fsspec
+
+from c3.whole_files_c3 import write_whole
+
+SETTINGS, INDEX = "settings.json", "index.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """
+    Args:
+        number (`int`): of the shard, from 0.
+        start (`int`): its first row in the data set.
+        rows (`int`): how many it has.
+    """
+
+    number: int
+    start: int
+    rows: int
+
+    @property
+    def name(self):
+        return f"shard-{self.number:06d}"
+
+
+def plan_shards(num_rows, rows_per_shard):
+    """The [`Shard`]s of a data set of so many rows."""
+    starts = range(0, num_rows, rows_per_shard)
+    return [Shard(place, start, min(rows_per_shard, num_rows - start)) for place, start in enumerate(starts)]
+
+
+class ShardFolder:
+    """
+    The folder that a data set is compressed to: `shard-000000.c3`, … with latents, beside each a `.json` file that is
+    written last and says what is in it, `settings.json`, and at the end `index.json`.
+
+        folder = ShardFolder("compressed")  # or "s3://bucket/compressed", with what fsspec needs for it installed
+
+    Args:
+        address (`str`): a folder, or any address of fsspec.
+    """
+
+    def __init__(self, address):
+        self.address = address
+        self.files, self.root = fsspec.core.url_to_fs(address)
+        self.is_local = "file" in (
+            (self.files.protocol,) if isinstance(self.files.protocol, str) else self.files.protocol
+        )
+
+    def path(self, name):
+        return str(PurePosixPath(self.root) / name)
+
+    def begin(self, settings):
+        """
+        Notes what the latents depend on, `dict`.
+
+        Raises:
+            ValueError: the folder was begun with other settings, or holds something else.
+        """
+        before = self.read(SETTINGS)
+        if before is None:
+            if self.files.exists(self.root) and self.files.ls(self.root):
+                raise ValueError(f"{self.address} holds other files: name a new or an empty folder")
+            self.files.makedirs(self.root, exist_ok=True)
+            self.write(SETTINGS, settings)
+        elif before != settings:
+            changed = [
+                f"{key}: {json.dumps(before.get(key))} then, {json.dumps(settings.get(key))} now"
+                for key in sorted({*before, *settings})
+                if before.get(key) != settings.get(key)
+            ]
+            raise ValueError(
+                f"{self.address} was begun otherwise ({'; '.join(changed)}): set that back, or name another folder"
+            )
+
+    def entry(self, shard):
+        """What is in a finished [`Shard`], `dict`; None where it is not finished."""
+        return self.read(f"{shard.name}.json")
+
+    def finish(self, shard, latents, row_numbers, skipped):
+        """
+        Writes a shard, and that it is finished.
+
+        Args:
+            latents ([`C3Latents`] or None): of the rows `row_numbers` (`list[int]`, of the data set), in this order.
+            skipped (`dict[int, str]`): rows that have none, and why.
+
+        Returns: `dict`, its entry.
+        """
+        entry = asdict(shard) | {"file": None, "texts": row_numbers, "skipped": {str(k): v for k, v in skipped.items()}}
+        entry |= {"windows": 0, "latents": 0, "text_tokens": 0, "bytes": 0}
+        if latents is not None:
+            content = latents.to_bytes()
+            entry |= {"file": f"{shard.name}.c3", "windows": latents.num_windows, "latents": latents.num_latents}
+            entry |= {"text_tokens": latents.text_tokens, "bytes": len(content)}
+            self._write_bytes(entry["file"], content)
+        self.write(f"{shard.name}.json", entry)
+        return entry
+
+    def end(self, entries):
+        """Writes the index of all shards, and returns it, `dict`."""
+        index = {"settings": self.read(SETTINGS), "rows": sum(entry["rows"] for entry in entries)}
+        for name in ("windows", "latents", "text_tokens", "bytes"):
+            index[name] = sum(entry[name] for entry in entries)
+        index["skipped"] = {row: why for entry in entries for row, why in entry["skipped"].items()}
+        index["shards"] = [{"file": entry["file"], "start": entry["start"], "rows": entry["rows"]} for entry in entries]
+        self.write(INDEX, index)
+        return index
+
+    def read(self, name):
+        """A JSON file of the folder; None where there is none."""
+        try:
+            return json.loads(self.files.cat_file(self.path(name)))
+        except FileNotFoundError:
+            return None
+
+    def write(self, name, content):
+        self._write_bytes(name, json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+    def _write_bytes(self, name, content):
+        # Stores of objects write a whole object or none.
+        if self.is_local:
+            write_whole(self.path(name), content)
+        else:
+            self.files.pipe_file(self.path(name), content)

@@ -1,0 +1,138 @@
+"""Data sets to shards of latents: the same rows however they were made. Run: pytest tests/bulk"""
+
+import json
+
+import pytest
+
+from c3 import C3Latents, C3Model
+from c3.bulk.compressed_rows import CompressedRows
+from c3.bulk.compressor import ShardCompressor
+from c3.bulk.shards import plan_shards
+from c3.cli.main import main
+from tiny_models import LONG, TEXTS
+
+ROWS = [*TEXTS, None, LONG, "", TEXTS[0]]
+AMOUNT = ["--num-latents", "4", "--rows-per-shard", "2", "--quiet"]
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps({"text": row}) + "\n" for row in ROWS), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def compress(data, checkpoint, capsys):
+    """`compress(output, *options)`: what is printed, and said on standard error."""
+
+    def run(output, *options, code=0):
+        argv = ["compress-dataset", str(data), str(output), "--model", str(checkpoint), "--device", "cpu", *AMOUNT]
+        assert main([*argv, *options]) == code
+        return capsys.readouterr()
+
+    return run
+
+
+def files_of(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_every_row_has_its_own_latents(compress, checkpoint, tmp_path):
+    said = compress(tmp_path / "out").out
+    rows, model = CompressedRows(str(tmp_path / "out")), C3Model.from_pretrained(checkpoint).eval()
+    assert len(rows) == len(ROWS) and rows.skipped.keys() == {len(TEXTS), len(TEXTS) + 2}
+    assert f"{len(ROWS)} rows in {-(-len(ROWS) // 2)} shards" in said and "left out: 2 rows, the first of them" in said
+    for number, text in enumerate(ROWS):
+        if number in rows.skipped:
+            with pytest.raises(KeyError, match=f"row {number} was left out: "):
+                rows[number]
+        else:
+            own = model.compress(text, num_latents=4)
+            assert rows[number].to_bytes() and rows[number].text_lengths.tolist() == own.text_lengths.tolist()
+            assert (
+                rows[number].values.float() - own.values.float()
+            ).abs().max() < 0.05 * own.values.float().abs().max()
+    with pytest.raises(IndexError):
+        rows[len(ROWS)]
+
+
+def test_a_run_that_was_cut_off_goes_on(compress, tmp_path, monkeypatch):
+    compress(tmp_path / "whole")
+    kept, done = ShardCompressor.__call__, []
+
+    def interrupted(self, shard):
+        if len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(shard.number)
+        return kept(self, shard)
+
+    monkeypatch.setattr(ShardCompressor, "__call__", interrupted)
+    compress(tmp_path / "out", code=130)
+    assert not (tmp_path / "out" / "index.json").exists()
+    with pytest.raises(ValueError, match="run c3 compress-dataset to its end"):
+        CompressedRows(str(tmp_path / "out"))
+    # Latents without the file that says they are whole are made again.
+    (tmp_path / "out" / "shard-000001.json").unlink()
+    (tmp_path / "out" / "shard-000001.c3").write_bytes(b"half")
+    monkeypatch.setattr(ShardCompressor, "__call__", kept)
+    compress(tmp_path / "out")
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+    # And a run that has ended makes nothing anew.
+    monkeypatch.setattr(ShardCompressor, "__call__", interrupted)
+    compress(tmp_path / "out")
+
+
+def test_a_stream_gives_the_same(compress, tmp_path):
+    compress(tmp_path / "whole", "--limit", "4")
+    compress(tmp_path / "stream", "--limit", "4", "--streaming")
+    whole, stream = files_of(tmp_path / "whole"), files_of(tmp_path / "stream")
+    assert {name: whole[name] for name in whole if "shard" in name} == {n: stream[n] for n in stream if "shard" in n}
+
+
+def test_other_stores(compress, tmp_path):
+    """Whatever fsspec has an address for."""
+    compress(tmp_path / "whole")
+    compress("memory://compressed")
+    rows = CompressedRows("memory://compressed")
+    assert rows[0].to_bytes() == CompressedRows(str(tmp_path / "whole"))[0].to_bytes()
+
+
+def test_what_is_refused(compress, data, tmp_path):
+    compress(tmp_path / "out", "--limit", "2")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "letter.txt").write_text("Dear", encoding="utf-8")
+    for output, options, message in (
+        (tmp_path / "out", ["--limit", "3"], "was begun otherwise (limit: 2 then, 3 now"),
+        (tmp_path / "out", ["--limit", "2", "--exact"], '{"num_latents": 4, "exact": false} then'),
+        (tmp_path / "taken", [], "holds other files: name a new or an empty folder"),
+        (tmp_path / "new", ["--column", "body"], "has no column 'body'"),
+        (tmp_path / "new", ["--streaming", "--ray", "2"], "leave out --streaming"),
+    ):
+        assert message in compress(output, *options, code=2).err
+    data.write_text("", encoding="utf-8")
+    assert "rows.jsonl has no rows" in compress(tmp_path / "new", code=2).err
+
+
+def test_shards_cover_all_rows():
+    for rows in (1, 5, 6):
+        shards = plan_shards(rows, 3)
+        assert [row for shard in shards for row in range(shard.start, shard.start + shard.rows)] == list(range(rows))
+
+
+@pytest.mark.slow
+def test_two_workers_of_ray_give_the_same(compress, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    compress(tmp_path / "alone")
+    ray.init(num_cpus=3, include_dashboard=False, object_store_memory=100 << 20, log_to_driver=False)
+    try:
+        compress(tmp_path / "ray", "--ray", "2")
+        # Ended already, so that no worker is begun.
+        compress(tmp_path / "ray", "--ray", "2")
+        assert "needs 9 CPUs of Ray" in compress(tmp_path / "more", "--ray", "8", code=2).err
+    finally:
+        ray.shutdown()
+    alone, both = files_of(tmp_path / "alone"), files_of(tmp_path / "ray")
+    assert alone == both and C3Latents.from_bytes(both["shard-000000.c3"]).num_latents
