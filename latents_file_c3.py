@@ -150,7 +150,7 @@ def check_folder(path: str | os.PathLike) -> Path:
 
 
 def begins_latents(data: bytes) -> bool:
-    """Whether nine or more bytes begin a file of latents; no text does, of which byte 3 to 7 would be NUL characters."""
+    """Whether nine or more bytes begin a file of latents; no text does, which would hold five NUL characters."""
     return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= MAX_HEADER
 
 
