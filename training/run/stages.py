@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from transformers import set_seed
 
+from c3.position_limits_c3 import most_positions
 from c3.quoting_c3 import printable_lines
 from c3.support.allocator import keep_freed_memory
 from c3.support.cpu_instructions import has_fast_bfloat16, has_fast_float16
@@ -165,7 +166,7 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer, following=())
     check_optimizer(recipe, model)
     with args.main_process_first(**first, desc="data"):
         held_out = validation_windows(recipe, processor) if recipe.evaluation else None
-        corpus = Corpus(recipe, processor, say)
+        corpus = Corpus(recipe, processor, say, positions=most_positions(model.config.decoder_config))
         check_following_stages(following, model, corpus)
     if recipe.torch_compile:
         compile_layers(model)
