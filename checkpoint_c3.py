@@ -6,7 +6,15 @@ import torch
 from transformers.utils import PROCESSOR_NAME, is_peft_available, logging
 
 from .adapters_c3 import active_adapters, has_adapters
-from .base_models_c3 import NEEDS_PEFT, SOURCE_OPTIONS, holds_bases, load_on_bases, named_bases, save_without_bases
+from .base_models_c3 import (
+    NEEDS_PEFT,
+    SOURCE_OPTIONS,
+    holds_bases,
+    load_on_bases,
+    named_bases,
+    on_its_base,
+    save_without_bases,
+)
 from .fingerprints_c3 import checksum_tensors, fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .latents_provenance_c3 import LatentProvenance
 from .processing_c3 import C3Processor, except_context_tokenizer
@@ -61,11 +69,14 @@ class CheckpointMixin:
         is_adapter = (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
         if is_adapter and not is_peft_available():
             raise ImportError(NEEDS_PEFT.format(folder))
+        source = pretrained_model_name_or_path
+        if is_adapter:
+            source, kwargs = on_its_base(source, kwargs)
         try:
-            if bases := named_bases(pretrained_model_name_or_path, kwargs):
-                loaded = load_on_bases(cls, pretrained_model_name_or_path, bases, kwargs)
+            if bases := named_bases(source, kwargs):
+                loaded = load_on_bases(cls, source, bases, kwargs)
             else:
-                loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+                loaded = super().from_pretrained(source, *args, **kwargs)
         except ValueError as error:
             if kwargs.get("device_map") is None or "on the meta device" not in str(error):
                 raise

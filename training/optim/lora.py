@@ -24,7 +24,8 @@ from pathlib import Path
 
 from torch import nn
 
-from c3.base_models_c3 import save_without_bases
+from c3.base_models_c3 import WHOLE, save_without_bases
+from c3.configuration_c3 import OWN_FIELDS, C3Config
 from c3.whole_files_c3 import whole_folder
 
 ADAPTED_PARTS = ("encoder", "decoder")
@@ -168,19 +169,29 @@ def save_adapter(model, folder, **kwargs):
 
 def save_base(model, folder, base_models=None):
     """
-    Writes a model that is in no checkpoint yet, such as one put together from two language models, so that adapters on
-    it can name their base. A folder that is there already is left as it is; one that is there is whole.
+    Writes a model that is in no checkpoint yet, such as one put together from two language models, or one that has
+    another config than its checkpoint, so that adapters on it can name their base. A folder that is there already is
+    left as it is; one that is there is whole.
 
     Args:
         model (`C3Model`): without adapters.
         folder (`str`): where to; as an absolute path the model's `name_or_path` from now on.
-        base_models (`dict[str, str]`, *optional*): what its encoder and its decoder are, folders or Hub ids, whose
-            weights are then not written, see `base_models_c3.py`.
+        base_models (`dict[str, str]`, *optional*): what its encoder and its decoder, or all of it, the `model`, are:
+            folders or Hub ids, whose weights are then not written, see `base_models_c3.py`.
+
+    Raises:
+        ValueError: the folder holds a model with other settings.
     """
     folder = Path(os.path.abspath(folder))
     if base_models:
-        model.config.base_models = {part: _whole_name(base_models[part]) for part in ADAPTED_PARTS}
-    if not folder.is_dir():
+        parts = [part for part in (*ADAPTED_PARTS, WHOLE) if part in base_models]
+        model.config.base_models = {part: _whole_name(base_models[part]) for part in parts}
+    if folder.is_dir():
+        stored = C3Config.from_pretrained(folder)
+        names = [name for name in OWN_FIELDS if name not in ("encoder_config", "decoder_config")]
+        if odd := [name for name in names if getattr(stored, name) != getattr(model.config, name)]:
+            raise ValueError(f"{folder} has another {odd[0]}: choose another output folder, or delete it.")
+    else:
         with whole_folder(folder) as unfinished:
             if base_models:
                 save_without_bases(model, unfinished)
