@@ -101,6 +101,7 @@ def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):
     loaded = PreTrainedModel.from_pretrained.__func__(model_class, None, config=config, state_dict=state, **kwargs)
     model = loaded[0] if isinstance(loaded, tuple) else loaded
     model.config.base_models = dict(bases)
+    model._base_config = base.config if WHOLE in bases else None
     model.name_or_path = model.config.name_or_path = str(source)
     model.generation_config = GenerationConfig.from_pretrained(source, **options)
     if with_adapter and has_file(adapter, ADAPTER, **{key: options[key] for key in options if key != "subfolder"}):

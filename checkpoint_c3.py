@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from transformers.utils import PROCESSOR_NAME, is_peft_available, logging
 
-from .adapters_c3 import active_adapters, has_adapters
+from .adapters_c3 import active_adapters, has_adapters, only_reading_is_adapted
 from .base_models_c3 import (
     NEEDS_PEFT,
     SOURCE_OPTIONS,
@@ -55,6 +55,7 @@ class CheckpointMixin:
 
     _processor = None
     _source_options = {}
+    _base_config = None  # that of the checkpoint whose weights it has, where its own is another one
     _fingerprint_cache = (None, None, {})
 
     @classmethod
@@ -217,11 +218,15 @@ class CheckpointMixin:
     def latent_provenance(self):
         """
         The [`LatentProvenance`] of latents that this model makes now. Active adapters count as weights and are named.
-        Merged, they are part of the weights, which differ from base and adapter by rounding: another model's.
+        On the decoder alone they do not count: the latents are those of the model below them, which this decoder was
+        trained to read, and either reads the other's. Merged, they are part of the weights, which differ from base and
+        adapter by rounding: another model's.
 
             latents.provenance.check_same_model(model.latent_provenance())
         """
-        config, weights, packed = self.config.to_dict(), stored_weights(self), packed_weights(self)
+        is_of_base = only_reading_is_adapted(self)
+        config = (self.config if self._base_config is None or not is_of_base else self._base_config).to_dict()
+        weights, packed = stored_weights(self, adapters=not is_of_base), packed_weights(self)
         # Of the weights themselves: what is written to `weight.data` no counter is told of.
         checksum, holders = checksum_tensors(weights, _rounded), {name: each for name, (each, _) in packed.items()}
         known, fingerprint, known_holders = self._fingerprint_cache
@@ -232,7 +237,7 @@ class CheckpointMixin:
             self._fingerprint_cache = checksum, fingerprint, holders
         return LatentProvenance(
             model_name=" + adapter ".join([_public_name(self.name_or_path), *active_adapters(self)]),
-            config_fingerprint=fingerprint_config({name: config[name] for name in self._fingerprinted_fields()}),
+            config_fingerprint=fingerprint_config({name: config[name] for name in _fingerprinted_fields(config)}),
             weights_fingerprint=fingerprint,
             dtype=str(self.dtype).removeprefix("torch."),
             latent_position_layout=self.config.latent_position_layout,
@@ -240,10 +245,10 @@ class CheckpointMixin:
             library_version=VERSION,
         )
 
-    def _fingerprinted_fields(self):
-        # Left out where they are what they were before there was a choice, so that fingerprints of then still hold.
-        chosen = [name for name, default in LATER_FIELDS.items() if getattr(self.config, name) != default]
-        return (*FINGERPRINTED_FIELDS, *chosen)
+
+def _fingerprinted_fields(config):
+    # Left out where they are what they were before there was a choice, so that fingerprints of then still hold.
+    return (*FINGERPRINTED_FIELDS, *(name for name, default in LATER_FIELDS.items() if config[name] != default))
 
 
 def _ids(objects):

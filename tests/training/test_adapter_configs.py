@@ -12,7 +12,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModel, AutoProcessor
 
-from c3 import C3Model
+from c3 import C3Latents, C3Model, LatentMismatchError
 from c3.cli.main import main
 from c3.training.run.stages import train
 from tiny_models import TEXTS
@@ -41,7 +41,7 @@ def trained(base, load_training, training_folder):
         "model={}",
         "tokenizer=null",
         f"init_config={json.dumps(CHANGED)}",
-        "lora={r: 2}",
+        "lora={r: 2, parts: [decoder], train_queries: false}",
         f"instruction_data={training_folder / 'rows.jsonl'}",
         "objectives={reconstruction: 1, instruction: 1}",
         "optimizer={name: adamw, lr: 0.01}",
@@ -110,6 +110,21 @@ def test_a_base_that_is_elsewhere(adapter, base, tmp_path):
         assert {name: getattr(model.config, name) for name in CHANGED} == CHANGED
         assert model.config.tie_word_embeddings and not list(merged.glob("adapter_*"))
         torch.testing.assert_close(logits(model), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_latents_of_its_base(adapter, trained, base, make_model):
+    """It was trained to read them; so does its base read its own. Its other template is no matter of theirs."""
+    plain = C3Model.from_pretrained(base)
+    latents = plain.compress(TEXTS[:2], ratio=4)
+    other = make_model(seed=1).compress("a text")
+    for model in (C3Model.from_pretrained(adapter), AutoModel.from_pretrained(trained.parent / "checkpoint-2")):
+        asked = model.generate(latents, "Who?", **GREEDY)
+        ours = model.compress(TEXTS[:2], ratio=4)
+        assert torch.equal(ours.values, latents.values) and "adapter default" in ours.provenance.model_name
+        assert model.generate(ours, "Who?", **GREEDY) == asked != model.generate(ours, "When?", **GREEDY)
+        assert plain.expand(ours) == plain.expand(latents) and len(C3Latents.cat([ours, latents])) == 4
+        with pytest.raises(LatentMismatchError, match="config_fingerprint|weights_fingerprint"):
+            model.generate(other, "Who?")
 
 
 def test_the_command_line(adapter, tmp_path, monkeypatch, capsys):
