@@ -123,6 +123,9 @@ def test_what_trains(settings, layers, tied, make_model):
 def test_a_model_without_mask_embedding(make_model):
     model = add_lora(make_model("appended", use_mask_embedding=False), LoraSettings(target_modules=["q_proj"]))
     assert {name.split(".")[0] for name in trainable(model)} == {"context_queries", "projector", "encoder", "decoder"}
+    alone = make_model("appended", use_mask_embedding=False)
+    add_lora(alone, LoraSettings(parts="decoder", train_queries=False))
+    assert {name.split(".")[0] for name in trainable(alone)} == {"decoder"}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -141,12 +144,13 @@ def test_a_step_changes_what_trains_and_nothing_else(adapt, dtype):
     assert model(**training_batch(model)).loss < loss
 
 
+@pytest.mark.parametrize("settings", [{}, {"parts": "decoder", "train_queries": False}])
 @pytest.mark.parametrize("reentrant", [False, True])
-def test_gradient_checkpointing(reentrant, adapt):
-    """Frozen embeddings are what checkpoints usually lose the gradient at."""
+def test_gradient_checkpointing(reentrant, settings, adapt):
+    """Frozen embeddings are what checkpoints usually lose the gradient at, and so may latents be."""
     gradients = []
     for checkpointing in (False, True):
-        model = adapt().train()
+        model = adapt(**settings).train()
         if checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": reentrant})
         model(**training_batch(model)).loss.backward()
@@ -349,9 +353,7 @@ def test_corrections_are_those_of_the_decoder_that_found_them():
     model = C3Model.from_pretrained(PACKAGE, dtype=torch.float32)
     latents, text = model.compress("It was the best of times.", exact=True), "It was the best of times."
     model = as_if_trained(add_lora(model, LoraSettings(r=4, parts="decoder", train_queries=False)))
-    with pytest.raises(
-        InexactTextError, match="did not come back .* or this device, dtype or adapter computes too"
-    ):
+    with pytest.raises(InexactTextError, match="did not come back .* or this device, dtype or adapter computes too"):
         model.expand(latents)
     with model.disable_adapter():
         assert model.expand(latents) == text
