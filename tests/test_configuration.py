@@ -59,11 +59,11 @@ BAD = [
     ({"num_latents": 65, "window": 64}, r"num_latents \(65\) must not exceed window \(64\)"),
     (
         {"base_models": {"projector": "org/llm"}},
-        "base_models must name the model of encoder, decoder or both, or of the w",
+        "base_models must name the model of encoder, decoder or both, or of",
     ),
     (
         {"base_models": {"model": "org/c3", "decoder": "org/llm"}},
-        "of encoder, decoder or both, or of the whole, not {'m",
+        "of encoder, decoder or both, or of the whole, not",
     ),
     ({"base_models": {}}, "base_models must name the model of encoder, decoder or both, or of the whole, not {}"),
     ({"base_models": {"decoder": 3}}, "base_models must be folders or Hub ids, not {'decoder': 3}"),

@@ -14,6 +14,7 @@ from transformers import AutoModel, AutoProcessor
 
 from c3 import C3Latents, C3Model, LatentMismatchError
 from c3.cli.main import main
+from c3.training.optim.lora import save_base
 from c3.training.run.stages import train
 from tiny_models import TEXTS
 
@@ -84,6 +85,9 @@ def test_what_it_holds_and_every_way_to_load_it(adapter, trained, base):
         assert not model.config.reconstruction_only
         assert torch.equal(logits(model), logits(models[0]))
     assert AutoProcessor.from_pretrained(adapter).prompt_template == CHANGED["prompt_template"]
+    # One that a run with other settings has left is not taken for this one's.
+    with pytest.raises(ValueError, match="base has another ratio_range: choose another output folder, or delete it"):
+        save_base(C3Model.from_pretrained(base), trained.parent / "base", {"model": str(base)})
     # The base alone knows of none of it.
     plain = PeftModel.from_pretrained(C3Model.from_pretrained(base), adapter)
     assert plain.config.reconstruction_only and plain.processor.prompt_template == "{latents}{prompt}"
