@@ -1,7 +1,10 @@
 """Which weights a model computes with while PEFT's adapters are attached to it. Needs no PEFT: its layers tell."""
 
+# The parts of a C3 model that only read latents.
+READING_PARTS = ("decoder", "mask_embedding")
 
-def effective_parameters(model):
+
+def effective_parameters(model, adapters=True):
     """
     The parameters that take part in what a model computes, under names that do not depend on how adapters came to it.
 
@@ -11,12 +14,13 @@ def effective_parameters(model):
 
     Args:
         model (`nn.Module`): the model itself, not the `PeftModel` around it.
+        adapters (`bool`): False for what it computes with all adapters disabled.
 
     Yields:
         `tuple[str, torch.nn.Parameter]`, each parameter once.
     """
     seen = set()
-    for name, parameter in _walk(model, ""):
+    for name, parameter in _walk(model, "", adapters):
         if id(parameter) not in seen:
             seen.add(id(parameter))
             yield name, parameter
@@ -25,6 +29,19 @@ def effective_parameters(model):
 def active_adapters(model):
     """`list[str]`: names of the adapters that take part in what the model computes now, in the order of its layers."""
     return list(dict.fromkeys(name for module in model.modules() if _is_wrapper(module) for name in _active(module)))
+
+
+def only_reading_is_adapted(model):
+    """
+    Whether adapters are active in the decoder alone: the latents that a [`C3Model`] makes are then those of its base,
+    whose encoder, queries and projector it has.
+    """
+
+    def making_latents(adapters):
+        parameters = effective_parameters(model, adapters)
+        return {id(parameter) for name, parameter in parameters if name.split(".")[0] not in READING_PARTS}
+
+    return bool(active_adapters(model)) and making_latents(True) == making_latents(False)
 
 
 def has_adapters(model):
@@ -50,13 +67,13 @@ def _active(module):
     return [name for name in module.active_adapters if any(_added(module, name))]
 
 
-def _walk(module, prefix):
+def _walk(module, prefix, adapters):
+    active = _active(module) if adapters and _is_wrapper(module) else []
     if _is_whole(module):
-        active = _active(module)
-        yield from _walk(module.modules_to_save[active[0]] if active else module.original_module, prefix)
+        yield from _walk(module.modules_to_save[active[0]] if active else module.original_module, prefix, adapters)
     elif _is_wrapper(module):
-        yield from _walk(module.base_layer, prefix)
-        for number, adapter in enumerate(_active(module)):
+        yield from _walk(module.base_layer, prefix, adapters)
+        for number, adapter in enumerate(active):
             scale = getattr(module, "scaling", {}).get(adapter, 1.0)
             for name, parameter in _added(module, adapter):
                 yield f"{prefix}adapter_{number}_scaled_{scale:g}.{name}", parameter
@@ -64,7 +81,7 @@ def _walk(module, prefix):
         for name, parameter in module.named_parameters(recurse=False):
             yield prefix + name, parameter
         for name, child in module.named_children():
-            yield from _walk(child, f"{prefix}{name}.")
+            yield from _walk(child, f"{prefix}{name}.", adapters)
 
 
 def _added(layer, adapter):

@@ -1,11 +1,13 @@
 """
 Checkpoints without the weights of the models that they were put together from, which `config.base_models` names: saved
-so with a LoRA adapter, a pair of language models takes megabytes, and its weights are loaded from where they are.
+so with a LoRA adapter, a pair of language models takes megabytes, and its weights are loaded from where they are. So
+are those of a C3 checkpoint that is to have another config, which then names it as `model`.
 
     AutoModel.from_pretrained("adapter", trust_remote_code=True)
     AutoModel.from_pretrained("adapter", trust_remote_code=True, base_models={"decoder": "a/folder"})  # it is here
 """
 
+import json
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -19,6 +21,8 @@ from .trained_encoders_c3 import encoder_and_queries
 
 SOURCE_OPTIONS = ("revision", "cache_dir", "token", "subfolder", "local_files_only")
 ADAPTER = "adapter_config.json"
+ADAPTER_PATH = "_adapter_model_path"  # of `adapter_kwargs`, in which AutoModel says it of an adapter alone
+WHOLE = "model"  # the part that is all of a checkpoint
 NEEDS_PEFT = "{} holds an adapter, which needs peft: pip install -e .[train]"
 
 
@@ -43,13 +47,26 @@ def named_bases(source, kwargs):
     return stored | given if isinstance(stored, dict) else {}
 
 
+def on_its_base(folder, kwargs):
+    """
+    What to load in the place of a folder with an adapter alone, such as a checkpoint of a run, and with which keywords
+    of `from_pretrained`: where its base names bases itself that base, else the folder.
+
+    Returns: `tuple[str, dict]`.
+    """
+    base = json.loads((Path(folder) / ADAPTER).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if not named_bases(base, {}):
+        return folder, kwargs
+    return base, kwargs | {"adapter_kwargs": (kwargs.get("adapter_kwargs") or {}) | {ADAPTER_PATH: str(folder)}}
+
+
 def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):
     """
     Loads a checkpoint whose weights are partly elsewhere, with its adapter, if it has one.
 
     Args:
         model_class (`type`): [`C3Model`], from wherever it was loaded.
-        source (`str`): the checkpoint, a folder or a Hub id.
+        source (`str`): the checkpoint, a folder or a Hub id; its adapter may be elsewhere, see `on_its_base`.
         bases (`dict[str, str]`): see `named_bases`.
         kwargs (`dict`): of `from_pretrained`.
         with_adapter (`bool`): False for what the adapter goes on.
@@ -62,7 +79,7 @@ def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):
     """
     options, kwargs = _source_options(kwargs), dict(kwargs)
     adapter_options = {"token": kwargs.get("token")} | (kwargs.pop("adapter_kwargs", None) or {})
-    adapter_options.pop("_adapter_model_path", None)
+    adapter = adapter_options.pop(ADAPTER_PATH, None) or str(source)
     for name in options:
         kwargs.pop(name)
     fields = {name: kwargs.pop(name) for name in OWN_FIELDS if name in kwargs} | {"base_models": bases}
@@ -72,23 +89,25 @@ def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):
     if kwargs.get("dtype") in (None, "auto"):
         kwargs["dtype"] = config.dtype or "auto"
     shared = {name: options[name] for name in ("cache_dir", "token", "local_files_only") if name in options}
-    state = load_file(cached_file(source, SAFE_WEIGHTS_NAME, **options))
+    state = {} if WHOLE in bases else load_file(cached_file(source, SAFE_WEIGHTS_NAME, **options))
     for part, name in bases.items():
         base = _base(model_class, part, name, source, shared | {"dtype": kwargs["dtype"]})
-        kind, wanted = base.config.model_type, getattr(config, f"{part}_config").model_type
+        own, prefix = (config, "") if part == WHOLE else (getattr(config, f"{part}_config"), f"{part}.")
+        kind, wanted = base.config.model_type, own.model_type
         if kind != wanted:
             raise ValueError(f"{source} goes on a {wanted} model as its {part}, but {name} is a {kind} model.")
-        state |= {f"{part}.{key}": each for key, each in base.state_dict().items()}
+        state |= {prefix + key: each for key, each in base.state_dict().items()}
     # That of transformers, to which ours is on its way.
     loaded = PreTrainedModel.from_pretrained.__func__(model_class, None, config=config, state_dict=state, **kwargs)
     model = loaded[0] if isinstance(loaded, tuple) else loaded
     model.config.base_models = dict(bases)
+    model._base_config = base.config if WHOLE in bases else None
     model.name_or_path = model.config.name_or_path = str(source)
     model.generation_config = GenerationConfig.from_pretrained(source, **options)
-    if with_adapter and has_file(source, ADAPTER, **{key: options[key] for key in options if key != "subfolder"}):
+    if with_adapter and has_file(adapter, ADAPTER, **{key: options[key] for key in options if key != "subfolder"}):
         if not is_peft_available():
-            raise ImportError(NEEDS_PEFT.format(source))
-        model.load_adapter(str(source), adapter_kwargs=options | adapter_options, dtype=model.dtype)
+            raise ImportError(NEEDS_PEFT.format(adapter))
+        model.load_adapter(adapter, adapter_kwargs=options | adapter_options, dtype=model.dtype)
     return loaded
 
 
@@ -100,28 +119,31 @@ def save_without_bases(model, folder):
         model ([`C3Model`]): with adapters or without, which are not written.
         folder (`PathLike`): where to.
     """
-    folder, state = Path(folder), {}
+    folder, state, bases = Path(folder), {}, model.config.base_models
     folder.mkdir(parents=True, exist_ok=True)
     for name, weights in model.state_dict().items():
         # Of a part that an adapter trains in full, that before.
-        if name.split(".")[0] not in model.config.base_models and ".modules_to_save." not in name:
+        if not holds_bases([name], bases) and ".modules_to_save." not in name:
             state[name.replace(".original_module.", ".")] = weights.contiguous()
     model.config.architectures, model.config.dtype = [type(model).__name__], model.dtype
     if model._auto_class is not None:
         custom_object_save(model, folder, config=model.config)
     model.config.save_pretrained(folder)
     model.generation_config.save_pretrained(folder)
-    save_file(state, folder / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
+    if state:
+        save_file(state, folder / SAFE_WEIGHTS_NAME, metadata={"format": "pt"})
 
 
 def holds_bases(state, bases):
     """Whether the weights of named parts are among those, by name, that are to be saved; None is all of a model."""
-    return state is None or any(name.split(".")[0] in bases for name in state)
+    return state is None or WHOLE in bases or any(name.split(".")[0] in bases for name in state)
 
 
 def _base(model_class, part, name, source, options):
     """The model that a part is."""
     try:
+        if part == WHOLE:
+            return model_class.from_pretrained(name, **options)
         if part == "decoder":
             return AutoModelForCausalLM.from_pretrained(name, **options)
         is_c3 = PreTrainedConfig.get_config_dict(name, **_source_options(options))[0].get("model_type") == "c3"
@@ -137,4 +159,4 @@ def _source_options(kwargs):
     return {name: kwargs[name] for name in SOURCE_OPTIONS if kwargs.get(name)}
 
 
-__all__ = ["holds_bases", "load_on_bases", "named_bases", "save_without_bases"]
+__all__ = ["WHOLE", "holds_bases", "load_on_bases", "named_bases", "on_its_base", "save_without_bases"]

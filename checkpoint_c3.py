@@ -5,8 +5,16 @@ from pathlib import Path
 import torch
 from transformers.utils import PROCESSOR_NAME, is_peft_available, logging
 
-from .adapters_c3 import active_adapters, has_adapters
-from .base_models_c3 import NEEDS_PEFT, SOURCE_OPTIONS, holds_bases, load_on_bases, named_bases, save_without_bases
+from .adapters_c3 import active_adapters, has_adapters, only_reading_is_adapted
+from .base_models_c3 import (
+    NEEDS_PEFT,
+    SOURCE_OPTIONS,
+    holds_bases,
+    load_on_bases,
+    named_bases,
+    on_its_base,
+    save_without_bases,
+)
 from .fingerprints_c3 import checksum_tensors, fingerprint_config, fingerprint_tensors, fingerprint_tokenizer
 from .latents_provenance_c3 import LatentProvenance
 from .processing_c3 import C3Processor, except_context_tokenizer
@@ -47,6 +55,7 @@ class CheckpointMixin:
 
     _processor = None
     _source_options = {}
+    _base_config = None  # that of the checkpoint whose weights it has, where its own is another one
     _fingerprint_cache = (None, None, {})
 
     @classmethod
@@ -61,11 +70,14 @@ class CheckpointMixin:
         is_adapter = (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
         if is_adapter and not is_peft_available():
             raise ImportError(NEEDS_PEFT.format(folder))
+        source = pretrained_model_name_or_path
+        if is_adapter:
+            source, kwargs = on_its_base(source, kwargs)
         try:
-            if bases := named_bases(pretrained_model_name_or_path, kwargs):
-                loaded = load_on_bases(cls, pretrained_model_name_or_path, bases, kwargs)
+            if bases := named_bases(source, kwargs):
+                loaded = load_on_bases(cls, source, bases, kwargs)
             else:
-                loaded = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+                loaded = super().from_pretrained(source, *args, **kwargs)
         except ValueError as error:
             if kwargs.get("device_map") is None or "on the meta device" not in str(error):
                 raise
@@ -206,11 +218,15 @@ class CheckpointMixin:
     def latent_provenance(self):
         """
         The [`LatentProvenance`] of latents that this model makes now. Active adapters count as weights and are named.
-        Merged, they are part of the weights, which differ from base and adapter by rounding: another model's.
+        On the decoder alone they do not count: the latents are those of the model below them, which this decoder was
+        trained to read, and either reads the other's. Merged, they are part of the weights, which differ from base and
+        adapter by rounding: another model's.
 
             latents.provenance.check_same_model(model.latent_provenance())
         """
-        config, weights, packed = self.config.to_dict(), stored_weights(self), packed_weights(self)
+        is_of_base = only_reading_is_adapted(self)
+        config = (self.config if self._base_config is None or not is_of_base else self._base_config).to_dict()
+        weights, packed = stored_weights(self, adapters=not is_of_base), packed_weights(self)
         # Of the weights themselves: what is written to `weight.data` no counter is told of.
         checksum, holders = checksum_tensors(weights, _rounded), {name: each for name, (each, _) in packed.items()}
         known, fingerprint, known_holders = self._fingerprint_cache
@@ -221,7 +237,7 @@ class CheckpointMixin:
             self._fingerprint_cache = checksum, fingerprint, holders
         return LatentProvenance(
             model_name=" + adapter ".join([_public_name(self.name_or_path), *active_adapters(self)]),
-            config_fingerprint=fingerprint_config({name: config[name] for name in self._fingerprinted_fields()}),
+            config_fingerprint=fingerprint_config({name: config[name] for name in _fingerprinted_fields(config)}),
             weights_fingerprint=fingerprint,
             dtype=str(self.dtype).removeprefix("torch."),
             latent_position_layout=self.config.latent_position_layout,
@@ -229,10 +245,10 @@ class CheckpointMixin:
             library_version=VERSION,
         )
 
-    def _fingerprinted_fields(self):
-        # Left out where they are what they were before there was a choice, so that fingerprints of then still hold.
-        chosen = [name for name, default in LATER_FIELDS.items() if getattr(self.config, name) != default]
-        return (*FINGERPRINTED_FIELDS, *chosen)
+
+def _fingerprinted_fields(config):
+    # Left out where they are what they were before there was a choice, so that fingerprints of then still hold.
+    return (*FINGERPRINTED_FIELDS, *(name for name, default in LATER_FIELDS.items() if config[name] != default))
 
 
 def _ids(objects):

@@ -59,8 +59,9 @@ def _template(*fields):
 
 
 def _base_models(name, value):
-    if not isinstance(value, dict) or not value or not set(value) <= {"encoder", "decoder"}:
-        raise ValueError(f"{name} must name the model of encoder, decoder or both, not {value!r}.")
+    parts = set(value) if isinstance(value, dict) else set()
+    if not parts or not (parts <= {"encoder", "decoder"} or parts == {"model"}):
+        raise ValueError(f"{name} must name the model of encoder, decoder or both, or of the whole, not {value!r}.")
     if not all(isinstance(each, str) and each for each in value.values()):
         raise ValueError(f"{name} must be folders or Hub ids, not {value!r}.")
     return value
@@ -172,7 +173,8 @@ class C3Config(PreTrainedConfig):
             text can produce.
         base_models (`dict[str, str]`, *optional*):
             Of a checkpoint that holds no weights of its encoder, its decoder or both: the models (folders or Hub ids)
-            that these are, to be loaded from there, as `{"decoder": "org/llm"}`; see `base_models_c3.py`.
+            that these are, to be loaded from there, as `{"decoder": "org/llm"}`; see `base_models_c3.py`. Of one that
+            holds none at all the C3 checkpoint whose they are, `{"model": "org/c3"}`.
         initializer_range (`float`, defaults to 0.02):
             Standard deviation of the queries, the projector and the mask embedding of a new model.
 

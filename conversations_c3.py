@@ -1,6 +1,7 @@
 """Chat messages as prompts: what they must hold, and how the tokenizer's chat template lays them out."""
 
 import re
+from itertools import takewhile
 
 from .texts_c3 import check_text
 
@@ -85,6 +86,20 @@ def conversation_pieces(tokenizer, messages):
     return pieces
 
 
+def special_tokens_around(before, after, special):
+    """
+    The special tokens of a prompt template that stand directly around its latents, as `<img>` and `</img>`.
+
+    Args:
+        before, after (`list[int]`): its ids before and after the latents.
+        special (`Collection[int]`): ids of special tokens.
+
+    Returns: two `list[int]`.
+    """
+    opening = list(takewhile(special.__contains__, reversed(before)))
+    return opening[::-1], list(takewhile(special.__contains__, after))
+
+
 def _is_parts(content):
     return isinstance(content, (list, tuple)) and bool(content) and all(map(_is_part, content))
 
@@ -96,4 +111,11 @@ def _is_part(part):
     return (kind == "text" and isinstance(part.get("text"), str)) or (kind == "context" and "latents" in part)
 
 
-__all__ = ["are_conversations", "check_conversation", "contexts_of", "conversation_pieces", "is_conversation"]
+__all__ = [
+    "are_conversations",
+    "check_conversation",
+    "contexts_of",
+    "conversation_pieces",
+    "is_conversation",
+    "special_tokens_around",
+]

@@ -20,7 +20,7 @@ from .window_decoding_c3 import DECODING_METHODS, decode_windows, prompt_embeds
 
 NOT_EXACT = (
     "did not come back as it was, though it was compressed exactly: the latents are not those that were made, or this "
-    "device or dtype computes too differently. Expand it where it was compressed, or compress it again."
+    "device, dtype or adapter computes too differently. Expand it where it was compressed, or compress it again."
 )
 
 

@@ -149,6 +149,11 @@ def check_folder(path: str | os.PathLike) -> Path:
     return path
 
 
+def begins_latents(data: bytes) -> bool:
+    """Whether nine or more bytes begin a file of latents; no text does, which would hold five NUL characters."""
+    return data[8:9] == b"{" and int.from_bytes(data[:8], "little") <= MAX_HEADER
+
+
 def read_latents(
     source: str | os.PathLike | BinaryIO, names: Sequence[str], optional: Sequence[str] = ()
 ) -> StoredLatents:
@@ -294,7 +299,7 @@ def _check_head(where: str, head: bytes, size: int) -> None:
     """Raises `LatentFormatError` unless eight bytes of header length and the header's "{" begin a file of ours."""
     if len(head) < 9:
         raise LatentFormatError(f"{where} is truncated: it has only {size} bytes. Copy or compress it again")
-    if head[8:] != b"{" or int.from_bytes(head[:8], "little") > MAX_HEADER:
+    if not begins_latents(head):
         pickled = head[:2] in (b"PK", b"\x80\x02", b"\x80\x04", b"\x80\x05")
         kind = " (it looks pickled, as torch.save writes; C3 never unpickles)" if pickled else ""
         raise LatentFormatError(
@@ -323,6 +328,7 @@ __all__ = [
     "LatentFileWarning",
     "LatentFormatError",
     "StoredLatents",
+    "begins_latents",
     "check_folder",
     "latents_file_in_parts",
     "read_latents",

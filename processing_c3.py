@@ -9,7 +9,7 @@ from transformers import AutoTokenizer, BatchFeature, ProcessorMixin
 
 from .configuration_c3 import C3Config
 from .context_modalities_c3 import context_modality
-from .conversations_c3 import contexts_of, conversation_pieces, is_conversation
+from .conversations_c3 import contexts_of, conversation_pieces, is_conversation, special_tokens_around
 from .decoder_rows_c3 import TextSegment, decoder_rows
 from .fingerprints_c3 import fingerprint_tokenizer
 from .known_ids_c3 import known_ids
@@ -206,12 +206,16 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
             raise TypeError(f"A prompt must be a string or chat messages, not {type(prompt).__name__}.")
         if contexts_of(prompt):
             raise ValueError("These messages hold latents: give them by themselves, model.generate(messages).")
+        if set(chain(*self.prompt_template_ids())) & set(self.tokenizer.all_special_ids):
+            said = "This model's prompt_template is a conversation already: give the prompt as a string, or messages"
+            raise ValueError(f"{said} that hold the latents, in parts of their content.")
         return [token for segment in self.conversation_row(prompt, ()) for token in segment.ids]
 
     def conversation_row(self, messages, spans):
         """
         The segments of a decoder row for chat messages that may hold latents, laid out by the chat template of the
-        decoder's tokenizer, which then asks for an answer. `prompt_template` has no part in it.
+        decoder's tokenizer, which then asks for an answer. Of `prompt_template` only the special tokens that stand
+        directly around its latents have a part in it: they stand around each context.
 
             messages = [{"role": "user", "content": [{"type": "context", "latents": latents[0]}, …]}]
             row = processor.conversation_row(messages, latents[0].spans)
@@ -227,8 +231,7 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
         """
         if self.tokenizer.chat_template is None:
             raise ValueError("The decoder's tokenizer has no chat template: give the prompt as a string.")
-        if set(chain(*self.prompt_template_ids())) & set(self.tokenizer.all_special_ids):
-            raise ValueError("This model's prompt_template is a conversation already: give the prompt as a string.")
+        opening, closing = special_tokens_around(*self.prompt_template_ids()[:2], self.tokenizer.all_special_ids)
         row, left = [], iter(spans)
         for piece in conversation_pieces(self.tokenizer, messages):
             if isinstance(piece, str):
@@ -236,7 +239,7 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
             elif piece["type"] == "text":
                 row.append(TextSegment(self.encode(piece["text"])))
             else:
-                row += next(left)
+                row += [TextSegment(opening), *next(left), TextSegment(closing)]
         return row
 
     def turn(self, prompt_ids):

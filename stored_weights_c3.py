@@ -11,7 +11,7 @@ from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 from .adapters_c3 import effective_parameters
 
 
-def stored_weights(model):
+def stored_weights(model, adapters=True):
     """
     What a model computes with, as plain tensors, wherever they are kept: an offloaded weight is read from there, one
     that torchao has quantized is taken apart into its numbers and scales, and of one that processes share this one's
@@ -19,6 +19,7 @@ def stored_weights(model):
 
     Args:
         model (`nn.Module`): the model itself, not the `PeftModel` around it.
+        adapters (`bool`): False to leave out what adapters add.
 
     Returns:
         `dict[str, torch.Tensor]`, by the names of `effective_parameters`; each weight once.
@@ -26,7 +27,7 @@ def stored_weights(model):
     offloaded, own_parts = _offloaded(model), _own_parts(model)
     # Offloaded, tied weights are no longer one object.
     ties, seen, found = getattr(model, "all_tied_weights_keys", {}), set(), {}
-    for name, parameter in effective_parameters(model):
+    for name, parameter in effective_parameters(model, adapters):
         tie = ties.get(name, name)
         if id(parameter) in offloaded:
             if tie in seen:

@@ -14,11 +14,10 @@ from c3.support.arguments import file_name, utf8_text, whole_number
 from c3.support.errors import UserError
 from c3.support.loading import check_answers
 
-from .inputs import check_standard_input, load_latents, naming_files, read_text, source_name
+from .inputs import LATENTS_ENDING, check_standard_input, naming_files, read_text_or_latents, source_name
 from .model_options import add_amount_options, add_model_options, amount, asked_model, progress
 
 SUMMARY = "compress texts and ask about them"
-LATENTS_ENDING = ".c3"
 # What is more likely a file that is not there than a question: one word that ends as names of files do.
 FILE_NAME = re.compile(r"\S+\.[A-Za-z]\w{0,7}")
 AS_IN = 'as in c3 ask FILE "Who wrote it?"'
@@ -32,7 +31,10 @@ def add_arguments(parser):
     )
     add_model_options(parser, quiet="no progress bars, nor what was compressed")
     parser.scattered = "words"
-    about = f"UTF-8 texts, - for standard input, or {LATENTS_ENDING} files, which c3 compress wrote; then what to ask"
+    about = (
+        f"UTF-8 texts or {LATENTS_ENDING} files, which c3 compress wrote, - for either on standard input; then what "
+    )
+    about += "to ask"
     parser.add_argument("words", nargs="+", metavar='FILE… "question"', help=about)
     about = "what to ask; again for more questions, for which the files are read once. Words are then all files"
     more = {"type": utf8_text, "action": "append", "dest": "questions", "metavar": "QUESTION", "help": about}
@@ -119,14 +121,14 @@ def _files_and_questions(args):
 def _read_contexts(args, files):
     """The [`AskedContext`]s of files: one of all, or with `--each` one of each text."""
     given = [f"--{name.replace('_', '-')}" for name, value in amount(args).items() if value is not None]
-    latents = [file for file in files if file.endswith(LATENTS_ENDING)]
     if args.raw and given:
         raise UserError(f"--raw compresses nothing: leave {given[0]} out")
+    parts = [(file, read_text_or_latents(file)) for file in files]
+    latents = [source_name(file) for file, part in parts if not isinstance(part, str)]
     if args.raw and latents:
         raise UserError(f"--raw: {latents[0]} holds latents and not the text itself: name the text's file")
     if given and len(latents) == len(files):
         raise UserError(f"{given[0]}: {latents[0]} is compressed already: leave it out, or name the text's file")
-    parts = [(file, load_latents(file) if file in latents else read_text(file)) for file in files]
     for file, part in parts:
         if not len(part):
             raise UserError(f"{source_name(file)} holds no texts: there is nothing to ask about")

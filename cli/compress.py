@@ -6,7 +6,7 @@ import sys
 
 from c3.quoting_c3 import in_one_line, printable
 from c3.support.arguments import fidelity, file_name
-from c3.support.errors import UserError, described
+from c3.support.errors import STANDARD_OUTPUT, UserError, described, naming
 
 from .inputs import check_standard_input, naming_files, of_file, read_text
 from .model_options import add_amount_options, add_model_options, amount, asked_model, progress
@@ -25,7 +25,7 @@ def add_arguments(parser):
         "--output",
         type=file_name,
         metavar="OUT",
-        help="one file for the latents of all texts (default: FILE.c3 beside each FILE)",
+        help="one file for the latents of all texts, - for standard output (default: FILE.c3 beside each FILE)",
     )
     add_amount_options(parser)
     parser.add_argument(
@@ -64,9 +64,10 @@ def run(args):
     check_standard_input(args.files)
     if "-" in args.files and args.output is None:
         raise UserError("text from standard input has no file name: say with -o where the latents go")
-    if args.output == "-":
-        raise UserError("latents go to a file, not to standard output: name one with -o")
-    if args.output:
+    to_standard_output = args.output == "-"
+    if to_standard_output and sys.stdout.isatty():
+        raise UserError("latents are bytes, not for a terminal: name a file with -o, or send them on with | or >")
+    if args.output and not to_standard_output:
         check_output(args.output, args.files)
     files, texts = _read_texts(args)
     outputs = [args.output] if args.output else [f"{file}.c3" for file in files]
@@ -77,7 +78,7 @@ def run(args):
             **amount(args),
             batch_size=args.batch_size,
             show_progress=progress(args),
-            output=outputs[0] if len(outputs) == 1 else None,
+            output=None if to_standard_output or len(outputs) > 1 else outputs[0],
             on_error=args.on_error,
             dtype=args.latents_dtype,
             exact=args.exact,
@@ -91,6 +92,10 @@ def run(args):
     if latents is None:
         raise UserError(NOTHING_LEFT)
     parts = [latents.to("cpu")]
+    if to_standard_output:
+        with naming(STANDARD_OUTPUT):
+            parts[0].save(sys.stdout.buffer)
+        return
     if len(outputs) > 1:
         outputs = [output for index, output in enumerate(outputs) if index not in skipped]
         parts = list(parts[0])

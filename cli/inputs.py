@@ -1,5 +1,6 @@
 """What the commands read: texts and files of latents. What goes wrong becomes one line that says what to do."""
 
+import io
 import re
 import sys
 import warnings
@@ -10,6 +11,7 @@ from c3.support.arguments import file_name, whole_number
 from c3.support.errors import UserError, naming
 from c3.support.loading import warnings_in_one_line
 
+LATENTS_ENDING = ".c3"
 LATENTS_HELP = "what c3 compress wrote; - for standard input"
 
 
@@ -48,6 +50,25 @@ def read_text(source):
     Raises:
         UserError: no such file, a folder, not UTF-8, empty, too large.
     """
+    return _decoded(source, _read_bytes(source))
+
+
+def read_text_or_latents(source):
+    """
+    As `read_text`; or the [`C3Latents`] of a file that is called .c3 or, as on standard input, begins like one.
+
+        c3 compress book.txt -o - | c3 ask - "Who wrote it?"
+    """
+    if source.endswith(LATENTS_ENDING):
+        return load_latents(source)
+    from c3.latents_file_c3 import begins_latents
+
+    data = _read_bytes(source)
+    return load_latents(source, data) if begins_latents(data) else _decoded(source, data)
+
+
+def _read_bytes(source):
+    """What a file holds, `bytes`, one at least; raises as `read_text`."""
     name = source_name(source)
     if source != "-" and Path(source).is_dir():
         raise UserError(f"{source} is a folder: name text files")
@@ -60,6 +81,12 @@ def read_text(source):
         raise UserError(f"{name} does not fit into memory: cut it into several texts") from None
     if not data:
         raise UserError(f"{name} is empty: give at least one character")
+    return data
+
+
+def _decoded(source, data):
+    """The `str` of what a file holds; raises as `read_text`."""
+    name = source_name(source)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -69,12 +96,23 @@ def read_text(source):
         ) from None
 
 
-def load_latents(source):
-    """[`C3Latents`] of a file, or with `-` of standard input, of which no more is read than its header says."""
+def load_latents(source, data=None):
+    """
+    [`C3Latents`] of a file, or with `-` of standard input, of which no more is read than its header says; of `data`
+    where its `bytes` have been read.
+    """
     from c3.latents_c3 import C3Latents
 
     with warnings_in_one_line(), naming(source_name(source)):
+        if data is not None:
+            file = _NamedBytes(data)
+            file.name = source_name(source)
+            return C3Latents.load(file)
         return C3Latents.load(standard_input() if source == "-" else source)
+
+
+class _NamedBytes(io.BytesIO):
+    """Of a file, by whose `name` errors call it."""
 
 
 def load_texts(args):

@@ -17,6 +17,8 @@ WAYS_ARE = (
     "means of the encoder's states. `no-text`: the question alone. An empty cell, and one `of` fewer questions: the "
     "others were left out, see above."
 )
+# Where answers stand in the texts of a corpus, and the rows of the heat map: each holds the needles nearest to it.
+DEPTHS = [0.0, 0.25, 0.5, 0.75, 1.0]
 TITLES = {
     "exact_match": "Right answers",
     "found": "Share of the answers that what was said holds, as RULER counts",
@@ -165,7 +167,7 @@ def draw(result, path):
     save_figure(figure, path)
     needles = [row for row in rows if row["task"] in NEEDLE_TASKS and row["depth"] is not None]
     if needles:
-        draw_depths(needles, f"{path}_depths", result["options"]["depths"])
+        draw_depths(needles, f"{path}_depths", result["options"]["depths"] or DEPTHS)
 
 
 def draw_depths(rows, path, depths):

@@ -1,5 +1,6 @@
 """Models, tokenizers and devices for commands. What goes wrong becomes one line that says what to do."""
 
+import json
 import sys
 import warnings
 from contextlib import contextmanager, nullcontext
@@ -10,7 +11,8 @@ from c3.quoting_c3 import quoted
 from .errors import UserError, is_out_of_memory, one_line
 
 PACKAGE = Path(__file__).parents[1]
-MODEL_FILES = ("config.json", "adapter_config.json", "tokenizer_config.json", "tokenizer.json")
+CONFIGS = ("config.json", "adapter_config.json")
+MODEL_FILES = (*CONFIGS, "tokenizer_config.json", "tokenizer.json")
 SECONDS_FOR_THE_HUB = 5  # to answer at all; each file of a checkpoint would be asked for again and again
 
 
@@ -129,7 +131,7 @@ def load_tokenizer(name):
 def _check_folder(path):
     if path.is_file():
         raise UserError(f"--model {path} is a file: name the folder of a C3 checkpoint, or a Hub id")
-    if not (path / "config.json").is_file():
+    if not any((path / name).is_file() for name in CONFIGS):
         raise UserError(f"--model {path} holds no config.json: name the folder of a C3 checkpoint")
     if not any(path.glob("*.safetensors")):
         raise UserError(f"--model {path} holds no weights (*.safetensors): name the folder of a trained C3 checkpoint")
@@ -137,7 +139,6 @@ def _check_folder(path):
 
 def _load(name, device, dtype, **source):
     import torch
-    from transformers import PreTrainedConfig
 
     from c3.auto_c3 import C3Model
 
@@ -147,7 +148,7 @@ def _load(name, device, dtype, **source):
         dtype = "auto"
     # Whatever fails while a checkpoint is read, from a missing cache to a damaged file, is a matter of that checkpoint.
     try:
-        kind = PreTrainedConfig.get_config_dict(name, **source)[0].get("model_type")
+        kind = _model_type(name, source)
         if kind != "c3":
             raise ValueError(f"it is a {quoted(kind)} model, not a C3 one")
         model, report = C3Model.from_pretrained(name, dtype=dtype, output_loading_info=True, **source)
@@ -160,6 +161,18 @@ def _load(name, device, dtype, **source):
         if is_out_of_memory(error):
             raise UserError(f"out of memory for the model {name}: --dtype bfloat16 needs half of float32's") from error
         raise UserError(f"cannot load a C3 model from {name}: {one_line(error)}") from error
+
+
+def _model_type(name, source):
+    """`model_type` of a checkpoint, or of what an adapter without a config of its own goes on."""
+    from transformers import PreTrainedConfig
+    from transformers.utils import find_adapter_config_file
+
+    config, _ = PreTrainedConfig.get_config_dict(name, **source)
+    if not config and (adapter := find_adapter_config_file(name, **source)):
+        base = json.loads(Path(adapter).read_text(encoding="utf-8"))["base_model_name_or_path"]
+        config, _ = PreTrainedConfig.get_config_dict(base, **source)
+    return config.get("model_type")
 
 
 @contextmanager

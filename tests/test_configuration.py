@@ -57,8 +57,15 @@ BAD = [
     ({"num_latents": True}, "num_latents must be an integer of 1 or more, not True"),
     ({"num_latents": 2.0}, "num_latents must be an integer of 1 or more, not 2.0"),
     ({"num_latents": 65, "window": 64}, r"num_latents \(65\) must not exceed window \(64\)"),
-    ({"base_models": {"projector": "org/llm"}}, "base_models must name the model of encoder, decoder or both, not {'p"),
-    ({"base_models": {}}, "base_models must name the model of encoder, decoder or both, not {}"),
+    (
+        {"base_models": {"projector": "org/llm"}},
+        "base_models must name the model of encoder, decoder or both, or of",
+    ),
+    (
+        {"base_models": {"model": "org/c3", "decoder": "org/llm"}},
+        "of encoder, decoder or both, or of the whole, not",
+    ),
+    ({"base_models": {}}, "base_models must name the model of encoder, decoder or both, or of the whole, not {}"),
     ({"base_models": {"decoder": 3}}, "base_models must be folders or Hub ids, not {'decoder': 3}"),
     ({"default_window": 0}, "default_window must be an integer of 1 or more, not 0"),
     ({"default_window": 65, "window": 64}, r"default_window \(65\) must not exceed window \(64\)"),

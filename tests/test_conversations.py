@@ -87,6 +87,29 @@ def test_as_latents_before_a_prompt(model, with_template):
     assert model.generate(latents, parts, **GREEDY)[0] == model.generate(latents, asked, **GREEDY)
 
 
+@pytest.mark.parametrize("layout", ["appended", "uniform"])
+def test_a_template_that_is_a_conversation(layout, make_model, with_template):
+    """As the authors': messages with the same words are the same row, with its special tokens around latents."""
+    end = "<|endoftext|>"
+    turns = "user: {latents}{prompt}" + end + "assistant: "
+    model = with_template(make_model(layout, prompt_template=turns.replace("{latents}", f"{end}{{latents}}{end}{end}")))
+    first, second = model.compress(LONG, exact=True), model.compress(TEXTS[0])
+    for options in ({}, {"raw_below": 1.01}):
+        expected = model.generate(first, "Who?", **options, **GREEDY)
+        assert model.generate([user(context(first), text("Who?"))], **options, **GREEDY) == expected
+    messages = [user(context(first), text(" or "), context(second)), {"role": "assistant", "content": "b"}]
+    row = model.processor.conversation_row(messages, [*first.spans, *second.spans])
+    ids = model.processor.decoder_inputs([row])["input_ids"][0].tolist()
+    place, end = model.processor.latent_token_id, model.processor.tokenizer.eos_token_id
+    encode = model.processor.encode
+    around = [[end, *[place] * each.num_latents, end, end] for each in (first, second)]
+    said = [*encode("user: "), *around[0], *encode(" or "), *around[1], end, *encode("assistant: "), *encode("b"), end]
+    assert ids == [*said, *encode("assistant: ")]
+    # Without latents, messages would be a conversation within the template's.
+    with pytest.raises(ValueError, match="is a conversation already: give the prompt as a string, or messages that"):
+        model.generate(first, [user(text("Who?"))])
+
+
 def test_several_conversations(model, with_template):
     """As one by one, each with its own contexts, however many, in batches or not."""
     with_template(model)
@@ -137,7 +160,7 @@ def foreign(latents):
     return replace(latents, provenance=other)
 
 
-def test_calls_that_cannot_be(uniform, make_model, with_template, monkeypatch):
+def test_calls_that_cannot_be(uniform, with_template, monkeypatch):
     latents = uniform.compress("a text")
     messages = [user(context(latents), text("Who?"))]
     with pytest.raises(ValueError, match="has no chat template: give the prompt as a string"):
@@ -157,9 +180,6 @@ def test_calls_that_cannot_be(uniform, make_model, with_template, monkeypatch):
     monkeypatch.setattr(uniform.config, "reconstruction_only", True)
     with pytest.raises(ValueError, match="cannot answer .* give texts back and nothing else"):
         uniform.generate(messages)
-    wrapped = make_model("appended", prompt_template="{latents}{prompt}<|endoftext|>")
-    with pytest.raises(ValueError, match="prompt_template is a conversation already"):
-        wrapped.generate([user(context(wrapped.compress("a text")))])
 
 
 @pytest.mark.parametrize(

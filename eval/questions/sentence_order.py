@@ -19,11 +19,18 @@ def make(rng, material, length, depth):
     if len(can_ask) < 2:
         raise Unmakeable("a passage has no two sentences that can be asked about")
 
+    # Of two sentences of questions before, the answers to these may tell which comes first.
+    asked = set()
+
+    def later(first):
+        return [place for place in can_ask if place > first and place not in asked]
+
     def allowed(place):
-        return place in can_ask[:-1]
+        return place in can_ask and place not in asked and later(place)
 
     def ask(first):
-        second = rng.choice([place for place in can_ask if place > first])
+        second = rng.choice(later(first))
+        asked.update((first, second))
         answer = rng.choice("AB")
         named = {answer: first, "AB".replace(answer, ""): second}
         return Question(

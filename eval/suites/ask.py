@@ -15,7 +15,7 @@ import torch
 
 from c3.adapters_c3 import active_adapters
 from c3.eval.answers import answer_scores
-from c3.eval.ask_report import draw, report
+from c3.eval.ask_report import DEPTHS, draw, report
 from c3.eval.asking import AskedExample, ask, row_is_too_long
 from c3.eval.baselines.asked_text import LATENTS, RETRIEVAL, WAYS
 from c3.eval.baselines.retrieval import check_bm25
@@ -44,6 +44,14 @@ TASKS = (
     "sentence_order",
     "presence",
 )
+# Options of questions that are made of a corpus, and what they are by default.
+OF_A_CORPUS = {
+    "tasks": list(TASKS),
+    "lengths": [512, 2048],
+    "depths": DEPTHS,
+    "number": 1,
+    "seed": 0,
+}
 # Tokens that an answer may have beside those of the right one.
 SPARE_TOKENS = 8
 # Questions of each length whose time is taken.
@@ -62,18 +70,17 @@ def add_arguments(parser):
     about = f"ask those of a set of the Hub, as squad or longbench-hotpotqa ({sets}); NAME=FOLDER for files at hand"
     source.add_argument("--dataset", metavar="NAME", help=about)
     about = "of questions about a corpus: names, or how they begin (default: one or two of each family)"
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), metavar="TASK", help=about)
+    parser.add_argument("--tasks", nargs="+", metavar="TASK", help=about)
     about = "tokens of a text of the corpus, at most (default: 512 2048)"
     lengths = {"type": whole_number(16, 10**6), "metavar": "TOKENS", "help": about}
-    parser.add_argument("--lengths", nargs="+", default=[512, 2048], **lengths)
+    parser.add_argument("--lengths", nargs="+", **lengths)
     parser.add_argument("--ratios", nargs="+", type=compression_ratio, default=[4.0, 8.0, 16.0])
     about = "where the answer stands, 0 the start of a text, 1 its end (default: 0 0.25 0.5 0.75 1)"
-    depths = {"type": depth, "metavar": "D", "help": about}
-    parser.add_argument("--depths", nargs="+", default=[0.0, 0.25, 0.5, 0.75, 1.0], **depths)
+    parser.add_argument("--depths", nargs="+", type=depth, metavar="D", help=about)
     about = "questions of each task, length and depth (default: 1)"
-    parser.add_argument("--number", type=whole_number(1, 10**6), default=1, metavar="N", help=about)
+    parser.add_argument("--number", type=whole_number(1, 10**6), metavar="N", help=about)
     about = "other questions about the corpus for another one (default: 0)"
-    parser.add_argument("--seed", type=whole_number(0, 2**32), default=0, help=about)
+    parser.add_argument("--seed", type=whole_number(0, 2**32), help=about)
     about = "beside the latents (default: all)"
     others = [name for name in WAYS if name != LATENTS]
     parser.add_argument("--baselines", nargs="*", choices=others, default=others, help=about)
@@ -83,6 +90,7 @@ def add_arguments(parser):
 
 
 def prepare(args, pages, model, counter, window):
+    _set_defaults(args)
     if model.config.reconstruction_only and not active_adapters(model):
         raise ValueError(
             "this model was trained to give texts back and nothing else (config.reconstruction_only): it answers no "
@@ -120,13 +128,30 @@ def prepare(args, pages, model, counter, window):
     return examples, left_out
 
 
+def _set_defaults(args):
+    """Sets options that are not given; raises `ValueError` for those that would count for nothing."""
+    (source,) = [name for name in ("corpus", "questions", "dataset") if getattr(args, name)] or [None]
+    if source and args.data:
+        raise ValueError(f"--data and --{source} both say what is asked about: leave one of them out")
+    for name, default in OF_A_CORPUS.items():
+        if getattr(args, name) is None:
+            setattr(args, name, None if source in ("questions", "dataset") else default)
+        elif source in ("questions", "dataset"):
+            raise ValueError(
+                f"--{name} is for questions that are made of a corpus: leave it out, as --{source} brings questions "
+                "of its own; c3 data questions writes others"
+            )
+
+
 def _questions(args, pages, model):
     """`list[AskedQuestion]`, and a line for each kind that was left out, `list[str]`."""
     if args.questions:
         return read_questions(args.questions, args.limit), []
     if args.dataset:
         return load_hub_set(args.dataset, args.limit), []
-    texts = read_corpus(args.corpus)[: args.limit] if args.corpus else [page.text for page in pages]
+    texts = [page.text for page in pages]
+    for file in args.corpus or ():
+        texts += read_corpus([file])[: args.limit]
     if not texts:
         raise ValueError("the suite ask needs something to ask about: give --corpus, --questions or --dataset")
     material = Material(texts, model.processor.tokenizer, "test")

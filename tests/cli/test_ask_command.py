@@ -1,5 +1,6 @@
 """`c3 ask`: what the decoder is given, what is said of it, and what cannot be."""
 
+import io
 import re
 from pathlib import Path
 
@@ -83,13 +84,44 @@ def test_the_texts_themselves(ask, answer, model, texts):
     assert err == f"c3: 2 files: {tokens} tokens as they are, cache {cache_bytes(model, tokens) / 2**20:.2f} MiB\n"
 
 
-def test_standard_input(ask, texts, feed):
+def test_standard_input(ask, texts, latents_file, feed):
+    """A text or latents, which are told apart by how they begin."""
     expected = ask("a.txt", "b.txt", QUESTION)[1]
     feed(TEXT.encode())
     code, out, err = ask("-", "b.txt", QUESTION)
     assert (code, out) == (0, expected)
     feed(TEXT.encode())
     assert ask("-", QUESTION, "--each")[1].startswith("standard input: ")
+    held = latents_file.read_bytes()
+    feed(held)
+    code, out, err = ask("-", QUESTION)
+    assert (code, out) == (0, expected) and err.startswith("c3: standard input: ") and "compressed in" not in err
+    # Under any name, as that of a pipe: a shell's <(c3 compress …).
+    latents_file.rename("piped")
+    assert ask("piped", QUESTION)[1] == expected
+    for data, options, message in (
+        (held[:-9], [], "standard input is truncated or damaged: its "),
+        (held, ["--raw"], "--raw: standard input holds latents and not the text itself"),
+        (held, ["--ratio", "4"], "--ratio: standard input is compressed already"),
+    ):
+        feed(data)
+        code, out, err = ask("-", QUESTION, *options)
+        assert (code, out, err.count("\n")) == (2, "", 1) and message in err
+
+
+def test_what_compress_writes_to_standard_output(run, ask, checkpoint, texts, latents_file, feed, monkeypatch):
+    """It is asked about as it comes: `c3 compress a.txt b.txt -o - | c3 ask - "…"`."""
+    pipe = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdout", pipe)
+        assert run("compress", *texts, "-o", "-", "--model", checkpoint, "--no-exact") == (0, "", "")
+        patch.setattr(pipe, "isatty", lambda: True)
+        code, _, err = run("compress", *texts, "-o", "-", "--model", checkpoint)
+        assert code == 2 and "not for a terminal: name a file with -o, or send them on with | or >" in err
+    sent = pipe.buffer.getvalue()
+    assert sent == latents_file.read_bytes()
+    feed(sent)
+    assert ask("-", QUESTION)[:2] == ask(*texts, QUESTION)[:2]
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,6 @@ from command_line import TEXT, pages_file
         (["compress", "a.txt", "-o", ""], "argument -o/--output: must be a name, not ''"),
         (["compress", ""], "argument FILE: must be a name, not ''"),
         (["compress", "/proc/self/mem"], "/proc/self/mem: Input/output error"),
-        (["compress", "a.txt", "-o", "-"], "latents go to a file, not to standard output"),
         (["compress", "-"], "text from standard input has no file name"),
         (["compress", "-", "-", "-o", "x.c3"], "standard input (-) can be read only once"),
         (["compress", "a.txt", "b.txt", "./a.txt"], "./a.txt is given twice, for one file of latents: give it once"),

@@ -59,7 +59,7 @@ def make_examples(model, *argv):
     parser = ArgumentParser()
     suite.add_arguments(parser)
     args = parser.parse_args([*OPTIONS, *argv])
-    args.limit = None
+    args.limit = args.data = None
     examples, left_out = suite.prepare(args, [], model, None, 32)
     assert left_out == []
     return examples
@@ -186,6 +186,7 @@ def test_questions_about_a_corpus(checkpoint, tmp_path, capsys):
     options = ["ask", "--model", str(checkpoint), "--corpus", str(corpus), "--ratios", "2", "8", *options]
     main([*options, "--device", "cpu", "--output", str(tmp_path)])
     result = load(tmp_path / "ask.json")
+    assert [result["options"][name] for name in ("tasks", "depths", "number", "seed")] == [[*TASKS], [0.0, 1.0], 1, 0]
     counts = Counter((row["task"], row["length"], row["setting"]) for row in result["examples"])
     assert counts == {
         (task, length, setting): 2
@@ -201,6 +202,7 @@ def test_questions_about_a_corpus(checkpoint, tmp_path, capsys):
 
 
 def test_errors(arguments, checkpoint, tmp_path, monkeypatch):
+    pages = write_lines(tmp_path / "pages.jsonl", [{"text": "a page"}])
     shutil.copytree(checkpoint, tmp_path / "echo")
     config = load(tmp_path / "echo" / "config.json")
     (tmp_path / "echo" / "config.json").write_text(json.dumps(config | {"reconstruction_only": True}))
@@ -208,6 +210,16 @@ def test_errors(arguments, checkpoint, tmp_path, monkeypatch):
         ([*arguments, "--model", str(tmp_path / "echo")], "this model was trained to give texts back and nothing else"),
         (["ask", "--model", str(checkpoint)], "needs something to ask about: give --corpus, --questions or --dataset"),
         ([*arguments, "--questions", "none.jsonl"], "no such file of questions: none.jsonl"),
+        ([*arguments, "--data", str(pages)], "--data and --questions both say what is asked about: leave one of"),
+        (
+            [*arguments, "--tasks", "single"],
+            "--tasks is for questions that are made of a corpus: leave it out, as --qu",
+        ),
+        ([*arguments, "--seed", "0"], "--seed is for questions that are made of a corpus"),
+        (
+            ["ask", "--model", str(checkpoint), "--dataset", "squad", "--lengths", "300"],
+            "--lengths is for questions that are made of a corpus: leave it out, as --dataset brings questions of its",
+        ),
     ):
         with pytest.raises((OSError, ValueError), match=message) as error:
             main(argv)

@@ -11,6 +11,7 @@ from c3.cli.main import main as c3_main
 from c3.eval import command, engine
 from c3.eval.baselines import METHODS
 from c3.eval.metrics import METRICS
+from c3.eval.questions import material
 from c3.eval.suites import SUITES
 from eval_files import load, main, write_lines
 
@@ -125,10 +126,9 @@ def test_all_suites(arguments, checkpoint, data, long_pages, tmp_path, monkeypat
     """Those that try most, on less: a model that was never trained gives them everything to do."""
     monkeypatch.setitem(SUITES, "search", with_defaults(SUITES["search"], ratios=[8.0], beams=2))
     monkeypatch.setitem(SUITES, "adaptive", with_defaults(SUITES["adaptive"], ratio=5.0, samples=1, length=100))
-    messages = [{"role": "user", "content": "When was it?"}, {"role": "assistant", "content": "once"}]
-    questions = str(write_lines(tmp_path / "questions.jsonl", [{"context": long_pages[1], "messages": messages}]))
-    ask = with_defaults(SUITES["ask"], questions=questions, baselines=["head"], ratios=[8.0])
-    monkeypatch.setitem(SUITES, "ask", ask)
+    one = {"tasks": ["single-words-noise"], "lengths": [64], "depths": [0.5], "baselines": ["head"], "ratios": [8.0]}
+    monkeypatch.setitem(SUITES, "ask", with_defaults(SUITES["ask"], **one))
+    monkeypatch.setattr(material, "TEST_DOCUMENTS", 1.0)
     write_lines(data, [{"text": long_pages[0]}])
     main(["all", *arguments, "--count-with", str(checkpoint), "--window", "8", "--output", str(tmp_path)])
     assert {path.name for path in tmp_path.glob("*.md")} == {f"{name}.md" for name in SUITES}

@@ -69,14 +69,25 @@ def test_needles_and_variables(rows):
         assert answer == ", ".join(name for name, value in values.items() if value == wanted) != ""
 
 
+def test_nothing_that_was_said_before_gives_an_answer_away(rows):
+    """Neither a question before, which could be copied from, nor its answer."""
+    values = "many_keys", "many_queries", "variable_tracking"
+    for row, prompt, answer in pairs(
+        rows, *values, "numbered_sentence", "next_sentence", "previous_sentence", "sentence_order", "presence"
+    ):
+        said = [message["content"] for message in row["messages"]]
+        before = said[: said.index(prompt)]
+        # Of two sentences those of which nothing was asked: another pair may tell which comes first.
+        about = re.findall(r"\n(?:[AB][:：])? ?(.+)", prompt) if len(answer) < 4 else [answer]
+        named = answer.split(", ") if family(row["task"]) in values else about
+        assert named and not any(each in earlier for each in named for earlier in before)
+
+
 def test_sentences(rows, tokenizer):
     for row, prompt, answer in pairs(rows, "next_sentence", "previous_sentence"):
         given = prompt.split("\n")[1]
         pair = (given, answer) if family(row["task"]) == "next_sentence" else (answer, given)
         assert re.search(r"\s*".join(map(re.escape, pair)), row["context"])
-        # Nor could the answer be copied from what a question before it has quoted.
-        said = [message["content"] for message in row["messages"]]
-        assert not any(answer in each for each in said[: said.index(prompt)])
     for row, prompt, answer in pairs(rows, "sentence_order"):
         named = dict(re.findall(r"^(A|B)[:：] ?(.+)$", prompt, re.MULTILINE))
         assert answer == min(named, key=lambda name: row["context"].index(named[name]))

@@ -106,10 +106,6 @@ BAD = [
         "init_config: unknown key window; did you mean default_window?",
     ),
     (
-        {"init_from": "org/c3", "model": None, "tokenizer": None, "init_config": {"ratio_range": [2, 8]}, "lora": {}},
-        "init_config, lora: an adapter is loaded with the config of its base",
-    ),
-    (
         {"curriculum": [{"until": 1, "windows": [64], "ratios": [4, 8], "objective_ratios": {"asking": [2, 4]}}]},
         "curriculum: objective_ratios: 'asking' is none of reconstruction, continuation, instruction",
     ),

@@ -1,20 +1,23 @@
 """Train data of a recipe as batches: workers, and how sources are mixed. Run: pytest tests/training/test_corpus.py"""
 
 import json
+import math
 import shutil
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, product
 from pathlib import Path
 
 import pytest
 import torch
 
+from c3.position_limits_c3 import taken_positions
 from c3.training.checks import RecipeError
 from c3.training.data.collator import C3Collator
 from c3.training.data.corpus import Corpus, _interleaved
 from c3.training.data.documents import DataSource, position_of
 from c3.training.data.exact_strings import exact_strings
 from c3.training.data.sources import GeneratedSource, train_texts
+from c3.training.data.specs import Draw
 from c3.training.run.build import make_tokenizer
 from c3.training.run.checkpoints import layout_of, mark_complete
 from c3.training.run.resuming import check_draws
@@ -43,10 +46,10 @@ def make_corpus(load_training, training_folder, make_model, conversations):
     sources = [{"path": str(training_folder / f"{name}.jsonl"), "weight": 1} for name in ("train", "validation")]
     objectives = "objectives={reconstruction: 2, continuation: 1, instruction: 1}"
 
-    def make(*overrides):
+    def make(*overrides, processor=None, positions=math.inf):
         options = [f"train_data={json.dumps(sources)}", f"instruction_data={conversations}", objectives, *overrides]
         recipe, said = load_training("corpus", *options), []
-        corpus = Corpus(recipe, make_model("uniform").processor, said.append)
+        corpus = Corpus(recipe, processor or make_model("uniform").processor, said.append, positions=positions)
         corpus.said = said
         return corpus
 
@@ -138,6 +141,47 @@ def test_weights_of_streams_are_shares_of_the_documents(load_training, tmp_path)
 
     assert sum(mixed(1, 3)) / 400 == pytest.approx(0.75, abs=0.06)
     assert mixed(None, None) == [False, True] * 200
+
+
+# Rows for which a decoder has no positions
+
+
+@pytest.mark.parametrize(
+    ("layout", "prompt_positions"),
+    [("appended", "consecutive"), ("uniform", "consecutive"), ("uniform", "among_text")],
+)
+def test_rows_that_the_decoder_has_no_positions_for(layout, prompt_positions, make_corpus, make_model):
+    """As raw text or as the most latents that are drawn; what is left takes no more, and the log says how many went."""
+    template = {"prompt_template": "a{latents}b{prompt}c", "prompt_positions": prompt_positions}
+    model = make_model(layout, num_latents=16, **template)
+    curriculum = [
+        {"until": 0.5, "windows": [16], "ratios": [4, 8]},
+        {"until": 1, "windows": [16, 32], "ratios": [4, 8], "objective_ratios": {"instruction": [2, 8]}},
+    ]
+    options = ["objectives={instruction: 1, instruction_on_text: 1}", f"curriculum={json.dumps(curriculum)}"]
+    options += ["max_context_length=100000", "max_target_length=99"]
+    corpus = make_corpus(*options, processor=model.processor)
+    whole = corpus.rows["instruction"]
+    assert corpus.rows["instruction_on_text"] is whole and len(corpus.said) == 1
+
+    def taken(name, index):
+        make = whole.example if name == "instruction" else whole.example_with_text
+        draws = [Draw(0, window, ratio, name) for window, ratio in product([16, 32], [2, 4, 8])]
+        return taken_positions(model.config, [make(draw, index).row for draw in draws])
+
+    for name in corpus.rows:
+        needed = [taken(name, index) for index in range(len(whole))]
+        # One context is many times as long as the others; a last, shorter window counts as a whole one.
+        limit = sorted(needed)[-2] + 16
+        fitting = make_corpus(*options, processor=model.processor, positions=limit)
+        assert fitting.rows[name].examples == [
+            each for each, most in zip(whole.examples, needed, strict=True) if most <= limit
+        ]
+        assert len(fitting.rows[name].lengths) == len(whole) - 1
+        said = f"{name}: 1 of 7 rows left out, which may take more than the decoder's {limit} positions."
+        assert said in fitting.said and list(batches(fitting))
+    with pytest.raises(RecipeError, match="^objectives.instruction: each of 7 rows may take more than the decoder's 9"):
+        make_corpus(*options, processor=model.processor, positions=9)
 
 
 # Texts that are made, and line ends

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from peft import PeftModel
 from transformers import AutoModel, AutoProcessor, Trainer, TrainingArguments
 
 from adapted_models import as_if_trained, prints, tell
-from c3 import C3Model, checkpoint_c3
+from c3 import C3Model, InexactTextError, checkpoint_c3
 from c3.cli.main import main
 from c3.latents_c3 import LatentMismatchError
+from c3.support.loading import PACKAGE
 from c3.training.data.collator import C3Collator
 from c3.training.optim.lora import LoraSettings, add_lora, save_adapter, save_base
 from c3.training.publish.merge_lora import merge_anew
@@ -63,6 +65,7 @@ def assert_same(model, other):
         ({"parts": None}, "lora.parts must list"),
         ({"target_modules": "q_proj"}, "lora.target_modules must be all-linear or a list of names"),
         ({"target_modules": []}, "lora.target_modules must be"),
+        ({"train_queries": None}, "lora.train_queries must be true or false, not None"),
         ({"use_dora": 1}, "lora.use_dora must be true or false, not 1"),
     ],
 )
@@ -120,6 +123,9 @@ def test_what_trains(settings, layers, tied, make_model):
 def test_a_model_without_mask_embedding(make_model):
     model = add_lora(make_model("appended", use_mask_embedding=False), LoraSettings(target_modules=["q_proj"]))
     assert {name.split(".")[0] for name in trainable(model)} == {"context_queries", "projector", "encoder", "decoder"}
+    alone = make_model("appended", use_mask_embedding=False)
+    add_lora(alone, LoraSettings(parts="decoder", train_queries=False))
+    assert {name.split(".")[0] for name in trainable(alone)} == {"decoder"}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -138,12 +144,13 @@ def test_a_step_changes_what_trains_and_nothing_else(adapt, dtype):
     assert model(**training_batch(model)).loss < loss
 
 
+@pytest.mark.parametrize("settings", [{}, {"parts": "decoder", "train_queries": False}])
 @pytest.mark.parametrize("reentrant", [False, True])
-def test_gradient_checkpointing(reentrant, adapt):
-    """Frozen embeddings are what checkpoints usually lose the gradient at."""
+def test_gradient_checkpointing(reentrant, settings, adapt):
+    """Frozen embeddings are what checkpoints usually lose the gradient at, and so may latents be."""
     gradients = []
     for checkpointing in (False, True):
-        model = adapt().train()
+        model = adapt(**settings).train()
         if checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": reentrant})
         model(**training_batch(model)).loss.backward()
@@ -319,6 +326,37 @@ def test_latents_of_base_and_adapter(adapt, adapter, checkpoint):
     named = PeftModel.from_pretrained(base, adapter, adapter_name="mine")
     assert prints(named) == prints(model) and named.latent_provenance().model_name == f"{name} + adapter mine"
     assert named.expand(latents) == texts
+
+
+def test_latents_of_an_adapter_on_the_decoder_alone(adapt, checkpoint, tmp_path):
+    """Those of its base, either way; not where queries, projector or the encoder are trained too, nor merged."""
+    base = C3Model.from_pretrained(checkpoint)
+    theirs = base.compress(TEXTS, exact=True)
+    model = adapt(parts=["decoder"], train_queries=False)
+    assert {name.split(".")[0] for name in trainable(model)} == {"decoder", "mask_embedding"}
+    assert prints(model) == prints(base) and torch.equal(model.compress(TEXTS).values, theirs.values)
+    assert model.expand(replace(theirs, corrections=None)) == model.expand(model.compress(TEXTS)) != base.expand(theirs)
+    model.add_adapter("second", model.peft_config["default"])
+    model.set_adapter("second")
+    assert prints(model) == prints(base)
+    save_adapter(adapt(parts=["decoder"], train_queries=False), tmp_path / "adapter")
+    assert C3Model.from_pretrained(tmp_path / "adapter").expand(theirs[:0]) == []
+    for settings in ({"parts": ["decoder"]}, {"parts": ["encoder"], "train_queries": False}, {"train_queries": False}):
+        with pytest.raises(LatentMismatchError):
+            adapt(**settings).expand(theirs)
+    merged = adapt(parts=["decoder"], train_queries=False).merge_and_unload()
+    assert prints(merged) != prints(base)
+
+
+def test_corrections_are_those_of_the_decoder_that_found_them():
+    """What does not come back by them with another one is an error, and nothing else."""
+    model = C3Model.from_pretrained(PACKAGE, dtype=torch.float32)
+    latents, text = model.compress("It was the best of times.", exact=True), "It was the best of times."
+    model = as_if_trained(add_lora(model, LoraSettings(r=4, parts="decoder", train_queries=False)))
+    with pytest.raises(InexactTextError, match="did not come back .* or this device, dtype or adapter computes too"):
+        model.expand(latents)
+    with model.disable_adapter():
+        assert model.expand(latents) == text
 
 
 def test_a_recipe_with_lora(load_training, capsys):

@@ -1,9 +1,11 @@
 """The train data of a recipe as batches."""
 
+import math
+
 import numpy as np
 from torch.utils.data import DataLoader
 
-from c3.training.checks import loading
+from c3.training.checks import RecipeError, loading
 
 from .collator import C3Collator
 from .curriculum import Curriculum
@@ -26,6 +28,7 @@ class Corpus:
         processor ([`C3Processor`]): makes the ids.
         say (`Callable[[str], None]`): is told what was found, and what could not be used.
         max_documents (`int`, *optional*): of each source, for a look at the data.
+        positions (`int`, *optional*): that the decoder was made for, see `most_positions`; longer rows are left out.
 
     Attributes:
         is_whole (`bool`): whether these are all data that the recipe names.
@@ -34,8 +37,8 @@ class Corpus:
         RecipeError: data that cannot be read, or hold nothing to train on.
     """
 
-    def __init__(self, recipe, processor, say, max_documents=None):
-        self.recipe, self.processor, self.say = recipe, processor, say
+    def __init__(self, recipe, processor, say, max_documents=None, positions=math.inf):
+        self.recipe, self.processor, self.say, self.positions = recipe, processor, say, positions
         self.streams, self.rows, self.streamed = [], {}, None
         self.is_whole = max_documents is None or not (recipe.streams and recipe.text_objectives)
         texts = []
@@ -43,8 +46,9 @@ class Corpus:
         if recipe.text_objectives and not recipe.streams:
             texts = [train_texts(recipe, source, say, max_documents) for source in recipe.train_data]
             self.is_whole = max_documents is None or all(len(each) < max_documents for each in texts)
+        read = {}
         for name in recipe.row_objectives:
-            self._read_rows(name, max_documents)
+            self._read_rows(name, read, max_documents)
         if recipe.streams and recipe.text_objectives:
             self.streamed = _interleaved(recipe, say)
             if max_documents is not None:
@@ -59,13 +63,27 @@ class Corpus:
             )
             self.streams.append(stream)
 
-    def _read_rows(self, name, max_documents):
-        """Reads the rows of the objective `name`; those of which another one makes the same are read once."""
+    def _read_rows(self, name, read, max_documents):
+        """
+        Reads the rows of the objective `name`, and leaves out those that are too long for the decoder. `read` holds the
+        rows of others: where the objective makes the same of them, they are read once.
+        """
         objective = OBJECTIVES[name]
-        for other, rows in self.rows.items():
-            if _reads_alike(objective, OBJECTIVES[other]):
-                self.rows[name] = rows
-                return
+        alike = [rows for other, rows in read.items() if _reads_alike(objective, OBJECTIVES[other])]
+        rows = read[name] = alike[0] if alike else self._rows_of_sources(objective, max_documents)
+        try:
+            self.rows[name] = objective.fitting(rows, self.positions, name, self.recipe.curriculum)
+        except ValueError as error:
+            raise RecipeError(f"objectives.{name}: {error}; leave it out, or give shorter rows.") from error
+        if left_out := len(rows.lengths) - len(self.rows[name].lengths):
+            self.say(
+                f"{name}: {left_out} of {len(rows.lengths)} rows left out, which may take more than the decoder's "
+                f"{self.positions} positions."
+            )
+
+    def _rows_of_sources(self, objective, max_documents):
+        """What an objective makes of all its rows."""
+        read = None
         for source in getattr(self.recipe, objective.reads):
             with loading(f"{objective.reads}: {source.path}"):
                 rows = load_columns(source, list(objective.columns), self.say)
@@ -74,7 +92,8 @@ class Corpus:
                     rows = rows.take(min(max_documents, len(rows)))
                 found = objective.examples(rows, self.processor, self.recipe, source.path)
             self.say(f"{source.path}: {found}.")
-            self.rows[name] = self.rows[name].extend(found) if name in self.rows else found
+            read = read.extend(found) if read is not None else found
+        return read
 
     def check_texts(self, recipe):
         """Raises `RecipeError` where texts that are read whole hold less than a batch of a [`Recipe`] takes."""

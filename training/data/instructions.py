@@ -1,6 +1,7 @@
 """Instruction tuning over a compressed context: chat-format rows to prompts, targets and labels."""
 
 from array import array
+from copy import copy
 from dataclasses import dataclass
 from itertools import chain
 
@@ -104,6 +105,31 @@ class InstructionExamples:
         self.examples += other.examples
         self.lengths = np.concatenate([self.lengths, other.lengths])
         return self
+
+    def fitting(self, positions, contexts=None):
+        """
+        Those of which the decoder has positions for the whole row.
+
+        Args:
+            positions (`int`): that it has.
+            contexts (`np.ndarray` of shape `(examples,)`, *optional*): positions that each of the contexts takes at
+                most; by default as many as its text has tokens.
+
+        Returns: [`InstructionExamples`], the same one where all fit.
+
+        Raises:
+            ValueError: none does.
+        """
+        template = sum(map(len, self.processor.prompt_template_ids()))
+        taken = template + self.lengths[:, 1] + (self.lengths[:, 0] if contexts is None else contexts)
+        kept = np.flatnonzero(taken <= positions)
+        if len(kept) == len(self):
+            return self
+        if not len(kept):
+            raise ValueError(f"each of {len(self)} rows may take more than the decoder's {positions} positions")
+        fitting = copy(self)
+        fitting.examples, fitting.lengths = [self.examples[index] for index in kept], self.lengths[kept]
+        return fitting
 
     def example(self, draw, index):
         """The [`TrainingExample`], compressed at the window length and ratio of a `Draw`."""

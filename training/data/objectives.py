@@ -124,6 +124,21 @@ class RowObjective(Objective):
             ValueError: no row can be used.
         """
 
+    def fitting(self, examples, positions, name, curriculum):
+        """
+        Those of the examples for which a decoder of so many positions has room, by default all.
+
+        Args:
+            examples: what `examples` made; other objectives may use it too.
+            positions (`int`): what the decoder was made for; infinity where it does not say.
+            name (`str`): of this objective in the recipe.
+            curriculum (`list[Phase]`): the recipe's.
+
+        Raises:
+            ValueError: no row is left.
+        """
+        return examples
+
     # Of `lengths` and tokens per batch to batches.
     group = staticmethod(group_conversations)
 
@@ -311,6 +326,13 @@ class Instruction(RowObjective):
     def examples(self, rows, processor, recipe, name):
         return InstructionExamples(rows, processor, *recipe.conversation_limits, name=name)
 
+    def fitting(self, examples, positions, name, curriculum):
+        if examples.processor.prompt_positions == "among_text":
+            return examples.fitting(positions)
+        # Which ratio a row gets is drawn anew each time: the lowest makes the most latents.
+        tokens = examples.lengths[:, 0]
+        return examples.fitting(positions, np.max([each.most_latents_of(tokens, name) for each in curriculum], axis=0))
+
 
 class InstructionOnText(Instruction):
     """
@@ -318,6 +340,9 @@ class InstructionOnText(Instruction):
     is measured against. The first row of a batch keeps the latents of a window, so that every part of the model has a
     gradient in every step, which DDP and ZeRO wait for.
     """
+
+    def fitting(self, examples, positions, name, curriculum):
+        return examples.fitting(positions)
 
     def batch_examples(self, specs, dataset):
         rows = dataset.rows[specs[0].objective]

@@ -1,6 +1,7 @@
 """
 LoRA (arXiv 2106.09685) for C3, with PEFT: low-rank adapters on the encoder, the decoder or both, while the queries, the
-projector and the mask embedding are trained in full. Everything else is frozen.
+projector and the mask embedding are trained in full, the first two unless `train_queries` is False. Everything else is
+frozen.
 
     model = add_lora(C3Model.from_pretrained("org/c3"), LoraSettings(r=16, parts=["decoder"]))
     ...                                 # train it: a PeftModel, with compress, expand and generate
@@ -10,8 +11,9 @@ projector and the mask embedding are trained in full. Everything else is frozen.
 A saved adapter holds the low-rank matrices and the parts trained in full. On a bfloat16 base `PeftModel` keeps the
 matrices in float32 and the other two do not, so that their latents differ by rounding.
 
-Latents belong to a base and an adapter together. The model that the two are merged into (`merge_lora.py`) differs from
-them by rounding, and counts as another one: it refuses their latents, with the names of both. Compress again, or pass
+Latents belong to a base and an adapter together, unless this is on the decoder alone and `train_queries` is False: then
+base and adapted model read each other's. The model that the two are merged into (`merge_lora.py`) differs from them by
+rounding, and counts as another one: it refuses their latents, with the names of both. Compress again, or pass
 `allow_mismatch=True`, which does no harm here.
 """
 
@@ -24,12 +26,14 @@ from pathlib import Path
 
 from torch import nn
 
-from c3.base_models_c3 import save_without_bases
+from c3.base_models_c3 import WHOLE, save_without_bases
+from c3.configuration_c3 import OWN_FIELDS, C3Config
 from c3.whole_files_c3 import whole_folder
 
 ADAPTED_PARTS = ("encoder", "decoder")
 ALL_LINEAR = "all-linear"
-TRAINED_IN_FULL = ("context_queries", "projector", "mask_embedding")
+MAKING_LATENTS = ("context_queries", "projector")
+TRAINED_IN_FULL = (*MAKING_LATENTS, "mask_embedding")
 NO_PEFT = "LoRA needs peft, which is not installed: pip install -e .[train]"
 
 
@@ -43,6 +47,8 @@ class LoraSettings:
         alpha (`float`): their scale: what they add is multiplied by alpha / r (alpha / sqrt(r) with `use_rslora`).
         dropout (`float`): share of an adapter's inputs that are dropped in training, from 0 to below 1.
         parts (`list[str]` or `str`): which models get adapters: encoder, decoder or both.
+        train_queries (`bool`): whether queries and projector are trained as well. Without them an adapter on the
+            decoder alone leaves latents as they are: it reads those of its base, and its base reads its own.
         target_modules (`list[str]` or `str`): names of the linear layers that get one, for example [q_proj, v_proj], or
             "all-linear": all but the language model's head.
         use_rslora (`bool`): rank-stabilised scale (arXiv 2312.03732).
@@ -56,6 +62,7 @@ class LoraSettings:
     alpha: float = 32
     dropout: float = 0.0
     parts: list = field(default_factory=lambda: list(ADAPTED_PARTS))
+    train_queries: bool = True
     target_modules: list | str = ALL_LINEAR
     use_rslora: bool = False
     use_dora: bool = False
@@ -76,7 +83,7 @@ class LoraSettings:
                 f"lora.target_modules must be {ALL_LINEAR} or a list of names such as [q_proj, v_proj], "
                 f"not {self.target_modules!r}."
             )
-        for name in ("use_rslora", "use_dora"):
+        for name in ("train_queries", "use_rslora", "use_dora"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"lora.{name} must be true or false, not {getattr(self, name)!r}.")
 
@@ -103,7 +110,8 @@ def add_lora(model, settings):
         raise ImportError(NO_PEFT) from error
     if getattr(model, "peft_config", None):
         raise ValueError("This model has adapters already: merge them first (c3 merge-lora).")
-    parts = [name for name in TRAINED_IN_FULL if getattr(model, name) is not None]
+    frozen = () if settings.train_queries else MAKING_LATENTS
+    parts = [name for name in TRAINED_IN_FULL if getattr(model, name) is not None and name not in frozen]
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
@@ -168,19 +176,31 @@ def save_adapter(model, folder, **kwargs):
 
 def save_base(model, folder, base_models=None):
     """
-    Writes a model that is in no checkpoint yet, such as one put together from two language models, so that adapters on
-    it can name their base. A folder that is there already is left as it is; one that is there is whole.
+    Writes a model that is in no checkpoint yet, such as one put together from two language models, or one that has
+    another config than its checkpoint, so that adapters on it can name their base. A folder that is there already is
+    left as it is; one that is there is whole.
 
     Args:
         model (`C3Model`): without adapters.
         folder (`str`): where to; as an absolute path the model's `name_or_path` from now on.
-        base_models (`dict[str, str]`, *optional*): what its encoder and its decoder are, folders or Hub ids, whose
-            weights are then not written, see `base_models_c3.py`.
+        base_models (`dict[str, str]`, *optional*): what its encoder and its decoder, or all of it, the `model`, are:
+            folders or Hub ids, whose weights are then not written, see `base_models_c3.py`.
+
+    Raises:
+        ValueError: the folder holds a model with other settings.
     """
     folder = Path(os.path.abspath(folder))
+    if WHOLE in (base_models or {}):
+        model._base_config = C3Config.from_pretrained(base_models[WHOLE])
     if base_models:
-        model.config.base_models = {part: _whole_name(base_models[part]) for part in ADAPTED_PARTS}
-    if not folder.is_dir():
+        parts = [part for part in (*ADAPTED_PARTS, WHOLE) if part in base_models]
+        model.config.base_models = {part: _whole_name(base_models[part]) for part in parts}
+    if folder.is_dir():
+        stored = C3Config.from_pretrained(folder)
+        names = [name for name in OWN_FIELDS if name not in ("encoder_config", "decoder_config")]
+        if odd := [name for name in names if getattr(stored, name) != getattr(model.config, name)]:
+            raise ValueError(f"{folder} has another {odd[0]}: choose another output folder, or delete it.")
+    else:
         with whole_folder(folder) as unfinished:
             if base_models:
                 save_without_bases(model, unfinished)

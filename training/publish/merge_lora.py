@@ -11,7 +11,7 @@ same. Latents that base and adapter made are another model's to the merged one: 
 import argparse
 from pathlib import Path
 
-from c3.base_models_c3 import load_on_bases, named_bases
+from c3.base_models_c3 import WHOLE, load_on_bases, named_bases
 from c3.modeling_c3 import C3Model
 from c3.processing_c3 import C3Processor
 from c3.quoting_c3 import in_one_line, printable, quoted
@@ -23,14 +23,15 @@ from c3.whole_files_c3 import whole_folder
 from .plain_model import without_zero3
 
 
-def merge_lora(adapter, folder, base=None, reconstruction_only=False):
+def merge_lora(adapter, folder, base=None, reconstruction_only=None):
     """
     Args:
         adapter (`str`): folder or Hub id of an adapter, see `lora.save_adapter`.
         folder (`str`): where the merged checkpoint goes, with its processor; must not exist, or be empty.
         base (`str`, *optional*): the C3 checkpoint that the adapter goes on, by default the one that it names.
-        reconstruction_only (`bool`): what the merged config says, see [`C3Config`]. The adapter may have been trained
-            for other prompts than its base, which nothing in its folder tells.
+        reconstruction_only (`bool`, *optional*): what the merged config says, see [`C3Config`]. By default what an
+            adapter with a config of its own says there, else False: it may have been trained for other prompts than its
+            base, which nothing in its folder tells.
 
     Returns:
         `C3Model`: the merged model.
@@ -47,10 +48,14 @@ def merge_lora(adapter, folder, base=None, reconstruction_only=False):
     folder = Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists already: choose another output folder, or delete it.")
-    base, bases = base or PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path, {}
-    if not (base and Path(base).exists()):
-        bases = named_bases(adapter, {})  # those of a pair, wherever the run that trained it was
-        base = adapter if bases else base
+    named, bases = named_bases(adapter, {}), {}
+    if WHOLE in named:
+        bases = {WHOLE: base or named[WHOLE]}
+    else:
+        base = base or PeftConfig.from_pretrained(str(adapter)).base_model_name_or_path
+        if not (base and Path(base).exists()):
+            bases = named  # those of a pair, wherever the run that trained it was
+    base = adapter if bases else base
     if not base:
         raise ValueError(f"{adapter} does not name the model that it goes on: give it with --base.")
     try:
@@ -75,7 +80,8 @@ def merge_lora(adapter, folder, base=None, reconstruction_only=False):
     merged = adapted.merge_and_unload(safe_merge=True)
     # PEFT switches it off where the decoder's head is a matrix of its own, but the two parts still share one table.
     merged.config.tie_word_embeddings = tied
-    merged.config.reconstruction_only = reconstruction_only
+    if not named or reconstruction_only is not None:
+        merged.config.reconstruction_only = bool(reconstruction_only)
     try:
         merged.processor = C3Processor.from_pretrained(str(adapter))
     except (OSError, ValueError):

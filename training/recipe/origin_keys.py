@@ -33,11 +33,6 @@ def check_origin(recipe):
         if recipe.init_from is None:
             raise RecipeError("init_config changes the config of init_from, which is not there: leave it out.")
         reject_unknown("init_config", recipe.init_config, INIT_FIELDS)
-        if recipe.lora is not None:
-            raise RecipeError(
-                "init_config, lora: an adapter is loaded with the config of its base, so these fields would be lost: "
-                "change them in config.json of a copy of init_from, or train without lora."
-            )
     if not recipe.model:
         if recipe.tokenizer is not None:
             raise RecipeError(f"{given[0]} brings its own tokenizer: leave out `tokenizer`.")

@@ -77,6 +77,14 @@ def start_config(recipe):
     return change_config(config, recipe.init_config)
 
 
+def has_own_config(recipe, config):
+    """Whether the [`C3Config`] of a run's model, as `build` makes it, is another one than its checkpoint's."""
+    if recipe.init_from is None:
+        return False
+    stored = C3Config.from_pretrained(recipe.init_from)
+    return bool(recipe.init_config) or stored.reconstruction_only != config.reconstruction_only
+
+
 def like(processor, config):
     """A [`C3Processor`] with the tokenizers of another and the settings of a [`C3Config`]."""
     return C3Processor(

@@ -9,6 +9,7 @@ import yaml
 
 from c3.configuration_c3 import C3Config
 from c3.modeling_c3 import C3Model
+from c3.position_limits_c3 import most_positions
 from c3.processing_c3 import C3Processor
 from c3.training.checks import loading
 from c3.training.data.corpus import Corpus
@@ -177,7 +178,8 @@ def _memory(recipe, model, num_devices):
 
 
 def _example(recipe, model):
-    corpus = Corpus(recipe, model.processor, lambda message: None, max_documents=DOCUMENTS)
+    options = {"max_documents": DOCUMENTS, "positions": most_positions(model.config.decoder_config)}
+    corpus = Corpus(recipe, model.processor, lambda message: None, **options)
     if corpus.is_whole:
         corpus.check_texts(recipe)
         corpus.check_rows()

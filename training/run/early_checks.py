@@ -149,10 +149,10 @@ def check_following_stages(stages, model, corpus):
             set_trainable(model, stage.trainable)
             check_optimizer(stage, model)
             if stage.text_objectives:
-                texts = texts or _read(stage, stage.text_objectives[0], corpus.processor)
+                texts = texts or _read(stage, stage.text_objectives[0], corpus)
                 texts.check_texts(stage)
             for limits in _row_limits(stage) - known:
-                _read(stage, limits[0], corpus.processor).check_rows()
+                _read(stage, limits[0], corpus).check_rows()
                 known.add(limits)
 
 
@@ -161,6 +161,7 @@ def _row_limits(recipe):
     return {(name, *recipe.conversation_limits, recipe.tokens_per_batch) for name in recipe.row_objectives}
 
 
-def _read(stage, objective, processor):
-    """The data of one objective of a stage."""
-    return Corpus(replace(stage, objectives={objective: 1.0}), processor, lambda message: None)
+def _read(stage, objective, corpus):
+    """The data of one objective of a stage, for the model that a [`Corpus`] is for."""
+    recipe = replace(stage, objectives={objective: 1.0})
+    return Corpus(recipe, corpus.processor, lambda message: None, positions=corpus.positions)

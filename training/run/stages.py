@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from transformers import set_seed
 
+from c3.base_models_c3 import WHOLE
+from c3.position_limits_c3 import most_positions
 from c3.quoting_c3 import printable_lines
 from c3.support.allocator import keep_freed_memory
 from c3.support.cpu_instructions import has_fast_bfloat16, has_fast_float16
@@ -28,7 +30,7 @@ from c3.training.publish.training_curves import plot_training_curves
 from c3.training.recipe.recipe_changes import check_recipe_changes
 from c3.whole_files_c3 import write_whole
 
-from .build import build, make_tokenizer, start_config
+from .build import build, has_own_config, make_tokenizer, start_config
 from .checkpoints import COMPLETE, checkpoint_to_resume, layout_of
 from .early_checks import (
     check_changes,
@@ -154,10 +156,11 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer, following=())
         apply_liger_kernel(model)
     processor = model.processor
     if recipe.lora is not None:
-        if not model.name_or_path:
-            # An adapter names what it is for, so a new pair is saved once.
+        if not model.name_or_path or has_own_config(recipe, model.config):
+            # An adapter names what it is for, so a new pair is saved once, and so is another config.
+            bases = {WHOLE: recipe.init_from} if recipe.init_from else recipe.init_from_pair
             with args.main_process_first(**first, desc="base of the adapters"):
-                save_base(model, Path(recipe.output_dir) / "base", recipe.init_from_pair)
+                save_base(model, Path(recipe.output_dir) / "base", bases)
         model = add_lora(model, recipe.lora)
     else:
         set_trainable(model, recipe.trainable)
@@ -165,7 +168,7 @@ def make_trainer(recipe, start_from=None, trainer_class=C3Trainer, following=())
     check_optimizer(recipe, model)
     with args.main_process_first(**first, desc="data"):
         held_out = validation_windows(recipe, processor) if recipe.evaluation else None
-        corpus = Corpus(recipe, processor, say)
+        corpus = Corpus(recipe, processor, say, positions=most_positions(model.config.decoder_config))
         check_following_stages(following, model, corpus)
     if recipe.torch_compile:
         compile_layers(model)
