@@ -49,7 +49,12 @@ class PageReader(ABC):
         Raises: `OSError`, `ValueError` saying in one line what is wrong with the model or the file of settings.
         """
         settings = read_page_settings(settings_path or CONFIGS / cls.settings_file)
-        return cls(load_vision_language_model(name, device, dtype), settings)
+        return cls(cls.load_model(name, device, dtype), settings)
+
+    @classmethod
+    def load_model(cls, name, device, dtype):
+        """The [`VisionLanguageModel`] of `load`."""
+        return load_vision_language_model(name, device, dtype)
 
     @abstractmethod
     def inputs(self, pages, example):
@@ -63,10 +68,6 @@ class PageReader(ABC):
 
         Returns: `tuple[list[Example], list[str]]`, the second one line for each kind of thing that was left out.
         """
-
-    def answer_options(self):
-        """Further keywords for `generate`, `dict`."""
-        return {}
 
     def check(self):
         """Reads a page with next to nothing on it, so that what cannot be done is found before any work."""
@@ -97,7 +98,7 @@ class PageReader(ABC):
         pages = draw_pages(text, self.settings)
         inputs = self.inputs(pages, example)
         limit = math.ceil(self.settings.answer_limit * len(plain_ids(self.tokenizer, text)))
-        output = "\n".join(self.model.answer(each, limit, **self.answer_options()) for each in inputs)
+        output = "\n".join(self.model.answer(each, limit) for each in inputs)
         tokens = sum(map(self.model.num_vision_tokens, inputs))
         return Reconstruction(output, tokens * self.model.hidden_size * BYTES_PER_NUMBER, tokens, len(pages))
 

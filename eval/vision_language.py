@@ -1,5 +1,7 @@
 """Vision-language models of the Hub or a folder, through transformers' image-text-to-text classes."""
 
+from functools import partial
+
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedConfig
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
 
@@ -62,18 +64,24 @@ class VisionLanguageModel:
         )
 
     def plain_inputs(self, pictures, prompt, **options):
-        """What the processor makes of pictures and a prompt without a chat; `options` are its own."""
-        text = f"{self.processor.image_token * len(pictures)}\n{prompt}"
+        """
+        What the processor makes of the token that begins a text, pictures, a line break and a prompt, without a chat;
+        `options` are its own.
+        """
+        first = self.tokenizer.bos_token or ""
+        if self.tokenizer("")["input_ids"]:
+            first = ""  # the tokenizer puts it there itself
+        text = f"{first}{self.processor.image_token * len(pictures)}\n{prompt}"
         return self.processor(images=pictures, text=text, return_tensors="pt", **options)
 
     def num_vision_tokens(self, inputs):
         """Vision tokens (`int`) of an input: its placeholders of pictures."""
         return int((inputs["input_ids"] == self.image_token_id).sum())
 
-    def answer(self, inputs, max_new_tokens, **options):
+    def answer(self, inputs, max_new_tokens):
         """What is said to an input of one row, greedily, in so many tokens at most (`str`)."""
         inputs = inputs.to(self.model.device, dtype=self.model.dtype)
-        ids = self.model.generate(**inputs, max_new_tokens=max_new_tokens, **GREEDY | options)
+        ids = self.model.generate(**inputs, max_new_tokens=max_new_tokens, **GREEDY)
         (answer,) = self.processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         return answer.strip()
 
@@ -88,22 +96,40 @@ class VisionLanguageModel:
         }
 
 
-def load_vision_language_model(name, device, dtype):
+def load_vision_language_model(name, device, dtype, others=None):
     """
     The [`VisionLanguageModel`] in a folder or under a Hub id; its own code is never run.
+
+    Args:
+        device, dtype (`str`): it runs on and in.
+        others (`dict`, *optional*): how what transformers does not know by its name is loaded, by the architecture that
+            its config names: `(name, config, source) -> (processor, from_pretrained)`, as `find_source` has the source.
 
     Raises:
         UserError: saying in one line that there is none, or why it cannot be loaded.
     """
     device, source = find_device(device), find_source(name, KIND)
     try:
-        kind = PreTrainedConfig.get_config_dict(name, **source)[0].get("model_type")
-        if kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
-            raise ValueError(f"it is a {quoted(kind)} model, which transformers has no image-text-to-text class for")
-        processor = AutoProcessor.from_pretrained(name, trust_remote_code=False, **source)
-        model = AutoModelForImageTextToText.from_pretrained(name, dtype=dtype, trust_remote_code=False, **source)
+        config = PreTrainedConfig.get_config_dict(name, **source)[0]
+        processor, load = (others or {}).get(_architecture(config), _by_model_type)(name, config, source)
+        model, report = load(name, dtype=dtype, output_loading_info=True, **source)
+        if missing := sorted(report["missing_keys"]):
+            raise ValueError(f"its weights lack {len(missing)} tensor(s), first {quoted(missing[0])}")
         return VisionLanguageModel(model.to(device).eval(), processor, name)
     except Exception as error:
         if is_out_of_memory(error):
             raise UserError(f"out of memory for the model {name}: --dtype bfloat16 needs half of float32's") from error
         raise UserError(f"cannot load {KIND} from {name}: {one_line(error)}") from error
+
+
+def _architecture(config):
+    return (config.get("architectures") or [None])[0]
+
+
+def _by_model_type(name, config, source):
+    kind = config.get("model_type")
+    if kind not in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES:
+        raise ValueError(f"it is a {quoted(kind)} model, which transformers has no image-text-to-text class for")
+    options = {"trust_remote_code": False}
+    processor = AutoProcessor.from_pretrained(name, **options, **source)
+    return processor, partial(AutoModelForImageTextToText.from_pretrained, **options)

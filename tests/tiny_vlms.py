@@ -25,7 +25,9 @@ CHAT_TEMPLATE = (
 
 def _with_image_token(tokenizer):
     """A copy of a tokenizer that knows `<image>` too."""
-    copy = PreTrainedTokenizerFast(tokenizer_object=type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str()))
+    copy = PreTrainedTokenizerFast(
+        tokenizer_object=type(tokenizer.backend_tokenizer).from_str(tokenizer.backend_tokenizer.to_str())
+    )
     copy.add_special_tokens({"pad_token": "<pad>", "eos_token": "<eos>", "additional_special_tokens": ["<image>"]})
     return copy
 
@@ -44,4 +46,24 @@ def save_llava(folder, tokenizer, chat_template=CHAT_TEMPLATE):
     pictures = CLIPImageProcessorPil(size={"height": 64, "width": 64}, crop_size={"height": 64, "width": 64})
     options = {"patch_size": 16, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
     LlavaProcessor(pictures, tokenizer, chat_template=chat_template, **options).save_pretrained(folder)
+    return folder
+
+
+def save_deepseek_ocr2(folder, tokenizer):
+    """144 vision tokens at 768 pixels and 256 at 1024, as the published one; the folder."""
+    torch.manual_seed(0)
+    tokenizer = _with_image_token(tokenizer)
+    heads = {"num_hidden_layers": 1, "num_attention_heads": 1}
+    sam = {"hidden_size": 8, "mlp_dim": 8, "output_channels": 8, "downsample_channels": [8, 16], **heads}
+    text = tiny_backbone("qwen3", len(tokenizer)).to_dict() | {"model_type": "deepseek_ocr2_text", "head_dim": None}
+    config = DeepseekOcr2Config(
+        vision_config={
+            "sam_config": {**sam, "global_attn_indexes": []},
+            "encoder_config": {**SIZES, **heads, "hidden_size": 16, "num_key_value_heads": 1},
+        },
+        text_config=text | {"mlp_layer_types": ["dense", "dense"]},
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+    )
+    DeepseekOcr2ForConditionalGeneration(config).save_pretrained(folder)
+    DeepseekOcr2Processor(DeepseekOcr2ImageProcessorPil(), tokenizer).save_pretrained(folder)
     return folder
