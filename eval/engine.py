@@ -12,7 +12,7 @@ import transformers
 from tqdm.auto import tqdm
 
 from c3 import __version__
-from c3.eval.baselines import METHODS, PAGE_READERS
+from c3.eval.baselines import METHOD_CHECKS, METHODS, PAGE_READERS
 from c3.eval.suites import SUITES
 from c3.quoting_c3 import printable
 from c3.support.loading import load_model
@@ -50,6 +50,8 @@ def run(name, args):
     reader = None if suite.methods else _page_reader(name, args)
     pages, data, left_out = read_data(args.data or [], args.limit)
     model, options, about = (_load_reader if reader else _load_c3)(args)
+    for method in () if suite.methods else METHOD_CHECKS.keys() & set(args.methods):
+        METHOD_CHECKS[method](model)
     examples, more = suite.prepare(args, pages, model, counter, options.window)
     if reader:
         examples, impossible = model.examples(examples)
@@ -59,7 +61,7 @@ def run(name, args):
     if suite.methods:
         methods, depends_on = suite.methods(args, model, examples)
     else:
-        known = METHODS | {each: reader.reconstruct for each, reader in PAGE_READERS.items()}
+        known = {reader: PAGE_READERS[reader].reconstruct} if reader else METHODS
         methods, depends_on = {each: known[each] for each in args.methods}, {}
         check_segmenter(example.page.text for example in examples)
     own = {key: value for key, value in vars(args).items() if key in suite_options(suite)}

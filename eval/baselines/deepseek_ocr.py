@@ -4,11 +4,12 @@ classes: each page of a text alone, as a picture of one of the sizes that the mo
 
 What transformers 5.23 has of the family, and of its sizes in pixels by vision tokens of a page:
 
-* DeepSeek-OCR itself has no class of its own name. Its parts are those of Baidu's Unlimited-OCR (`unlimited_ocr`), which
-  names the weights as DeepSeek's checkpoint does; but its decoder sees all of the text, so that its layers are loaded
-  with full attention. All four native modes are there, Tiny, Small, Base and Large; as published, a page is squeezed
-  into the square of the two smaller ones, and set in the middle of that of the two larger ones. A checkpoint that lacks
-  a tensor is refused. The image processor needs torchvision. This has been tried on random weights only.
+* DeepSeek-OCR itself has no class of its own name. Its parts are those of Baidu's Unlimited-OCR (`unlimited_ocr`),
+  whose classes read the weights by the names that DeepSeek's checkpoint has; but its decoder sees all of the text, so
+  that its layers are loaded with full attention. All four native modes are there, Tiny, Small, Base and Large; as
+  published, a page is squeezed into the square of the two smaller ones, and set in the middle of that of the two larger
+  ones. A checkpoint that lacks a tensor is refused. The image processor needs torchvision. This has been tried on
+  random weights only.
 * DeepSeek-OCR-2 (`deepseek_ocr2`) has a learned query for each vision token, 144 for pictures of 768 pixels and 256 for
   1024: no other sizes. A checkpoint in transformers' form is needed, as deepseek-community/DeepSeek-OCR-2.
 
@@ -49,8 +50,8 @@ class DeepSeekOcr(PageReader):
     def check(self):
         if self.model.model_type not in MODES:
             raise ValueError(
-                f"{self.model.name} is a {quoted(self.model.model_type)} model: deepseek-ocr reads with DeepSeek-OCR and "
-                f"those of {' and '.join(MODES)}; any other vision-language model can be asked as glyph"
+                f"{self.model.name} is a {quoted(self.model.model_type)} model: deepseek-ocr takes DeepSeek-OCR, "
+                f"{' and '.join(MODES)}; any other vision-language model can be asked as glyph"
             )
         super().check()
 
