@@ -65,7 +65,7 @@ def _wrap_paragraph(text, length, width):
         if line and not piece.isspace() and length(line + piece) > width:
             lines.append(line)
             line = ""
-        while not piece.isspace() and length(piece) > width:
+        while not piece.isspace() and len(piece) > 1 and length(piece) > width:
             fitting = bisect_right(range(1, len(piece) + 1), width, key=lambda count: length(piece[:count]))
             lines.append(piece[: max(fitting, 1)])
             piece = piece[max(fitting, 1) :]
