@@ -118,7 +118,11 @@ def test_files_that_are_no_settings(tmp_path):
     path = tmp_path / "settings.yaml"
     with pytest.raises(FileNotFoundError, match="no such file of page settings: .*settings.yaml"):
         read_page_settings(path)
-    for content, message in ((b"a: [", "is not YAML"), (b"\xff", "is not YAML"), (b"text", "must have a line for each")):
+    for content, message in (
+        (b"a: [", "is not YAML"),
+        (b"\xff", "is not YAML"),
+        (b"text", "must have a line for each"),
+    ):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=f"settings.yaml {message}"):
             read_page_settings(path)
