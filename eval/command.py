@@ -28,7 +28,8 @@ from .report import check_figures
 def _parser(prog):
     parser = Parser(prog=prog, description="Measure what comes back from latents, greedily decoded.")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--model", metavar="PATH_OR_ID", help=MODEL_HELP)
+    about = f"{MODEL_HELP}; for {' and '.join(PAGE_READERS)} of a vision-language model"
+    shared.add_argument("--model", metavar="PATH_OR_ID", help=about)
     shared.add_argument(
         "--data",
         nargs="+",

@@ -42,7 +42,12 @@ def draw_pages(text, settings):
 
 def spell(text, font):
     """A text with escapes for what a font's file (`str`) has no picture of, or what leaves none."""
-    return text.translate({ord(each): _escape(each) for each in set(text) if not _is_drawn(each, font)})
+    return text.translate({ord("\t"): TAB} | {ord(each): f"[U+{ord(each):04X}]" for each in not_drawn(text, font)})
+
+
+def not_drawn(text, font):
+    """The characters, `set[str]`, of which a text has escapes."""
+    return {each for each in set(text) - {"\n", "\t"} if not _is_drawn(each, font)}
 
 
 def wrap(text, length, width):
@@ -94,11 +99,7 @@ def _draw(lines, font, settings, last):
 def _is_drawn(character, font):
     # Spaces of other widths are as blank as a space; what is invisible otherwise would be left out unseen.
     kind = unicodedata.category(character)
-    return character == "\n" or (ord(character) in _characters(font) and kind[0] != "C" and kind not in ("Zl", "Zp"))
-
-
-def _escape(character):
-    return TAB if character == "\t" else f"[U+{ord(character):04X}]"
+    return ord(character) in _characters(font) and kind[0] != "C" and kind not in ("Zl", "Zp")
 
 
 @lru_cache(maxsize=8)

@@ -5,11 +5,12 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from c3.quoting_c3 import listed
 from c3.support.errors import one_line
 
 from .harness import Reconstruction
 from .page_data import plain_ids
-from .page_drawing import draw_pages
+from .page_drawing import draw_pages, not_drawn
 from .page_settings import read_page_settings
 from .vision_language import load_vision_language_model
 
@@ -62,12 +63,25 @@ class PageReader(ABC):
         one another."""
 
     @abstractmethod
-    def examples(self, examples):
+    def choose(self, examples):
         """
         What can be measured of a suite's examples, each at a number of latents of which this model may know nothing.
 
         Returns: `tuple[list[Example], list[str]]`, the second one line for each kind of thing that was left out.
         """
+
+    def examples(self, examples):
+        """As `choose`, and a line about texts that cannot be drawn as they are."""
+        chosen, left_out = self.choose(examples)
+        missing = {example.page.id: not_drawn(example.page.text, self.settings.font) for example in chosen}
+        missing = {name: characters for name, characters in missing.items() if characters}
+        if missing:
+            font, found = Path(self.settings.font).name, listed(sorted(set().union(*missing.values())))
+            left_out.append(
+                f"nothing, but {len(missing)} texts hold characters that {font} does not draw, which are escapes, as "
+                f"{found}: another font, in a file of --page-settings, may"
+            )
+        return chosen, left_out
 
     def check(self):
         """Reads a page with next to nothing on it, so that what cannot be done is found before any work."""

@@ -1,5 +1,6 @@
 """Vision-language models of the Hub or a folder, through transformers' image-text-to-text classes."""
 
+import re
 from functools import partial
 
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedConfig
@@ -12,6 +13,11 @@ from c3.support.loading import find_device, find_source
 from c3.support.without_secrets import without_secrets
 
 KIND = "a vision-language model"
+# What models that think aloud, as Glyph, write before an answer and around it.
+_THOUGHT, _FRAME = (
+    re.compile(r"^(?:<think>)?.*?</think>", re.DOTALL),
+    re.compile(r"^<answer>(.*?)(?:</answer>)?$", re.DOTALL),
+)
 # Greedy, whatever a checkpoint's own generation config says: a transcript repeats what the text repeats.
 GREEDY = {"do_sample": False, "num_beams": 1, "repetition_penalty": 1.0}
 
@@ -79,11 +85,11 @@ class VisionLanguageModel:
         return int((inputs["input_ids"] == self.image_token_id).sum())
 
     def answer(self, inputs, max_new_tokens):
-        """What is said to an input of one row, greedily, in so many tokens at most (`str`)."""
+        """What is said to an input of one row, greedily, in so many tokens at most, without thoughts (`str`)."""
         inputs = inputs.to(self.model.device, dtype=self.model.dtype)
         ids = self.model.generate(**inputs, max_new_tokens=max_new_tokens, **GREEDY)
         (answer,) = self.processor.batch_decode(ids[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        return answer.strip()
+        return without_thoughts(answer)
 
     def description(self):
         """What a result file says of the model, `dict`; of a folder the name only, and no revision."""
@@ -94,6 +100,15 @@ class VisionLanguageModel:
             "weights_fingerprint": fingerprint_tensors(self.model.state_dict()),
             "dtype": str(self.model.dtype).removeprefix("torch."),
         }
+
+
+def without_thoughts(answer):
+    """
+    An answer without what was thought before it, and without white space around it.
+
+        without_thoughts("<think>Easy.</think><answer>Yes</answer>")  # "Yes"
+    """
+    return _FRAME.sub(r"\1", _THOUGHT.sub("", answer.strip()).strip()).strip()
 
 
 def load_vision_language_model(name, device, dtype, others=None):

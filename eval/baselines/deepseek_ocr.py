@@ -60,7 +60,7 @@ class DeepSeekOcr(PageReader):
         size = {"size": {"height": side, "width": side}, "tile_size": side, "crop_to_patches": False}
         return [self.model.plain_inputs([page], self.settings.prompt, **size) for page in pages]
 
-    def examples(self, examples):
+    def choose(self, examples):
         """Those at the numbers of vision tokens that are asked for, as by fox; where ratios are, at all there are."""
         asked = {asked_latents(example.setting) for example in examples} - {None}
         unknown = sorted(asked - set(self.modes))
