@@ -77,13 +77,15 @@ def ratio_unit(result):
 def describe(result, manner="greedy and free-running", measured=PRECISION):
     """The first lines of a report: model, data, tokenizer of the ratios, what was measured, what was left out."""
     model, files = result["model"], ", ".join(each["name"] for each in result["data"]) or "none, all texts generated"
-    weights = f"weights {model['weights_fingerprint']}" + (
-        f", revision {model['revision']}" if model.get("revision") else ""
-    )
+    revision = f", revision {model['revision']}" if model.get("revision") else ""
     lines = [
-        f"Suite `{result['suite']}`, model {model['model_name']} ({weights}), {manner}; "
-        f"pages: {files}; ratios count {ratio_unit(result)}. {measured}"
+        f"Suite `{result['suite']}`, model {model['model_name']} (weights {model['weights_fingerprint']}{revision}), "
+        f"{manner}; pages: {files}; ratios count {ratio_unit(result)}. {measured}"
     ]
+    if "pages" in model:
+        lines.append(
+            f"Drawn and asked for with {', '.join(f'{name} {value}' for name, value in model['pages'].items())}."
+        )
     lines += [f"Left out: {line}." for line in result["left_out"]]
     return "\n\n".join(lines)
 

@@ -3,6 +3,8 @@ The protocol of C3's paper (arXiv 2511.15244, section 4): pages of 600-1300 Qwen
 100 latents a page, greedy. A model with windows shares the latents of a page among its windows.
 """
 
+import statistics
+
 from c3.eval.fox_data import is_fox
 from c3.eval.harness import Example, Suite
 from c3.eval.page_data import count_page
@@ -88,8 +90,8 @@ def report(result):
 def _how_read(result):
     window, rows = result["options"]["window"], result["examples"]
     if window is None:
-        pages = "Their texts are drawn anew, on"
-        return f"{pages} {mean(rows, 'num_windows'):.1f} pages on average: these are no pictures of the benchmark's."
+        pages = f"{mean(rows, 'num_windows'):.1f} pages on average"
+        return f"The texts are drawn anew, each on {pages}: a benchmark's own pictures are not used."
     windows = f"{mean(rows, 'min_windows'):.1f} of at most {window} own tokens, on average"
     return f"A page's latents are shared among its windows ({windows}): the number is that of the whole page."
 
@@ -123,7 +125,7 @@ def _bucket_rows(rows, latents, lang):
         if not found:
             continue
         first = select(found, method=found[0]["method"])
-        ratios = [number(mean([{"ratio": _ratio(row, name)} for row in first], "ratio")) for name in RATIO_OF]
+        ratios = [number(statistics.fmean(_ratio(row, name) for row in first)) for name in RATIO_OF]
         ours = [precision_with_interval(select(found, method=method)) for method in distinct(rows, "method")]
         published = []
         if lang == "en":

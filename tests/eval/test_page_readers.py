@@ -15,6 +15,7 @@ from c3.eval.harness import Example
 from c3.eval.page_data import Page
 from c3.eval.page_drawing import draw_pages
 from c3.eval.page_reader import CONFIGS
+from c3.eval.suites import SUITES
 from c3.eval.vision_language import without_thoughts
 from eval_files import PAGES, load, main, write_lines
 from tiny_vlms import PICTURE_TOKENS, save_deepseek_ocr, save_deepseek_ocr2, save_llava
@@ -74,7 +75,11 @@ def test_glyph_reads_pages_as_any_method(llava, settings_file, tmp_path, capsys)
     reader = PAGE_READERS["glyph"].load(llava, "cpu", "float32", path)
     model = result["model"]
     assert (model["model_name"], model["model_type"], model["revision"]) == ("llava0", "llava", None)
-    assert f"llava0 (weights {model['weights_fingerprint']})" in out and "| as drawn |" in out and "Below" not in out
+    assert (
+        f"llava0 (weights {model['weights_fingerprint']}), greedy" in out
+        and "| as drawn |" in out
+        and "Below" not in out
+    )
     assert model["pages"] == asdict(reader.settings) | {"font": "DejaVuSans.ttf"}
     rows = result["examples"]
     assert [(row["method"], row["setting"], row["id"]) for row in rows] == [
@@ -92,6 +97,9 @@ def test_glyph_reads_pages_as_any_method(llava, settings_file, tmp_path, capsys)
     assert rows[1]["num_windows"] > 1 and rows[0]["output"] != rows[1]["output"]
     main(["pages", *options])  # nothing is left to do
     assert load(tmp_path / "pages.json") == result
+    assert "font DejaVuSans.ttf, font_size 9, line_height 10, page_size [300, 82]" in out
+    model["revision"] = "0123abcd"
+    assert f"(weights {model['weights_fingerprint']}, revision 0123abcd)" in SUITES["pages"].report(result)
 
 
 def test_an_answer_ends(glyph, monkeypatch):
@@ -123,7 +131,7 @@ def test_glyph_in_the_papers_protocol(llava, settings_file, long_pages, checkpoi
     path = settings_file("glyph_like.yaml", answer_limit=0.02)
     main(["fox", *arguments(llava, data, "glyph", "--page-settings", path, "--count-with", str(checkpoint))])
     out = capsys.readouterr().out
-    assert "### as drawn, en" in out and "drawn anew, on 1.0 pages on average" in out
+    assert "### as drawn, en" in out and "drawn anew, each on 1.0 pages on average" in out
     counted = {"600-700": 650, "1200-1300": 1250}
     for bucket, tokens in counted.items():
         assert f"| {bucket} | 1 | {tokens / PICTURE_TOKENS:.1f} |" in out
