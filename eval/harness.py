@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from .metrics import all_scores
 from .page_data import Page, own_ratio
 
+BYTES_PER_NUMBER = 2  # of what is kept as vectors: bfloat16, whatever the model runs in
+
 
 @dataclass(frozen=True)
 class Example:

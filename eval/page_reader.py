@@ -8,14 +8,13 @@ from pathlib import Path
 from c3.quoting_c3 import listed
 from c3.support.errors import one_line
 
-from .harness import Reconstruction
+from .harness import BYTES_PER_NUMBER, Reconstruction
 from .page_data import plain_ids
 from .page_drawing import draw_pages, not_drawn
 from .page_settings import read_page_settings
 from .vision_language import load_vision_language_model
 
 CONFIGS = Path(__file__).parents[1] / "configs"
-BYTES_PER_NUMBER = 2  # bfloat16, whatever the model runs in
 
 
 class PageReader(ABC):
