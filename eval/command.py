@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from c3.eval.baselines import METHODS
+from c3.eval.baselines import METHODS, PAGE_READERS
 from c3.eval.suites import SUITES
 from c3.quoting_c3 import in_one_line, printable, printable_lines
 from c3.support.arguments import MODEL_HELP, Parser, whole_number
@@ -28,7 +28,8 @@ from .report import check_figures
 def _parser(prog):
     parser = Parser(prog=prog, description="Measure what comes back from latents, greedily decoded.")
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("--model", metavar="PATH_OR_ID", help=MODEL_HELP)
+    about = f"{MODEL_HELP}; for {' and '.join(PAGE_READERS)} of a vision-language model"
+    shared.add_argument("--model", metavar="PATH_OR_ID", help=about)
     shared.add_argument(
         "--data",
         nargs="+",
@@ -46,7 +47,17 @@ def _parser(prog):
     shared.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     shared.add_argument("--dtype", choices=["float32", "bfloat16", "float16"], help="default float32 on a CPU")
     of_methods = argparse.ArgumentParser(add_help=False)
-    of_methods.add_argument("--methods", nargs="+", choices=list(METHODS), default=["c3"], help="default c3, the model")
+    methods = [*METHODS, *PAGE_READERS]
+    of_methods.add_argument(
+        "--methods",
+        nargs="+",
+        choices=methods,
+        default=["c3"],
+        help=f"default c3, the model; {' or '.join(PAGE_READERS)} alone, with a vision-language model as --model",
+    )
+    of_methods.add_argument(
+        "--page-settings", metavar="FILE", help="how pages are drawn and asked for; default the method's, in configs/"
+    )
     commands = parser.add_subparsers(dest="suite", metavar="SUITE", required=True)
     for name, suite in SUITES.items():
         parents = [shared] if suite.methods else [shared, of_methods]

@@ -12,7 +12,7 @@ import transformers
 from tqdm.auto import tqdm
 
 from c3 import __version__
-from c3.eval.baselines import METHODS
+from c3.eval.baselines import METHOD_CHECKS, METHODS, PAGE_READERS
 from c3.eval.suites import SUITES
 from c3.quoting_c3 import printable
 from c3.support.loading import load_model
@@ -47,23 +47,27 @@ def run(name, args):
         ensure_writable(path)
     count_with = args.count_with or suite.default_count_with
     counter = load_counter(count_with)
+    reader = None if suite.methods else _page_reader(name, args)
     pages, data, left_out = read_data(args.data or [], args.limit)
-    model = load_model(args.model, args.device, args.dtype)
-    options = Options(
-        model.processor.default_window if args.window is None else args.window, args.batch_size, args.steps
-    )
+    model, options, about = (_load_reader if reader else _load_c3)(args)
+    for method in () if suite.methods else METHOD_CHECKS.keys() & set(args.methods):
+        METHOD_CHECKS[method](model)
     examples, more = suite.prepare(args, pages, model, counter, options.window)
-    examples, impossible = leave_out_impossible(model, examples, options.window)
+    if reader:
+        examples, impossible = model.examples(examples)
+    else:
+        examples, impossible = leave_out_impossible(model, examples, options.window)
     more += impossible
     if suite.methods:
         methods, depends_on = suite.methods(args, model, examples)
     else:
-        methods, depends_on = {each: METHODS[each] for each in args.methods}, {}
+        known = {reader: PAGE_READERS[reader].reconstruct} if reader else METHODS
+        methods, depends_on = {each: known[each] for each in args.methods}, {}
         check_segmenter(example.page.text for example in examples)
     own = {key: value for key, value in vars(args).items() if key in suite_options(suite)}
     header = {
         "suite": name,
-        "model": asdict(model.latent_provenance()),
+        "model": about,
         "counted_with": describe_counter(count_with, counter),
         "data": data,
         "left_out": left_out + more,
@@ -81,6 +85,39 @@ def run(name, args):
     for method, function in methods.items():
         _measure(suite, method, function, model, examples, options, result, path, args.leave_out_texts)
     return result
+
+
+def _page_reader(name, args):
+    """The one of `PAGE_READERS` that is to be measured, by name, or None."""
+    found = [each for each in args.methods if each in PAGE_READERS]
+    if not found:
+        if args.page_settings:
+            raise ValueError(f"--page-settings is for --methods {' or '.join(PAGE_READERS)}")
+        return None
+    if len(args.methods) > 1:
+        raise ValueError(f"--methods {found[0]} is measured alone, as its --model is a vision-language model")
+    if not SUITES[name].takes_page_readers:
+        suites = ", ".join(each for each, suite in SUITES.items() if suite.takes_page_readers)
+        raise ValueError(f"--methods {found[0]} is measured by the suites {suites}, not by {name}")
+    if not args.model:
+        raise ValueError(f"--methods {found[0]} needs a vision-language model: name its folder or Hub id with --model")
+    if args.window is not None:
+        raise ValueError(f"--methods {found[0]} reads texts whole: leave --window out")
+    return found[0]
+
+
+def _load_reader(args):
+    """As `_load_c3`, of a [`PageReader`], which reads a text at a time."""
+    (name,) = args.methods
+    model = PAGE_READERS[name].load(args.model, args.device, args.dtype, args.page_settings)
+    return model, Options(None, 1, args.steps), model.description()
+
+
+def _load_c3(args):
+    """The model, the [`Options`] of methods, and what a result file says of the model."""
+    model = load_model(args.model, args.device, args.dtype)
+    window = model.processor.default_window if args.window is None else args.window
+    return model, Options(window, args.batch_size, args.steps), asdict(model.latent_provenance())
 
 
 def _measure(suite, method, function, model, examples, options, result, path, leave_out_texts):

@@ -11,15 +11,20 @@ from dataclasses import dataclass
 from .metrics import all_scores
 from .page_data import Page, own_ratio
 
+BYTES_PER_NUMBER = 2  # of what is kept as vectors: bfloat16, whatever the model runs in
+
 
 @dataclass(frozen=True)
 class Example:
-    """A text that is to become `latents` latents: `group` and `setting` are the row and the column of a table."""
+    """
+    A text that is to become `latents` latents, or None where the method knows how many: `group` and `setting` are the
+    row and the column of a table.
+    """
 
     page: Page
     group: str
     setting: str
-    latents: int
+    latents: int | None
 
     def key(self, method):
         return method, self.setting, self.group, self.page.id
@@ -27,9 +32,12 @@ class Example:
 
 @dataclass(frozen=True)
 class Options:
-    """What a method may depend on beside the model: tokens of a window, windows at once, steps of a search."""
+    """
+    What a method may depend on beside the model: tokens of a window (None where texts are read whole), windows at once,
+    steps of a search.
+    """
 
-    window: int
+    window: int | None
     batch_size: int
     steps: int
 
@@ -38,7 +46,7 @@ class Options:
 class Reconstruction:
     """
     What came back, and what it took: bytes kept of the text, the number of latents (or of tokens, where a method keeps
-    those; None where a method keeps neither), and the number of windows that share the latents.
+    those; None where a method keeps neither), and the number of windows, or pages, that share the latents.
     """
 
     output: str
@@ -64,6 +72,8 @@ class Suite:
             `result_row`.
         default_count_with: Hub id of the tokenizer of the ratios; None for the model's own.
         needs_data: whether there is nothing to measure without pages.
+        takes_page_readers: whether those of `baselines/` can be measured: what it prepares and reports needs no C3
+            model, nor a number of latents that was asked for.
     """
 
     summary: str
@@ -76,6 +86,7 @@ class Suite:
     row: Callable | None = None
     default_count_with: str | None = None
     needs_data: bool = True
+    takes_page_readers: bool = False
 
 
 def leave_out_impossible(model, examples, window):

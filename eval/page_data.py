@@ -34,14 +34,22 @@ def describe_pages(result):
 
 
 def count_page(page, model, counter, window):
-    """The page with its sizes; `counter` is a tokenizer, or None to count the model's own tokens."""
+    """
+    The page with its sizes; `counter` is a tokenizer, or None to count the model's own tokens. A text without windows,
+    as a [`PageReader`] reads it, is one.
+    """
     try:
-        windows = model.processor.split(page.text, window)
+        lengths = _own_lengths(page.text, model, window)
     except ValueError as error:
         raise ValueError(f"page {quoted(page.id)}: {error}") from None
-    own = sum(windows.lengths)
+    own = sum(lengths)
     counted = own if counter is None else len(plain_ids(counter, page.text))
-    return replace(page, counted_tokens=counted, own_tokens=own, min_windows=len(windows))
+    return replace(page, counted_tokens=counted, own_tokens=own, min_windows=len(lengths))
+
+
+def _own_lengths(text, model, window):
+    """The model's own tokens of each window, `list[int]`."""
+    return [len(plain_ids(model.tokenizer, text))] if window is None else model.processor.split(text, window).lengths
 
 
 def load_counter(name):

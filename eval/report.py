@@ -27,8 +27,14 @@ def mean(rows, *path):
 
 
 def asked_ratio(setting):
-    """The ratio that a setting such as `"8x"` names."""
-    return float(setting.removesuffix("x"))
+    """The ratio that a setting such as `"8x"` names; None where it names none."""
+    return float(setting[:-1]) if setting.endswith("x") else None
+
+
+def asked_latents(setting):
+    """The number of latents that a setting such as `"64 latents"` names; None where it names none."""
+    number, _, unit = setting.partition(" ")
+    return int(number) if unit == "latents" else None
 
 
 def precision_with_interval(rows, by=None, digits=1):
@@ -71,10 +77,15 @@ def ratio_unit(result):
 def describe(result, manner="greedy and free-running", measured=PRECISION):
     """The first lines of a report: model, data, tokenizer of the ratios, what was measured, what was left out."""
     model, files = result["model"], ", ".join(each["name"] for each in result["data"]) or "none, all texts generated"
+    revision = f", revision {model['revision']}" if model.get("revision") else ""
     lines = [
-        f"Suite `{result['suite']}`, model {model['model_name']} (weights {model['weights_fingerprint']}), {manner}; "
-        f"pages: {files}; ratios count {ratio_unit(result)}. {measured}"
+        f"Suite `{result['suite']}`, model {model['model_name']} (weights {model['weights_fingerprint']}{revision}), "
+        f"{manner}; pages: {files}; ratios count {ratio_unit(result)}. {measured}"
     ]
+    if "pages" in model:
+        lines.append(
+            f"Drawn and asked for with {', '.join(f'{name} {value}' for name, value in model['pages'].items())}."
+        )
     lines += [f"Left out: {line}." for line in result["left_out"]]
     return "\n\n".join(lines)
 

@@ -13,7 +13,7 @@ import torch
 from c3.decoder_rows_c3 import TextSegment
 
 from .c3 import compress_together
-from .mean_pooling import pool_examples
+from .mean_pooling import MEAN_POOLING, pool_examples
 from .retrieval import RankedText
 
 LATENTS, RAW, NOTHING, RETRIEVAL = "latents", "raw-text", "no-text", "bm25"
@@ -79,6 +79,6 @@ WAYS = {
     "tail": partial(_tokens, keep=tail),
     "both-ends": partial(_tokens, keep=both_ends),
     RETRIEVAL: _retrieved,
-    "mean-pooling": partial(_latents, compress=pool_examples),
+    MEAN_POOLING: partial(_latents, compress=pool_examples),
     NOTHING: partial(_tokens, keep=lambda ids, count: []),
 }

@@ -3,12 +3,10 @@
 from dataclasses import replace
 
 from c3 import C3Latents
-from c3.eval.harness import Reconstruction
+from c3.eval.harness import BYTES_PER_NUMBER, Reconstruction
 from c3.eval.page_data import own_ratio, wanted_latents
 from c3.eval.report import asked_ratio
 from c3.quoting_c3 import quoted
-
-BYTES_PER_NUMBER = 2  # bfloat16, whatever the model runs in
 
 
 def compress_examples(model, examples, options, exact=False):

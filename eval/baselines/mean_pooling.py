@@ -17,14 +17,27 @@ from c3.eval.page_data import own_ratio
 
 from .c3 import expand_examples
 
+MEAN_POOLING = "mean-pooling"
+
 
 def reconstruct_with_mean_pooling(model, examples, options):
     return expand_examples(model, pool_examples(model, examples, options), options)
 
 
+def check_mean_pooling(model):
+    """Raises `ValueError` where a [`C3Model`] reads anything but text."""
+    kind = model.config.context_modality
+    if kind != "text":
+        raise ValueError(
+            f"the baseline {MEAN_POOLING} takes means over tokens of text, and this model's context is {kind}: name "
+            "other --methods or --baselines"
+        )
+
+
 @torch.no_grad()
 def pool_examples(model, examples, options):
     """As `C3Model.compress`, but pooled: `list[C3Latents]`, one for each example, with the latents it asks for."""
+    check_mean_pooling(model)
     # Whatever stands around a text in the encoder's input is left out: the means are of text alone.
     processor = copy.copy(model.processor)
     processor.context_template = PLAIN_CONTEXT_TEMPLATE

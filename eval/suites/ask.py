@@ -18,6 +18,7 @@ from c3.eval.answers import answer_scores
 from c3.eval.ask_report import DEPTHS, draw, report
 from c3.eval.asking import AskedExample, ask, row_is_too_long
 from c3.eval.baselines.asked_text import LATENTS, RETRIEVAL, WAYS
+from c3.eval.baselines.mean_pooling import MEAN_POOLING, check_mean_pooling
 from c3.eval.baselines.retrieval import check_bm25
 from c3.eval.harness import Suite, described
 from c3.eval.page_data import Page, count_page, own_ratio, wanted_latents
@@ -98,6 +99,8 @@ def prepare(args, pages, model, counter, window):
         )
     if RETRIEVAL in args.baselines:
         check_bm25()
+    if MEAN_POOLING in args.baselines:
+        check_mean_pooling(model)
     questions, left_out = _questions(args, pages, model)
     # Questions about the same text lie together, and so do the ratios of each, so that little is done twice.
     texts = {}

@@ -3,11 +3,14 @@ The protocol of C3's paper (arXiv 2511.15244, section 4): pages of 600-1300 Qwen
 100 latents a page, greedy. A model with windows shares the latents of a page among its windows.
 """
 
+import statistics
+
 from c3.eval.fox_data import is_fox
 from c3.eval.harness import Example, Suite
 from c3.eval.page_data import count_page
 from c3.eval.published import C3_PUBLISHED, DEEPSEEK_OCR_PUBLISHED, RATIO_PUBLISHED
 from c3.eval.report import (
+    asked_latents,
     describe,
     distinct,
     markdown_table,
@@ -24,6 +27,7 @@ from c3.eval.text_kinds import language
 from c3.support.arguments import whole_number
 
 EDGES = range(600, 1400, 100)
+RATIO_OF = ("counted_tokens", "own_tokens")
 
 
 def bucket(tokens):
@@ -72,8 +76,7 @@ def report(result):
     parts = [
         f"## {title}",
         describe(result),
-        f"A page's latents are shared among its windows ({mean(rows, 'min_windows'):.1f} of at most "
-        f"{result['options']['window']} own tokens, on average): the number is that of the whole page.",
+        _how_read(result),
         *bucket_tables(rows),
         "Published on the Fox benchmark, and not measured here: C3 with Qwen2.5-1.5B and Qwen2.5-3B, DeepSeek-OCR with "
         "as many vision tokens of a page's image (at 64 and 100 alone), and the ratio of both, as the authors of C3 "
@@ -84,6 +87,15 @@ def report(result):
     return "\n\n".join(parts)
 
 
+def _how_read(result):
+    window, rows = result["options"]["window"], result["examples"]
+    if window is None:
+        pages = f"{mean(rows, 'num_windows'):.1f} pages on average"
+        return f"The texts are drawn anew, each on {pages}: a benchmark's own pictures are not used."
+    windows = f"{mean(rows, 'min_windows'):.1f} of at most {window} own tokens, on average"
+    return f"A page's latents are shared among its windows ({windows}): the number is that of the whole page."
+
+
 def with_language(rows):
     return [row | {"language": row["group"].split()[0]} for row in rows]
 
@@ -92,7 +104,7 @@ def bucket_tables(rows):
     """The paper's tables, `list[str]`: ratio and precision by bucket, what the authors published beside each."""
     parts = []
     for setting in distinct(rows, "setting"):
-        latents = int(setting.split()[0])
+        latents = asked_latents(setting)
         for lang in ("en", "zh"):
             table = _bucket_rows(select(rows, setting=setting), latents, lang)
             if table:
@@ -100,7 +112,8 @@ def bucket_tables(rows):
                 if lang == "en":
                     header.insert(3, "ratio, published on Fox")
                     header += ["C3, published on Fox", "DeepSeek-OCR, published on Fox"]
-                parts += [f"### {latents} latents a page, {lang}", markdown_table(header, table)]
+                heading = f"{setting} a page" if latents else setting
+                parts += [f"### {heading}, {lang}", markdown_table(header, table)]
     return parts
 
 
@@ -112,7 +125,7 @@ def _bucket_rows(rows, latents, lang):
         if not found:
             continue
         first = select(found, method=found[0]["method"])
-        ratios = [_ratio(first, "counted_tokens", latents), _ratio(first, "own_tokens", latents)]
+        ratios = [number(statistics.fmean(_ratio(row, name) for row in first)) for name in RATIO_OF]
         ours = [precision_with_interval(select(found, method=method)) for method in distinct(rows, "method")]
         published = []
         if lang == "en":
@@ -122,10 +135,10 @@ def _bucket_rows(rows, latents, lang):
     return table
 
 
-def _ratio(rows, name, latents):
-    return number(
-        mean([{"ratio": row[name] / max(row["min_windows"], min(row["own_tokens"], latents))} for row in rows], "ratio")
-    )
+def _ratio(row, name):
+    """Tokens for each latent that a method has of a page, or, where it keeps none, for each that was asked for."""
+    asked = asked_latents(row["setting"])
+    return row[name] / (row["latents"] or max(row["min_windows"], min(row["own_tokens"], asked)))
 
 
 def draw(result, path):
@@ -136,7 +149,7 @@ def draw(result, path):
     for axes, method in zip(panels[0], methods, strict=True):
         for setting in distinct(rows, "setting"):
             chosen = select(rows, method=method, setting=setting)
-            ratios = [row["counted_tokens"] / int(setting.split()[0]) for row in chosen]
+            ratios = [_ratio(row, "counted_tokens") for row in chosen]
             axes.scatter(ratios, [row["scores"]["precision"] for row in chosen], s=12, label=setting)
         axes.set(title=method, xlabel="counted tokens per latent", ylabel="precision", ylim=(0, 1.02))
         axes.legend()
@@ -152,4 +165,5 @@ SUITE = Suite(
     report=report,
     draw=draw,
     default_count_with="Qwen/Qwen2.5-1.5B",
+    takes_page_readers=True,
 )

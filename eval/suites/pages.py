@@ -98,7 +98,8 @@ def _ratio_row(setting, rows):
 
 def below_ratio(rows):
     """Ids of the pages that have more latents than the ratio asks for, one for every window."""
-    return [row["id"] for row in rows if row["counted_ratio"] and row["counted_ratio"] < asked_ratio(row["setting"])]
+    asked = [(row, asked_ratio(row["setting"])) for row in rows]
+    return [row["id"] for row, ratio in asked if ratio and row["counted_ratio"] and row["counted_ratio"] < ratio]
 
 
 def draw(result, path):
@@ -142,4 +143,5 @@ SUITE = Suite(
     prepare=prepare,
     report=report,
     draw=draw,
+    takes_page_readers=True,
 )

@@ -1,7 +1,9 @@
 """Ways of keeping a text, each with a tiny model. Run: pytest tests/eval/test_baselines.py"""
 
 import pytest
+from image_models import model_of
 
+from c3.cli.main import main as c3_main
 from c3.eval.baselines import METHODS, optimised_latents
 from c3.eval.harness import Options
 from eval_files import PAGES, load, main
@@ -19,6 +21,18 @@ def test_every_method(method, arguments, tmp_path):
         assert row["latents"] == row["own_tokens"] // 4
     if method == "truncation":
         assert PAGES[0].startswith(row["output"]) and row["kept_bytes"] == len(row["output"])
+
+
+def test_mean_pooling_of_pictures_is_refused(arguments, tokenizer, tmp_path, capsys):
+    """In one line, before what else is asked for is measured."""
+    model_of(tokenizer).save_pretrained(tmp_path / "image")
+    wrong = arguments.index("--model") + 1
+    arguments[wrong] = str(tmp_path / "image")
+    for argv in (["pages", "--methods", "c3", "mean-pooling"], ["ask", "--baselines", "mean-pooling"]):
+        assert c3_main(["eval", *argv, *arguments, "--output", str(tmp_path / "results")]) == 2
+        message = "mean-pooling takes means over tokens of text, and this model's context is image: name other"
+        assert message in capsys.readouterr().err
+        assert not list((tmp_path / "results").iterdir())
 
 
 def test_optimised_latents_follow_the_loss(make_model):

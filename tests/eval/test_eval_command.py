@@ -9,7 +9,7 @@ import pytest
 from c3 import C3Model
 from c3.cli.main import main as c3_main
 from c3.eval import command, engine
-from c3.eval.baselines import METHODS
+from c3.eval.baselines import METHODS, PAGE_READERS
 from c3.eval.metrics import METRICS
 from c3.eval.questions import material
 from c3.eval.suites import SUITES
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     "registry, heading",
-    [([*SUITES, "all"], "# Evaluation"), (METHODS, "## Methods"), (METRICS, "## Metrics")],
+    [([*SUITES, "all"], "# Evaluation"), ({**METHODS, **PAGE_READERS}, "## Methods"), (METRICS, "## Metrics")],
     ids=["suites", "methods", "metrics"],
 )
 def test_the_documentation_describes_what_is_registered(registry, heading):

@@ -8,14 +8,17 @@ import torch
 import yaml
 
 from c3.configuration_c3 import OWN_FIELDS
+from c3.eval.baselines import PAGE_READERS
+from c3.eval.page_reader import CONFIGS
 from c3.training.optim.orthogonalise import product_dtype
 from c3.training.recipe.origin_keys import BACKBONES
 from c3.training.recipe.recipe_file import load_recipe
 
 ROOT = Path(__file__).parents[2]
+RECIPES = sorted(set(ROOT.glob("configs/*.yaml")) - {CONFIGS / each.settings_file for each in PAGE_READERS.values()})
 
 
-@pytest.mark.parametrize("path", sorted(ROOT.glob("configs/*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.name)
 def test_shipped_recipes(path, tmp_path, monkeypatch):
     """They are right but for data that may not be here."""
     monkeypatch.chdir(tmp_path)
