@@ -5,10 +5,14 @@ PYTHON ?= python3
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 ARGS ?=
 
-.PHONY: demo test test-distributed bench bench-smoke lint clean
+.PHONY: demo space test test-distributed bench bench-smoke lint clean
 
 demo: .venv/.installed
 	.venv/bin/c3 demo $(ARGS)
+
+# A page to look at, on http://127.0.0.1:7860.
+space: .venv/.installed
+	.venv/bin/python space/app.py
 
 test: .venv/.installed
 	.venv/bin/python -m pytest -n auto --dist loadfile $(ARGS)

@@ -15,7 +15,7 @@ PACKAGE = "c3"
 MOST_LINES = 400
 # What a run or a build has left.
 SKIPPED = {"build", "dist", "runs"}
-NOT_INSTALLED = {"docs", "examples", "tests"}
+NOT_INSTALLED = {"docs", "examples", "space", "tests"}
 CARRIED = "what a checkpoint carries"
 # Rows from the top; nothing may import from its own row or from above. A box: its name, which is the beginning of its
 # modules' names, and where it begins and ends, of 24.
