@@ -21,7 +21,7 @@ PARTS = {"projector": ("projector",), "encoder": ("encoder", "projector")}
 
 @pytest.fixture
 def recipe(tmp_path, monkeypatch):
-    """The shipped one but for its models, sizes, data and steps: chunks of 16 tokens in 4 latents, without DeepSpeed."""
+    """The shipped one but for its models, sizes, data and steps: chunks of 16 tokens, no DeepSpeed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     values = yaml.safe_load((ROOT / "configs" / "vist2_paper.yaml").read_text(encoding="utf-8"))
