@@ -46,12 +46,12 @@ LAYOUTS = {
     "uniform queries": {"latent_position_layout": "uniform", "pooling": "queries"},
     "mean pooling": {"latent_position_layout": "uniform", "pooling": "mean"},
     # As kind to a tower that has yet to learn to read as can be: latents one below the other, so that each holds the
-    # next stretch of the text, and lines as high as a patch of 24 pixels, which holds the next four characters, whole.
+    # next stretch of the text, large letters, and patches of 24 pixels that hold four of them, whole.
     "pictures": {
         "latent_position_layout": "uniform",
         "pooling": "patches",
         "context_modality": "image",
-        "context_picture": {"font_size": 10, "cell": [6, 24], "latents_across": 1},
+        "context_picture": {"font_size": 13, "cell": [12, 12], "latents_across": 1},
         "tie_word_embeddings": False,
     },
 }
