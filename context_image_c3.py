@@ -101,8 +101,10 @@ def _merged_states(tower, pixels, patch):
         patch (`int`): pixels of a patch's side.
     """
     rows, columns = pixels.shape[1] // patch, pixels.shape[2] // patch
-    # As its image processors do: black is -1, white 1.
-    pixels = (pixels.to(tower.dtype) / 127.5 - 1).unsqueeze(1).expand(-1, tower.config.num_channels, -1, -1)
+    # As its image processors do: black is -1, white 1. A tower of grey pictures has none; there white, which nearly all
+    # of a page is, is 0, and black -2: a new one would hardly learn to read beside so large a constant.
+    white = 0 if tower.config.num_channels == 1 else 1
+    pixels = (pixels.to(tower.dtype) / 127.5 + (white - 2)).unsqueeze(1).expand(-1, tower.config.num_channels, -1, -1)
     if tower.config.model_type == "siglip2_vision_model":
         # It reads patches, with the channels last.
         patches = pixels.reshape(len(pixels), -1, rows, patch, columns, patch).permute(0, 2, 4, 3, 5, 1)

@@ -41,7 +41,7 @@ def tables(result):
             ]
             table.append([layout, len(chosen), *cells])
         parts += [f"### {described}", markdown_table(header, table)]
-    parts += _before_other_ratios(result)
+    parts += [*_by_kind(result), *_before_other_ratios(result)]
     header = ["latents", "seed", "parameters", "tokens", "seconds", "last training loss"]
     table = [
         [each["layout"], each["seed"], each["parameters"], each["tokens"], f"{each['seconds']:.0f}", _last_loss(each)]
@@ -50,6 +50,26 @@ def tables(result):
     parts += ["### Runs", markdown_table(header, table)]
     parts.append("Seconds are of the clock, with the evaluations while training.")
     return parts
+
+
+def _by_kind(result):
+    """A heading, a paragraph and a table of precision by kind of text; nothing of results that have no kinds."""
+    runs = result["runs"]
+    if "kinds" not in runs[0]:
+        return []
+    kinds = list(runs[0]["kinds"])
+    table = []
+    for ratio in result["ratios"]:
+        for layout in distinct(runs, "layout"):
+            chosen = select(runs, layout=layout)
+            scores = [[each["kinds"][kind][f"{ratio:g}"]["precision"] for each in chosen] for kind in kinds]
+            table.append([f"{ratio:g}x", layout, chosen[0]["parameters_before_decoder"], *map(spread, scores)])
+    about = "Parameters are those before the decoder, without the embeddings that it shares with an encoder of text."
+    return [
+        "### Kinds of text, a window each",
+        about,
+        markdown_table(["ratio", "latents", "parameters", *kinds], table),
+    ]
 
 
 def _before_other_ratios(result):
@@ -80,24 +100,52 @@ def _last_loss(each):
 
 
 def draw(result, path):
-    """Free-running precision by step: a panel for each ratio, a colour for each layout, a thin line for each seed."""
-    figure, panels = new_figure(1, len(result["ratios"]), figsize=(6 * len(result["ratios"]), 4), sharey=True)
-    panels = [panels] if len(result["ratios"]) == 1 else panels
-    for axes, ratio in zip(panels, result["ratios"], strict=True):
-        for colour, layout in enumerate(result["comparison"]):
-            curves = [
-                {point["step"]: point["precision"][f"{ratio:g}"] for point in each["curve"]}
-                for each in select(result["runs"], layout=layout)
-            ]
-            if not curves:
-                continue
-            for curve in curves:
-                axes.plot(list(curve), list(curve.values()), color=f"C{colour}", linewidth=0.7, alpha=0.6)
-            steps = sorted(set.intersection(*map(set, curves)))
-            means = [statistics.fmean(curve[step] for curve in curves) for step in steps]
-            axes.plot(steps, means, color=f"C{colour}", linewidth=2, label=layout)
-        axes.set(title=f"{ratio:g}x", xlabel="step", ylim=(0, 1.02))
-    panels[0].set(ylabel="free-running precision (validation)")
-    panels[0].legend()
+    """
+    Free-running precision: above by step, a panel for each ratio, a colour for each layout, a thin line for each seed;
+    below by kind of text, a dot for each seed, where there are kinds.
+    """
+    rows = 2 if "kinds" in result["runs"][0] else 1
+    columns = len(result["ratios"])
+    figure, panels = new_figure(rows, columns, figsize=(6 * columns, 4 * rows), sharey=True, squeeze=False)
+    for place, ratio in enumerate(result["ratios"]):
+        _draw_curves(panels[0][place], result, ratio)
+        if rows == 2:
+            _draw_kinds(panels[1][place], result, ratio)
+    panels[0][0].set(ylabel="free-running precision (validation)")
+    panels[0][0].legend()
+    if rows == 2:
+        panels[1][0].set(ylabel="free-running precision, at the end")
     figure.tight_layout()
     save_figure(figure, path)
+
+
+def _draw_curves(axes, result, ratio):
+    for colour, layout in enumerate(result["comparison"]):
+        curves = [
+            {point["step"]: point["precision"][f"{ratio:g}"] for point in each["curve"]}
+            for each in select(result["runs"], layout=layout)
+        ]
+        if not curves:
+            continue
+        for curve in curves:
+            axes.plot(list(curve), list(curve.values()), color=f"C{colour}", linewidth=0.7, alpha=0.6)
+        steps = sorted(set.intersection(*map(set, curves)))
+        means = [statistics.fmean(curve[step] for curve in curves) for step in steps]
+        axes.plot(steps, means, color=f"C{colour}", linewidth=2, label=layout)
+    axes.set(title=f"{ratio:g}x", xlabel="step", ylim=(0, 1.02))
+
+
+def _draw_kinds(axes, result, ratio):
+    kinds, layouts = list(result["runs"][0]["kinds"]), list(result["comparison"])
+    width = 0.8 / len(layouts)
+    for number, layout in enumerate(layouts):
+        chosen = select(result["runs"], layout=layout)
+        if not chosen:
+            continue
+        places = [place - 0.4 + (number + 0.5) * width for place in range(len(kinds))]
+        scores = [[each["kinds"][kind][f"{ratio:g}"]["precision"] for each in chosen] for kind in kinds]
+        axes.bar(places, list(map(statistics.fmean, scores)), width, color=f"C{number}", alpha=0.6)
+        for place, values in zip(places, scores, strict=True):
+            axes.plot([place] * len(values), values, ".", color=f"C{number}", markersize=4)
+    axes.set(title=f"{ratio:g}x, {result['validation_windows']} texts of each kind", ylim=(0, 1.02))
+    axes.set_xticks(range(len(kinds)), kinds)

@@ -48,6 +48,18 @@ def test_latents_are_those_of_two_by_two_patches(model):
         torch.testing.assert_close(values, expected, atol=1e-5, rtol=1e-4)
 
 
+def test_to_a_grey_tower_white_is_nothing(tokenizer):
+    """Whatever its weights are, what a white patch becomes is the bias alone; to one of three channels it is not."""
+    for channels in (1, 3):
+        model = model_of(tokenizer, tower_options={"num_channels": channels})
+        pixels = torch.full((1, 32, 32), 255, dtype=torch.uint8)
+        embedding, seen = model.encoder.embeddings.patch_embedding, []
+        with embedding.register_forward_hook(lambda module, given, made, seen=seen: seen.append(made)):
+            model.encode_context(context_pixel_values=pixels, context_num_latents=torch.tensor([1]))
+        is_bias = torch.allclose(seen[0], embedding.bias[:, None, None].expand_as(seen[0][0]))
+        assert is_bias is (channels == 1)
+
+
 def test_compress_expand_and_generate(model, tmp_path):
     latents = model.compress(PAGES, dtype="float32")
     for batch_size in (1, 100):

@@ -3,13 +3,15 @@ Ways to make latents, like for like: the same small model trained on the same ba
 
     c3 compare --data PAGES --output eval/results [key=value …]
 
-Appended queries (C3, arXiv 2511.15244), queries at uniform positions, and mean pooling (LCLM, arXiv 2606.09659), each
-trained by one recipe (configs/c3_like_for_like.yaml) from several seeds and measured free-running, on windows of the
-recipe's validation data and on whole pages. Writes like_for_like.json, .md, .png and .svg. Finished runs in the JSON
-are not trained again, and a run that was interrupted goes on from its last checkpoint.
+Appended queries (C3, arXiv 2511.15244), queries at uniform positions, mean pooling (LCLM, arXiv 2606.09659), and
+pictures of the text (VIST2, arXiv 2601.10378), each trained by one recipe (configs/c3_like_for_like.yaml) from several
+seeds and measured free-running, on windows of the recipe's validation data, of shuffled words, of random characters and
+of code, and on whole pages. Writes like_for_like.json, .md, .png and .svg. Finished runs in the JSON are not trained
+again, and a run that was interrupted goes on from its last checkpoint.
 """
 
 import json
+import random
 import statistics
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +26,7 @@ from c3.eval.like_for_like_report import draw, report
 from c3.eval.page_files import read_data
 from c3.eval.report import check_figures
 from c3.eval.result_file import read_matching, write_json
+from c3.eval.text_kinds import GENERATED_KINDS, PAGE_KINDS, cut_tokens, pieces, text_of_length
 from c3.quoting_c3 import printable_lines
 from c3.support.arguments import Parser, whole_number
 from c3.support.loading import load_model
@@ -42,7 +45,39 @@ LAYOUTS = {
     "appended queries": {"latent_position_layout": "appended", "pooling": "queries"},
     "uniform queries": {"latent_position_layout": "uniform", "pooling": "queries"},
     "mean pooling": {"latent_position_layout": "uniform", "pooling": "mean"},
+    # As kind to a tower that has yet to learn to read as can be: latents one below the other, so that each holds the
+    # next stretch of the text, large letters, and patches of 24 pixels that hold four of them, whole.
+    "pictures": {
+        "latent_position_layout": "uniform",
+        "pooling": "patches",
+        "context_modality": "image",
+        "context_picture": {"font_size": 13, "cell": [12, 12], "latents_across": 1},
+        "tie_word_embeddings": False,
+    },
 }
+# Of the pictures: pixels of a patch's side, and patches of the side of the table of positions.
+PATCH, POSITIONS = 24, 16
+ENGLISH, SHUFFLED = "English", "shuffled words"
+KINDS = (ENGLISH, SHUFFLED, "random characters", "code")
+
+
+def model_fields(layout, model):
+    """
+    What a layout makes of the key `model` of a recipe, `dict`. A vision tower is as wide and deep as the encoder that
+    it stands for; its MLPs have two matrices where that one's have three, and are half as wide again.
+    """
+    changed = model | LAYOUTS[layout]
+    if changed.get("context_modality") == "image":
+        text = model["encoder_config"]
+        changed["encoder_config"] = {
+            "model_type": "siglip_vision_model",
+            **{name: text[name] for name in ("hidden_size", "num_hidden_layers", "num_attention_heads")},
+            "intermediate_size": 3 * text["intermediate_size"] // 2,
+            "num_channels": 1,
+            "patch_size": PATCH,
+            "image_size": POSITIONS * PATCH,
+        }
+    return changed
 
 
 def run(args):
@@ -57,7 +92,7 @@ def run(args):
     if not recipe.model or not recipe.evaluation or recipe.stages:
         raise ValueError(f"{args.recipe}: a comparison needs `model`, `evaluation` and no stages")
     pages, data, _ = read_data([args.data], args.limit)
-    texts = {"validation": None, "pages": [page.text for page in pages]}
+    texts = {"pages": [page.text for page in pages]}
     header = {
         "comparison": {layout: LAYOUTS[layout] for layout in args.layouts},
         "recipe": _portable(plain(recipe)),
@@ -86,19 +121,35 @@ def run(args):
             recipe,
             output_dir=str(folder),
             tokenizer=tokenizer,
-            model=recipe.model | LAYOUTS[layout],
+            model=model_fields(layout, recipe.model),
             training=recipe.training | {"seed": seed},
         )
         final = train(each)
         # The next model compiles anew; beside this one's code it would be taken for a change of shapes.
         torch.compiler.reset()
         model = load_model(str(final), args.device, "float32")
-        if texts["validation"] is None:
+        if "validation" not in texts:
             evaluation = recipe.evaluation | {"windows": args.windows}
-            texts["validation"] = validation_windows(replace(each, evaluation=evaluation), model.processor)
+            windows = validation_windows(replace(each, evaluation=evaluation), model.processor)
+            texts |= {"validation": windows} | texts_of_kinds(windows, evaluation["window"], model.processor.tokenizer)
         runs.append({"layout": layout, "seed": seed} | _measured(model, texts, folder, header["ratios"]))
         write_json(path, result)
     return result
+
+
+def texts_of_kinds(windows, length, tokenizer):
+    """
+    As many texts of every other kind of `KINDS` as there are windows of English, of `length` tokens at most.
+
+    Returns: `dict[str, list[str]]`, by kind.
+    """
+    shuffled = [PAGE_KINDS[SHUFFLED](text, random.Random(place)) for place, text in enumerate(windows)]
+    texts = {SHUFFLED: [cut_tokens(tokenizer, text, length) or text for text in shuffled]}
+    for kind in KINDS:
+        if kind in GENERATED_KINDS:
+            samples = (pieces(kind, place, len(windows), [], tokenizer) for place in range(len(windows)))
+            texts[kind] = [text_of_length(tokenizer, sample, length) for sample in samples]
+    return texts
 
 
 def _portable(recipe):
@@ -121,14 +172,18 @@ def _measured(model, texts, folder, ratios):
             }
             for ratio, values in scores.items()
         }
+    kinds = {ENGLISH: found["validation"]} | {kind: found.pop(kind) for kind in KINDS if kind in found}
     precisions = {f"{ratio:g}": f"eval_precision_{ratio:g}x" for ratio in ratios}
+    parameters = {part: total for part, (total, _) in count_parameters(model).items()}
     return {
         "steps": max(entry["step"] for entry in log),
         "tokens": max(entry["num_input_tokens_seen"] for entry in log),
         "seconds": max(entry["seconds"] for entry in log),
-        "parameters": sum(total for total, _ in count_parameters(model).values()),
+        "parameters": sum(parameters.values()),
+        "parameters_before_decoder": sum(parameters.values()) - parameters["decoder"],
         "weights_fingerprint": model.latent_provenance().weights_fingerprint,
         **found,
+        "kinds": kinds,
         "losses": [[entry["step"], entry["loss"]] for entry in log if "loss" in entry],
         "curve": [
             {"step": entry["step"], "precision": {ratio: entry[key] for ratio, key in precisions.items()}}

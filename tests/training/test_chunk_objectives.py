@@ -13,16 +13,29 @@ import torch
 from c3 import C3Model
 from c3.decoder_rows_c3 import LatentSpan, TextSegment
 from c3.training.checks import RecipeError
+from c3.training.data.chunked_instructions import ChunkedInstructionExamples
 from c3.training.data.collator import C3Collator
 from c3.training.data.curriculum import Curriculum, Phase
 from c3.training.data.examples import WindowDataset
-from c3.training.data.specs import WindowSpec
+from c3.training.data.specs import Draw, RowSpec, WindowSpec
 from c3.training.run.stages import train
-from tiny_models import history
+from c3.window_decoding_c3 import ForceTokens
+from tiny_models import TEXTS, history
 
 IDS = [np.arange(64) % 50 + 3, np.arange(48) % 40 + 9]
 # A document of four blocks, one of 40 tokens, short ones of 7 and 1.
 BLOCKS = np.array([[0, 0, 64, 64], [1, 0, 40, 40], [1, 40, 7, 47], [1, 47, 1, 48]])
+
+
+CHUNK, RATIO = 8, 4
+TURNS = [("user", "Who?"), ("assistant", TEXTS[1].strip()), ("user", "When?"), ("assistant", "Never.")]
+MESSAGES = [{"role": role, "content": content} for role, content in TURNS]
+# A long prompt and answer, with further ones; a prompt whose end stays text; nothing long enough to be compressed.
+ROWS = [
+    {"context": TEXTS[0], "messages": MESSAGES},
+    {"context": "It was the best of times.", "messages": [MESSAGES[0], MESSAGES[3]]},
+    {"context": None, "messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": "!"}]},
+]
 
 
 def made(example):
@@ -119,18 +132,96 @@ def test_the_loss_is_that_of_each_chunk_after_the_latents_before(layout, make_mo
         torch.testing.assert_close(model(**batch).loss, sum(losses) / sum(counts), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("layout", "sees"), [("appended", True), ("uniform", True), ("uniform", False)])
+def test_instruction_rows_are_what_generation_reads(layout, sees, make_model):
+    """A batch with the mask gives the logits that generation in chunks gives, token by token, and their loss."""
+    model = make_model(layout, latents_see_chunk=sees, prompt_template="a{latents}b{prompt}c")
+    rows = ChunkedInstructionExamples(ROWS, model.processor)
+    draw = Draw(0, CHUNK, RATIO, "instruction_in_chunks")
+    examples = [rows.example(draw, index) for index in range(len(ROWS))]
+    batch = C3Collator(model.processor)(examples)
+    with torch.no_grad():
+        output = model(**batch)
+    labels, losses = batch["labels"][:, -output.logits.shape[1] :], []
+    prompts = [f"{TEXTS[0]}\n\nWho?", "It was the best of times.\n\nWho?", "?"]
+    for number, (prompt, answer) in enumerate(zip(prompts, (TEXTS[1].strip(), "Never.", "!"), strict=True)):
+        ids = [*model.processor.encode(answer), model.processor.tokenizer.eos_token_id]
+        learned = (labels[number] != -100).nonzero().flatten()
+        assert labels[number, learned].tolist() == ids
+        generated = model.generate(
+            None,
+            prompt,
+            compress_every=CHUNK,
+            ratio=RATIO,
+            max_new_tokens=len(ids),
+            do_sample=False,
+            logits_processor=[ForceTokens(torch.tensor([ids]))],
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+        assert generated.sequences[0].tolist() == ids
+        logits = torch.cat(generated.logits)
+        torch.testing.assert_close(output.logits[number, learned - 1], logits, rtol=1e-4, atol=1e-4)
+        losses.append(torch.nn.functional.cross_entropy(logits, torch.tensor(ids), reduction="none"))
+        compressed = 0 if generated.latents[0] is None else generated.latents[0].num_latents
+        assert compressed == sum(examples[number].num_latents) and (compressed > 0) is (number < 2)
+    torch.testing.assert_close(output.loss, torch.cat(losses).mean(), rtol=1e-4, atol=1e-4)
+
+
+def test_instruction_rows_by_hand(make_model):
+    """The end of a prompt is compressed only where it is longer than a chunk's latents; what is not learned is said."""
+    processor, draw = make_model().processor, Draw(0, 4, 2, "instruction_in_chunks")
+    answer = [*processor.encode(MESSAGES[1]["content"]), processor.tokenizer.eos_token_id]
+    for length in range(1, 30):
+        ids = processor.encode(TEXTS[0][:length].strip())
+        messages = [{"role": "user", "content": TEXTS[0][:length]}, MESSAGES[1]]
+        example = ChunkedInstructionExamples([{"context": "", "messages": messages}], processor).example(draw, 0)
+        texts = [each for each in example.row if isinstance(each, TextSegment)]
+        learned = [each for each in texts if each.labels is not None]
+        asked = [each for each in texts if each.labels is None and len(each.ids)]
+        assert sum((list(each.ids) for each in asked), []) == ids
+        assert sum((list(each.labels) for each in learned), []) == answer and learned[0].ids == answer[:4]
+        rest = sum(len(each.ids) for each in asked if not each.chunk)
+        assert rest == (len(ids) % 4 if len(ids) % 4 <= 2 else 0)
+        numbers = [each.chunk for each in [*asked, *learned] if each.chunk]
+        assert numbers == list(range(1, len(numbers) + 1))
+        spans = [each.chunk for each in example.row if isinstance(each, LatentSpan)]
+        assert spans == numbers[:-1] and len(example.contexts) == len(example.num_latents) == len(spans)
+
+
+def test_a_batch_of_short_instruction_rows_has_latents(make_model):
+    """So that the encoder has a gradient: of the first prompt, and of no other."""
+    model = make_model()
+    rows = {"instruction_in_chunks": ChunkedInstructionExamples(ROWS[2:] * 2, model.processor)}
+    draw = Draw(0, CHUNK, RATIO, "instruction_in_chunks")
+    examples = WindowDataset(IDS, model.processor, rows=rows).__getitems__([RowSpec(draw, 0), RowSpec(draw, 1)])
+    assert [each.num_latents for each in examples] == [[1], []]
+    model(**C3Collator(model.processor)(examples)).loss.backward()
+    assert all(each.grad.abs().sum() > 0 for each in (model.projector.linear_1.weight, model.context_queries.weight))
+
+
+def test_instruction_rows_that_cannot_be_used(make_model):
+    rows = [*ROWS[:1], {"context": 5, "messages": MESSAGES}, {"context": "", "messages": MESSAGES[:1]}]
+    found = ChunkedInstructionExamples(rows, make_model().processor, name="rows")
+    assert len(found) == 1 and "2 left out: no alternating messages (rows, row 1, rows, row 2)" in str(found)
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 def test_a_run(streaming, load_training, make_model, tmp_path):
-    """Both objectives beside reconstruction; on two kinds of data, with the attention for training on CPUs."""
+    """All objectives in chunks beside reconstruction; on two kinds of data, with the attention for training on CPUs."""
     tokenizer = tmp_path / "tokenizer"
     make_model().processor.tokenizer.save_pretrained(tokenizer)
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("\n".join(map(json.dumps, ROWS * 4)), encoding="utf-8")
     phases = "[{until: 1.0, windows: [16], ratios: [2, 4], chunks: [1, 4]}]"
+    objectives = {"reconstruction": 1, "multi_turn_reconstruction": 1, "global_language_modeling": 2}
     recipe = load_training(
         f"chunks {streaming}",
         f"train_data={json.dumps({'path': load_training('texts').train_data[0].path, 'streaming': streaming})}",
         f"tokenizer={tokenizer}",
         f"curriculum={phases}",
-        "objectives={reconstruction: 1, multi_turn_reconstruction: 1, global_language_modeling: 2}",
+        f"objectives={json.dumps(objectives | {'instruction_in_chunks': 2})}",
+        f"instruction_data={rows}",
         "attn_implementation=cpu_matmul",
         "training.max_steps=8",
         "training.eval_strategy=no",

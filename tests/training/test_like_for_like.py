@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from c3 import C3Model
 from c3.eval.like_for_like_report import spread
 from c3.eval.metrics import precision
 from c3.training import like_for_like
-from c3.training.like_for_like import LAYOUTS, compare
+from c3.training.like_for_like import KINDS, LAYOUTS, compare, model_fields, texts_of_kinds
 from c3.training.recipe.recipe_file import load_recipe
 
 
@@ -18,15 +19,16 @@ from c3.training.recipe.recipe_file import load_recipe
 def arguments(training_folder):
     pages = training_folder / "pages.jsonl"
     pages.write_text('{"text": "It was the best of times."}\n{"text": "42 % of it"}', encoding="utf-8")
-    overrides = [f"output_dir={training_folder / 'comparison'}", "training.max_steps=4", "evaluation.ratios=[4, 6]"]
-    overrides += ["curriculum=[{until: 1.0, windows: [32], ratios: [4, 8]}]"]
+    overrides = [f"output_dir={training_folder / 'comparison'}", "evaluation.ratios=[4, 6]"]
+    overrides += ["training.max_steps=2", "training.eval_steps=2"]
+    overrides += ["curriculum=[{until: 1.0, windows: [32], ratios: [4, 8]}]", "training.bf16=true"]
     options = ["--recipe", training_folder / "recipe.yaml", "--data", pages, "--seeds", "3", "4", "--windows", "3"]
     return list(map(str, [*overrides, *options, "--device", "cpu"]))
 
 
 @pytest.fixture(scope="module")
 def finished(arguments, training_folder):
-    """Folder of the results; interrupted after two of the six runs, and gone on with."""
+    """Folder of the results; interrupted after two of the eight runs, and gone on with."""
     output = training_folder / "results"
     trained, train = [], like_for_like.train
 
@@ -42,21 +44,22 @@ def finished(arguments, training_folder):
             compare([*arguments, "--output", str(output)], "c3 compare")
         before = json.loads((output / "like_for_like.json").read_text(encoding="utf-8"))
         compare([*arguments, "--output", str(output)], "c3 compare")
-    assert len(before["runs"]) == 2 and len(trained) == 3 + 4
+    assert len(before["runs"]) == 2 and len(trained) == 3 + 6
     return output, trained
 
 
 def test_all_runs_differ_in_one_setting(finished):
     _, trained = finished
     del trained[2]
-    assert [each.training["seed"] for each in trained] == [3, 3, 3, 4, 4, 4]
+    assert [each.training["seed"] for each in trained] == [3] * 4 + [4] * 4
     for each, layout in zip(trained, [*LAYOUTS] * 2, strict=True):
+        changed = set(LAYOUTS[layout]) | ({"encoder_config"} if layout == "pictures" else set())
         assert {key: each.model[key] for key in LAYOUTS[layout]} == LAYOUTS[layout]
         for name in ("curriculum", "tokens_per_batch", "optimizer", "tokenizer", "objectives"):
             assert getattr(each, name) == getattr(trained[0], name)
-        ours, theirs = ({k: v for k, v in run.model.items() if k not in LAYOUTS[layout]} for run in (each, trained[0]))
+        ours, theirs = ({k: v for k, v in run.model.items() if k not in changed} for run in (each, trained[0]))
         assert ours == theirs
-    assert len({each.output_dir for each in trained}) == 6
+    assert len({each.output_dir for each in trained}) == 8
 
 
 def test_results(finished, arguments):
@@ -64,9 +67,11 @@ def test_results(finished, arguments):
     result = json.loads((output / "like_for_like.json").read_text(encoding="utf-8"))
     assert [(run["layout"], run["seed"]) for run in result["runs"]] == [(n, s) for s in (3, 4) for n in LAYOUTS]
     for run in result["runs"]:
-        assert run["steps"] == 4 and run["tokens"] > 0 and run["seconds"] > 0 and len(run["losses"]) == 4
-        assert [point["step"] for point in run["curve"]] == [4]
+        assert run["steps"] == 2 and run["tokens"] > 0 and run["seconds"] > 0 and len(run["losses"]) == 2
+        assert [point["step"] for point in run["curve"]] == [2]
         assert set(run["curve"][0]["precision"]) == set(run["pages"]) == set(run["validation"]) == {"4", "6"}
+        assert tuple(run["kinds"]) == KINDS and run["kinds"]["English"] == run["validation"]
+        assert len({scores["6"]["texts"] for scores in run["kinds"].values()}) == 1
         assert run["pages"]["4"]["texts"] == 2 and 0 <= run["pages"]["4"]["precision"] <= 1
     queries = {run["layout"]: run["parameters"] for run in result["runs"]}
     assert queries["appended queries"] - queries["mean pooling"] == 8 * 32
@@ -91,7 +96,10 @@ def test_report_figure_and_a_rerun(finished, arguments, monkeypatch, capsys):
     report = capsys.readouterr().out
     runs = json.loads(before["like_for_like.json"])["runs"]
     chosen = [run["pages"]["6"]["precision"] for run in runs if run["layout"] == "mean pooling"]
-    assert spread(chosen) in report and report.count("| mean pooling |") == 4
+    assert spread(chosen) in report and report.count("| mean pooling |") == 6
+    chosen = [run["kinds"]["code"]["4"]["precision"] for run in runs if run["layout"] == "pictures"]
+    (row,) = [line for line in report.splitlines() if line.startswith("| 4x | pictures |")]
+    assert row.endswith(f"| {spread(chosen)} |")
     for other, name in ((["--seeds", "3"], "seeds"), (["--layouts", "mean pooling"], "comparison")):
         said = rf"another run \(.*{name}.* differ\): delete it or choose another --output"
         with pytest.raises((OSError, ValueError), match=said):
@@ -115,9 +123,30 @@ def test_errors(changes, message, arguments, tmp_path):
         compare([*arguments, *changes, "--output", str(tmp_path / "out")], "c3 compare")
 
 
+def test_texts_of_kinds(tokenizer):
+    """Of a window each, none twice; the words of English in another order."""
+    windows = ["It was the best of times, it was the worst of times.", "Call me Ishmael. Some years ago, never mind."]
+    texts = texts_of_kinds(windows, 24, tokenizer)
+    assert tuple(texts) == KINDS[1:] and texts == texts_of_kinds(windows, 24, tokenizer)
+    for kind, made in texts.items():
+        assert len(set(made)) == 2
+        lengths = [len(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in made]
+        assert max(lengths) <= 24 and (kind == "shuffled words" or min(lengths) == 24), kind
+    assert all(
+        set(made.split()[:-1]) < set(text.split()) for made, text in zip(texts["shuffled words"], windows, strict=True)
+    )
+
+
 def test_the_shipped_recipe_takes_every_layout(monkeypatch):
+    """The encoders have about as many parameters, without the embeddings that one of text shares with the decoder."""
     monkeypatch.setattr("c3.training.data.sources.check_source", lambda source: True)
-    for settings in LAYOUTS.values():
-        overrides = [f"model.{key}={value}" for key, value in settings.items()]
-        config = load_recipe(like_for_like.RECIPE, overrides).model_config(8192)
-        assert {key: getattr(config, key) for key in settings} == settings
+    recipe, sizes = load_recipe(like_for_like.RECIPE, []), []
+    for layout, settings in LAYOUTS.items():
+        config = replace(recipe, model=model_fields(layout, recipe.model)).model_config(2048)
+        for key, value in settings.items():
+            found = getattr(config, key)
+            assert found == value or (isinstance(value, dict) and value.items() <= found.items()), key
+        with torch.device("meta"):
+            encoder = C3Model(config).encoder
+        sizes.append(sum(each.numel() for each in getattr(encoder, "encoder", encoder).layers.parameters()))
+    assert max(sizes) < 1.02 * min(sizes)

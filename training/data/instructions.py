@@ -36,10 +36,14 @@ class InstructionExamples:
         ValueError: no row can be used, or a tokenizer without an end-of-text token.
 
     Attributes:
+        needs_context (`bool`): whether rows without a context cannot be used.
+        takes_ids (`bool`): whether of a context its ids are enough where the encoder reads these.
         lengths (`np.ndarray` of shape `(examples, 2)`): tokens of context and conversation.
         unusable ([`UnusableDocuments`]): rows without a context, without an answer, or with other roles.
         too_long ([`UnusableDocuments`]): rows above one of the limits.
     """
+
+    needs_context, takes_ids = True, True
 
     def __init__(self, rows, processor, max_target_length=1024, max_context_length=None, name="data"):
         self.processor = processor
@@ -47,9 +51,10 @@ class InstructionExamples:
         if self.end is None:
             raise ValueError("Instruction tuning needs a tokenizer with an eos_token: it ends the answers.")
         # Of a window that is cut among ids the encoder reads these: the text is not needed again.
-        self.reads_ids = processor.modality.reads_ids(processor)
+        self.reads_ids = self.takes_ids and processor.modality.reads_ids(processor)
         self.examples = []
-        self.unusable = UnusableDocuments(reason="left out: no context, or no alternating messages")
+        missing = "no context, or " if self.needs_context else ""
+        self.unusable = UnusableDocuments(reason=f"left out: {missing}no alternating messages")
         reason = f"left out: a conversation above {max_target_length} tokens"
         reason += f", or a context above {max_context_length}" if max_context_length else ""
         self.too_long = UnusableDocuments(reason=reason)
@@ -70,9 +75,9 @@ class InstructionExamples:
 
     def _read(self, rows):
         """Of each of some rows its [`Conversation`], or None where it is none about a text."""
-        turns = [_turns(row["context"], row["messages"]) for row in rows]
+        turns = [_turns(row["messages"]) if self._is_context(row["context"]) else None for row in rows]
         # Many at once, which is several times as quick.
-        texts = [row["context"] for row, own in zip(rows, turns, strict=True) if own]
+        texts = [row["context"] or "" for row, own in zip(rows, turns, strict=True) if own]
         contexts = iter(self.processor.encode(texts) if texts else [])
         said = iter(self.processor.encode(list(chain(*filter(None, turns)))) if texts else [])
         texts = iter(texts)
@@ -92,7 +97,12 @@ class InstructionExamples:
                 labels += answer
             lengths = len(context), len(ids[0]) + len(target)
             kept = array("i", context) if self.reads_ids else text
-            yield Conversation(kept, own[0], array("i", target), array("i", labels), lengths) if context else None
+            is_whole = context or not self.needs_context
+            yield Conversation(kept, own[0], array("i", target), array("i", labels), lengths) if is_whole else None
+
+    def _is_context(self, context):
+        text = "" if context is None else context
+        return isinstance(text, str) and bool(text.strip() or not self.needs_context)
 
     def __str__(self):
         return f"{len(self)} conversations; {self.unusable}; {self.too_long}"
@@ -189,16 +199,16 @@ def _some(start, rows):
     return range(start, min(start + AT_ONCE, len(rows)))
 
 
-def _turns(context, messages):
-    """What user and assistant say in turn, `list[str]`; None where there is no text, or nothing is answered."""
-    if not isinstance(context, str) or not _are_messages(messages):
+def _turns(messages):
+    """What user and assistant say in turn, `list[str]`; None where nothing is answered."""
+    if not _are_messages(messages):
         return None
     turns = [(each.get("role"), (each.get("content") or "").strip()) for each in messages]
     system = turns.pop(0)[1] if turns and turns[0][0] == "system" else ""
     roles = [role for role, _ in turns]
     alternate = roles == ["user", "assistant"] * (len(roles) // 2)
     said = [content for _, content in turns]
-    if not context.strip() or not roles or not alternate or not all(said):
+    if not roles or not alternate or not all(said):
         return None
     return ["\n\n".join(filter(None, (system, said[0]))), *said[1:]]
 

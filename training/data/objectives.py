@@ -8,6 +8,7 @@ import numpy as np
 from c3.decoder_rows_c3 import IGNORED_LABEL, LatentSpan, TextSegment
 from c3.training.checks import RecipeError
 
+from .chunked_instructions import ChunkedInstructionExamples
 from .instructions import InstructionExamples
 from .pools import group_conversations
 from .specs import TrainingExample, WindowSpecs
@@ -349,6 +350,24 @@ class InstructionOnText(Instruction):
         return [rows.example_with_text(spec.draw, spec.row, latents=number == 0) for number, spec in enumerate(specs)]
 
 
+class InstructionInChunks(RowObjective):
+    """
+    Prompts are answered chunk by chunk, prompts and answers compressed alike, see `chunked_instructions.py`. The first
+    row of a batch that would have no latents gets some, so that every part of the model has a gradient in every step.
+    """
+
+    columns = ("context", "messages")
+
+    def examples(self, rows, processor, recipe, name):
+        return ChunkedInstructionExamples(rows, processor, *recipe.conversation_limits, name=name)
+
+    def batch_examples(self, specs, dataset):
+        examples, first = super().batch_examples(specs, dataset), specs[0]
+        if not any(example.contexts for example in examples):
+            examples[0] = dataset.rows[first.objective].example(first.draw, first.row, always_compressed=True)
+        return examples
+
+
 def one_window(processor, window, num_latents, prompt, target, hidden=None):
     """
     The [`TrainingExample`] of one window.
@@ -378,6 +397,7 @@ OBJECTIVES = {
     "continuation": Continuation(),
     "instruction": Instruction(),
     "instruction_on_text": InstructionOnText(),
+    "instruction_in_chunks": InstructionInChunks(),
     "multi_turn_reconstruction": MultiTurnReconstruction(),
     "global_language_modeling": GlobalLanguageModeling(),
 }

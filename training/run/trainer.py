@@ -202,7 +202,7 @@ class C3Trainer(Trainer):
         """Precision of text to latents to text, decoding greedily, at every ratio of the recipe, and their mean."""
         self.model.eval()
         # Decoding has a new shape at every step: compiling it would take longer than running it.
-        with torch.compiler.set_stance("force_eager"), self.compute_loss_context_manager():
+        with torch.compiler.set_stance("force_eager"), self.accelerator.autocast():
             precision = shared_precision(self.model, self.eval_dataset, self.recipe.evaluation["ratios"])
         self.model.train()
         metrics = {f"{metric_key_prefix}_precision_{ratio:g}x": value for ratio, value in precision.items()}
