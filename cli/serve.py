@@ -53,9 +53,8 @@ def run(args):
     with _listening(args.host, args.port) as listener:
         store = _opened(ContextStore, args)
         with asked_model(args) as model:
-            backend = TransformersBackend(model)
-            check_canary(model, backend)
-            served = Served(model, backend, store, keys, args.batch_size, args.max_body_mib << 20)
+            served = Served(model, TransformersBackend(model), store, keys, args.batch_size, args.max_body_mib << 20)
+            check_canary(model, served.backend)
             host, port = listener.getsockname()[:2]
             where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
             print(f"c3: serving {printable(served.name)} at {where}", file=sys.stderr, flush=True)

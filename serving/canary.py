@@ -5,6 +5,7 @@ from contextlib import aclosing
 
 import torch
 
+from c3.support.errors import CommandError
 from c3.window_decoding_c3 import prompt_embeds
 
 from .backends import Sampling
@@ -26,7 +27,7 @@ def check_canary(model, backend):
         backend ([`Backend`]): answers with its decoder.
 
     Raises:
-        RuntimeError: the answers are others.
+        CommandError: the answers are others.
     """
     latents = model.compress(TEXT, show_progress=False)
     # In half precision rows that are padded may round otherwise, and other tokens be the likeliest.
@@ -45,8 +46,9 @@ def check_canary(model, backend):
 
     found = asyncio.run(ask_all())
     if found != expected:
-        raise RuntimeError(
-            f"the backend does not answer as the model does: {found} instead of {expected}; it must not serve it"
+        raise CommandError(
+            f"the backend does not answer as the model does, with tokens {found} instead of {expected}: it must not "
+            "serve it"
         )
 
 

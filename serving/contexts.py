@@ -1,6 +1,7 @@
 """Contexts: texts that were compressed, and latents that were sent, under ids that their content gives them."""
 
 import hashlib
+import io
 import json
 import warnings
 from dataclasses import asdict
@@ -14,6 +15,12 @@ from .context_store import ID, StoreFull
 from .errors import ApiError, refusing
 
 OBJECT = "context"
+
+
+class SentFile(io.BytesIO):
+    """A file of latents that was sent; messages call it by its name."""
+
+    name = "this file"
 
 
 class Contexts:
@@ -83,7 +90,7 @@ class Contexts:
         with refusing(), warnings.catch_warnings():
             warnings.simplefilter("error", LatentFileWarning)
             try:
-                latents = C3Latents.from_bytes(data)
+                latents = C3Latents.load(SentFile(data))
             except LatentFileWarning:
                 message = "This file has no checksum: load it with C3Latents.load, save it again and send that."
                 raise ApiError(400, message) from None

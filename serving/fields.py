@@ -15,7 +15,7 @@ def checked(body, checks, neutral=None, where=""):
         body (`dict`): the object.
         checks (`dict[str, Callable]`): for each field that is served `(name, value) -> value`, which raises `ApiError`.
         neutral (`dict[str, tuple]`, *optional*): fields that are not served, and with what values they ask for nothing.
-        where (`str`): of what it is, for messages.
+        where (`str`): what stands before the names in messages.
 
     Returns: `dict`; a field that is null is not in it.
 
@@ -27,7 +27,7 @@ def checked(body, checks, neutral=None, where=""):
         if value is None:
             continue
         if name in checks:
-            found[name] = checks[name](name, value)
+            found[name] = checks[name](where + name, value)
         elif name not in neutral:
             known = ", ".join(sorted(checks))
             raise ApiError(400, f"{where}{quoted(name)} is not supported; what is: {known}.", quoted(name)[1:-1])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from jinja2 import TemplateError
 
-from c3.conversations_c3 import message_parts
+from c3.conversations_c3 import check_conversation, message_parts
 from c3.decoder_rows_c3 import row_length
 from c3.generation_c3 import DEFAULT_NEW_TOKENS
 from c3.position_limits_c3 import room_for_answers
@@ -88,6 +88,7 @@ class Prompts:
                 parts.append(part)
             found.append(message | {"content": parts})
         with refusing("messages"):
+            check_conversation(found)
             try:
                 row = self.model.processor.conversation_row(found, [each.spans[0] for each in latents])
             except TemplateError as error:

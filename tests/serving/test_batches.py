@@ -13,6 +13,7 @@ from c3.serving.batches import Batch
 from c3.serving.canary import check_canary
 from c3.serving.errors import ApiError
 from c3.serving.transformers_backend import TransformersBackend
+from c3.support.errors import CommandError
 
 
 @pytest.fixture(scope="module")
@@ -158,5 +159,5 @@ def test_the_canary(model, backend):
         async def answer(self, embeds, sampling):
             yield 7
 
-    with pytest.raises(RuntimeError, match="does not answer as the model does"):
+    with pytest.raises(CommandError, match="does not answer as the model does"):
         check_canary(model, Wrong())

@@ -2,6 +2,7 @@
 
 import copy
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -92,11 +93,8 @@ def test_what_is_deleted_is_gone(client):
 
 
 def test_limits_by_age_and_size(serve, tmp_path):
-    now = [1e9]
+    now = [time.time()]
     with serve(tmp_path / "a", most_seconds=100, clock=lambda: now[0]) as client:
-        import time
-
-        now[0] = time.time()
         name = add_text(client)
         now[0] += 90
         assert client.get(f"{CONTEXTS}/{name}").status_code == 200
@@ -156,7 +154,7 @@ def test_files_that_are_refused(client, model):
         "norms": damaged(ours, values=tripled),
         "norms from 0": damaged(ours, values=zeros),
         "wide": damaged(ours, values=values[:, :-1].contiguous()),
-        "values must be": damaged(ours, values=values.double()),
+        "values must be": damaged(ours, values=values.long()),
         "say which model": damaged(ours, provenance=replace(ours.provenance, weights_fingerprint="")),
         "another model": damaged(ours, provenance=replace(ours.provenance, weights_fingerprint="0" * 16)),
         "must be one text": model.compress([PASSAGE, "Short."]).to_bytes(),
@@ -168,6 +166,7 @@ def test_files_that_are_refused(client, model):
         for why, file in cases.items()
     }
     unsaid = {"no file": "truncated", "trillions": "not a safetensors file", "pickled": "C3 never unpickles"}
+    assert said["truncated or damaged"].startswith("this file is truncated or damaged")
     assert {why: message for why, message in said.items() if unsaid.get(why, why) not in message} == {}
 
 
@@ -192,5 +191,5 @@ def test_damage_on_the_disk_is_found(serve, tmp_path):
 def test_the_norms_of_all_kinds_of_texts_are_allowed(model):
     checks = LatentsChecks(model)
     for text in ("a", "A" * 300, "短い文章です。" * 9, "\n" * 200, "😀" * 40, "def f(x):\n    return x\n" * 9):
-        for ratio in (1, 4, 30):
+        for ratio in (1, 4, 20):
             checks.check(model.compress(text, ratio=ratio))
