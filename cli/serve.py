@@ -7,7 +7,7 @@ from pathlib import Path
 
 from c3.quoting_c3 import printable
 from c3.support.arguments import MODEL_HELP, file_name, whole_number
-from c3.support.errors import UserError, needing
+from c3.support.errors import UserError, described, needing
 
 from .model_options import add_debug, add_device_options, asked_model
 
@@ -47,7 +47,9 @@ def run(args):
         from c3.serving.context_store import ContextStore
         from c3.serving.keys import VARIABLE, Keys
         from c3.serving.transformers_backend import TransformersBackend
-    keys = Keys(os.environ.get(VARIABLE, ""))
+    keys = Keys(given := os.environ.get(VARIABLE, ""))
+    if given and not keys:
+        raise UserError(f"{VARIABLE} holds no key: give some, separated by commas, or unset it")
     if args.host not in LOOPBACK and not keys:
         raise UserError(f"--host {args.host}: whoever can connect may ask; set API keys in {VARIABLE} first")
     with _listening(args.host, args.port) as listener:
@@ -77,5 +79,5 @@ def _opened(make_store, args):
     address = args.store or cache / "c3" / "contexts"
     try:
         return make_store(address, args.max_store_mib << 20, args.max_age_hours * 3600)
-    except (OSError, ValueError, ImportError) as error:
-        raise UserError(f"--store {address} cannot be used: {error}") from error
+    except Exception as error:  # whatever the library of such an address raises
+        raise UserError(f"--store {address} cannot be used: {described(error)}") from error

@@ -1,5 +1,6 @@
 """Where contexts are kept: bytes under an owner and an id, in a folder or at any address that fsspec knows."""
 
+import os
 import re
 import secrets
 import threading
@@ -12,7 +13,8 @@ from c3.whole_files_c3 import write_whole
 
 ENDING = ".c3"
 ID = re.compile(r"ctx-[0-9a-f]{32}")
-# What is older and still called so was left by a process that was killed.
+# Beside its place; what is older and still called so was left by a process that was killed.
+UNFINISHED = re.compile(rf"\.{ID.pattern}\{ENDING}\.[0-9a-f]+\.tmp")
 SECONDS_OF_A_WRITE = 3600
 
 
@@ -39,11 +41,11 @@ class ContextStore:
         self.files, self.root = fsspec.url_to_fs(str(address))
         self.most_bytes, self.most_seconds, self.clock = most_bytes, most_seconds, clock
         self._writing = threading.Lock()
+        if self._is_local and not self.files.exists(self.root):
+            os.makedirs(self.root, mode=0o700)
         self.files.makedirs(self.root, exist_ok=True)
-        if self._is_local:
-            self.files.chmod(self.root, 0o700)
-        for path in self.files.find(self.root):
-            if path.endswith(".tmp") and self._age(path) > SECONDS_OF_A_WRITE:
+        for path in self.files.find(self.root, maxdepth=2):
+            if UNFINISHED.fullmatch(path.rpartition("/")[2]) and self._age(path) > SECONDS_OF_A_WRITE:
                 self._remove(path)
 
     def put(self, owner, name, data):
@@ -67,7 +69,7 @@ class ContextStore:
             if self._is_local:
                 write_whole(path, data)
             else:
-                beside = f"{self.root}/{owner}/.{name}.{secrets.token_hex(4)}.tmp"
+                beside = f"{self.root}/{owner}/.{name}{ENDING}.{secrets.token_hex(4)}.tmp"
                 self.files.pipe_file(beside, data)
                 self.files.mv(beside, path)
 
@@ -98,7 +100,8 @@ class ContextStore:
         kept = {}
         for entry in self.files.ls(f"{self.root}/{owner}", detail=True):
             path = entry["name"]
-            if path.endswith(ENDING) and not path.endswith(f"/{name}{ENDING}"):
+            other = path.rpartition("/")[2].removesuffix(ENDING)
+            if ID.fullmatch(other) and other != name:
                 try:
                     kept[path] = self._written(path), entry["size"]
                 except FileNotFoundError:  # another process has removed it

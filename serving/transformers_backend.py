@@ -17,6 +17,8 @@ from .errors import ApiError, logged
 
 # Together, of a batch: what their cache takes.
 MOST_ROWS, MOST_POSITIONS = 64, 1 << 17
+# That are read at once, of rows that begin together: what goes through the decoder then takes far more than its cache.
+MOST_READ = 1 << 14
 MOST_WAITING = 256
 END = object()
 
@@ -102,6 +104,9 @@ class TransformersBackend:
                 return None
             rows = []
             while self._waiting and self._has_room([*(batch.rows if batch else ()), *rows]):
+                begun = [*rows, self._waiting[0]]
+                if rows and len(begun) * max(row.length for row in begun) > MOST_READ:
+                    break
                 rows.append(self._waiting.popleft())
             return [row for row in rows if not row.is_cancelled]
 
