@@ -77,7 +77,10 @@ class Prompts:
             ApiError: 400, messages that cannot be laid out, a model that answers nothing, no room; 404 and 409, see
                 [`Contexts`].
         """
-        self._check_answers(messages[-1]["content"], "messages")
+        asked = [part["text"] for part in message_parts(messages[-1]) if part["type"] == "text"]
+        self._check_answers(" ".join(asked), "messages")
+        if self.model.processor.tokenizer.chat_template is None:
+            raise ApiError(400, "This model's tokenizer has no chat template: ask by /v1/completions.", "messages")
         latents, found = [], []
         for message in messages:
             parts = []
