@@ -9,11 +9,12 @@ import torch
 
 from c3.serving import transformers_backend
 from c3.serving.backends import Sampling
-from c3.serving.batches import Batch
+from c3.serving.batches import Batch, BatchRow
 from c3.serving.canary import check_canary
 from c3.serving.errors import ApiError
 from c3.serving.transformers_backend import TransformersBackend
 from c3.support.errors import CommandError
+from gpu_stand_in import stand_in_gpu
 
 
 @pytest.fixture(scope="module")
@@ -161,3 +162,24 @@ def test_the_canary(model, backend):
 
     with pytest.raises(CommandError, match="does not answer as the model does"):
         check_canary(model, Wrong())
+
+
+def test_tensors_meet_on_one_device(make_model, rows):
+    """Of a GPU, or what stands in for one, see `gpu_stand_in.py`."""
+    on_cpu = make_model()
+    expected = [alone(on_cpu, embeds, 6) for embeds in rows[:4]]
+    with stand_in_gpu():
+        model = on_cpu.to("cuda")
+        asked = [
+            BatchRow(embeds.to("cuda"), Sampling(6 - place), lambda _: None) for place, embeds in enumerate(rows[:4])
+        ]
+        batch, other = Batch(model, asked[:2], {0}), Batch(model, asked[2:], {0})
+        for each in (batch, other):
+            each.run(lambda: True)
+        batch.join(other)
+        asked[0].is_cancelled = True
+        while batch.rows:
+            batch.run(lambda: len(batch.rows) > 1)
+            batch.drop_done()
+    assert [row.tokens for row in asked[1:]] == [each[: 6 - place] for place, each in enumerate(expected)][1:]
+    assert asked[0].tokens == expected[0][:1]
