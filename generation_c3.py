@@ -216,7 +216,7 @@ class PromptingMixin(ChunkedGenerationMixin, PromptChecksMixin, GenerationKeywor
                     "its own."
                 )
             checked_raw_below(raw_below, latents)
-        self._check_answers(conversations[0])
+        self.check_answers(conversations[0])
         self._check_keywords(kwargs, conversations, batch_size)
 
         def to_rows(spans):

@@ -35,12 +35,17 @@ class PromptChecksMixin:
         if not asked and len(prompts) == count:
             return None
         if asked:
-            self._check_answers(asked[0])
+            self.check_answers(asked[0])
         if len(asked) < len(prompts):
             raise ValueError("Some of the prompts ask for the text itself; do that in a call of its own, or by expand.")
         return list(prompts)
 
-    def _check_answers(self, prompt):
+    def check_answers(self, prompt):
+        """
+        Raises `ValueError` for a model that answers nothing, see `only_repeats`; what it was asked is in the message.
+
+            model.check_answers("What is it about?")
+        """
         if self.only_repeats():
             raise ValueError(
                 f"This model cannot answer {str(prompt)[:60]!r}: it was trained to give texts back and nothing else "

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 def joined_pieces(processor, windows):
     """Yields the pieces of a text from the ids of its windows (iterable of `list[int]`), one a window at most."""
-    text = _GrowingText(processor)
+    text = GrowingText(processor)
     for ids in windows:
         if piece := text.add(ids):
             yield piece
@@ -22,7 +22,7 @@ def with_texts(processor, windows, count):
         windows (`Iterable[ExpandedWindow]`): in order.
         count (`int`): how many there are.
     """
-    text, tokens = _GrowingText(processor), _GrowingText(processor)
+    text, tokens = GrowingText(processor), GrowingText(processor)
     for number, window in enumerate(windows, start=1):
         start = text.length
         piece = text.add(window.ids)
@@ -45,7 +45,7 @@ def _token_spans(tokens, ids, origin):
     return spans
 
 
-class _GrowingText:
+class GrowingText:
     """
     A text whose ids come bit by bit. `length` characters of it are complete; `rest` is what they give of one more.
     """
@@ -70,4 +70,4 @@ class _GrowingText:
         return piece
 
 
-__all__ = ["joined_pieces", "with_texts"]
+__all__ = ["GrowingText", "joined_pieces", "with_texts"]

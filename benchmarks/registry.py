@@ -17,6 +17,7 @@ from . import (
     load_latents,
     long_text,
     peak_memory,
+    serve_load,
     train_step,
 )
 
@@ -32,6 +33,7 @@ BENCHMARKS = {
     "half-precision": half_precision.BENCHMARK,
     "long-text": long_text.BENCHMARK,
     "large-model": large_model.BENCHMARK,
+    "serve-load": serve_load.BENCHMARK,
     "load-latents": load_latents.BENCHMARK,
     "draw-text": draw_text.BENCHMARK,
     "import-time": import_time.BENCHMARK,

@@ -26,6 +26,7 @@ SECONDS = {
     "import-time": {"cpu": 15, "cuda": 15},
     "data-loading": {"cpu": 20, "cuda": 12},
     "draw-text": {"cpu": 10, "cuda": 10},
+    "serve-load": {"cpu": 60, "cuda": 60},
     "allocator": {"cpu": 77, "cuda": 77},
 }
 

@@ -14,7 +14,7 @@ from c3.support.errors import STANDARD_OUTPUT, UserError, one_line_errors
 from c3.support.termination import cleaned_up_when_terminated
 from c3.version_c3 import VERSION
 
-from . import ask, compress, convert, data, demo, expand, export_decoder, generate, info
+from . import ask, compress, convert, data, demo, expand, export_decoder, generate, info, serve
 from .own_parsers import OWN_PARSERS
 
 PROG = "c3"
@@ -26,6 +26,7 @@ COMMANDS = {
     "info": info,
     "generate": generate,
     "ask": ask,
+    "serve": serve,
     "convert": convert,
     "export-decoder": export_decoder,
     "data": data,

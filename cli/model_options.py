@@ -14,6 +14,12 @@ def add_model_options(parser, quiet="no progress bars"):
     """Which model, where, in what precision; how many windows at once; `--quiet` and `--debug`."""
     add_debug(parser)
     parser.add_argument("--model", type=file_name, metavar="PATH_OR_ID", help=MODEL_HELP)
+    add_device_options(parser)
+    parser.add_argument("--quiet", action="store_true", help=quiet)
+
+
+def add_device_options(parser):
+    """Where a model computes, in what precision, and how many windows at once."""
     parser.add_argument("--device", help="cpu, cuda, cuda:1, … (default: cuda where there is one, else cpu)")
     parser.add_argument(
         "--dtype",
@@ -24,7 +30,6 @@ def add_model_options(parser, quiet="no progress bars"):
     parser.add_argument(
         "--batch-size", type=whole_number(1), default=8, metavar="N", help="windows at once (default: 8)"
     )
-    parser.add_argument("--quiet", action="store_true", help=quiet)
 
 
 def add_amount_options(parser):

@@ -21,6 +21,7 @@ CARRIED = "what a checkpoint carries"
 # modules' names, and where it begins and ends, of 24.
 ROWS = [
     [("cli", 0, 14.5), ("train_hf", 15, 18.2)],
+    [("serving", 18.6, 24)],
     [
         ("benchmarks", 0, 11),
         ("bulk", 11.4, 14.5),
@@ -32,7 +33,7 @@ ROWS = [
     [("training.publish", 5, 10.5)],
     [("training.optim", 5, 9.8), ("training.data", 10.2, 14.2), ("training.devices", 14.4, 18.2)],
     [("training.checks", 7, 18.2)],
-    [("convert", 0, 4.5), ("eval", 18.6, 24)],
+    [("convert", 0, 4.5), ("eval", 18.6, 23.4)],
     [("support", 0, 24)],
     [("auto_c3", 0, 24)],
     [(CARRIED, 0, 24)],

@@ -6,7 +6,6 @@ import math
 import pytest
 import torch
 import yaml
-from image_models import SIZES, TOWERS, config_of, model_of
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from c3 import C3Config, C3Latents, C3Model, LatentMismatchError
@@ -15,6 +14,7 @@ from c3.context_picture_c3 import ContextPicture
 from c3.text_rendering_c3 import TextRenderer
 from c3.training.run.dry_run import dry_run
 from c3.training.run.stages import train
+from image_models import SIZES, TOWERS, config_of, model_of
 from tiny_models import LONG, TEXTS, history, tiny_backbone
 
 PAGES = [LONG, *TEXTS, "👍🔥" * 3]

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from image_models import model_of
 
 ROOT = Path(__file__).resolve().parents[1]

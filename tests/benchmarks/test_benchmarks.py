@@ -22,7 +22,7 @@ from c3.benchmarks.texts import make_text
 from c3.cli.main import main as c3_main
 
 # They start processes, or train: one smoke run of each is in `.ci/run`.
-IN_OTHER_PROCESSES = {"long-text", "peak-memory", "import-time", "allocator", "train-step"}
+IN_OTHER_PROCESSES = {"long-text", "peak-memory", "import-time", "allocator", "train-step", "serve-load"}
 
 
 @pytest.fixture(scope="module")

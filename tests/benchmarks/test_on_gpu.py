@@ -19,8 +19,8 @@ from gpu_stand_in import IS_NEEDED, stand_in_gpu
 TEXT = "We hold these truths to be self-evident, that all men are created equal. "
 ON_CPU_ALONE = {"load-latents", "import-time", "draw-text", "allocator"}
 SLOW = {"half-precision", "long-text"}
-# The trainer's libraries ask the GPU itself what it can do.
-NOT_ON_A_STAND_IN = {"train-step"} if IS_NEEDED else set()
+# The trainer's libraries ask the GPU itself what it can do, and so does the process of a server.
+NOT_ON_A_STAND_IN = {"train-step", "serve-load"} if IS_NEEDED else set()
 
 
 # Random weights reach no fidelity.

@@ -12,15 +12,15 @@ def test_help_and_version_load_no_torch():
     script = """
 import sys
 from c3.cli.main import main
-for argv in (["--help"], ["--version"], ["compress", "--help"], ["ask", "--help"], ["info"], ["ask", "--raw"]):
-    main(argv)
+for line in ("--help", "--version", "compress --help", "ask --help", "info", "ask --raw", "serve --help"):
+    main(line.split())
 loaded = {"torch", "transformers", "numpy"} & set(sys.modules)
 assert not loaded, loaded
 """
     done = python("-c", script)
     assert done.returncode == 0, done.stderr
     assert f"c3 {VERSION}\n".encode() in done.stdout
-    for command in (b"demo", b"compress", b"expand", b"info", b"generate", b"ask"):
+    for command in (b"demo", b"compress", b"expand", b"info", b"generate", b"ask", b"serve"):
         assert command in done.stdout
 
 

@@ -1,12 +1,12 @@
 """Ways of keeping a text, each with a tiny model. Run: pytest tests/eval/test_baselines.py"""
 
 import pytest
-from image_models import model_of
 
 from c3.cli.main import main as c3_main
 from c3.eval.baselines import METHODS, optimised_latents
 from c3.eval.harness import Options
 from eval_files import PAGES, load, main
+from image_models import model_of
 
 
 @pytest.mark.parametrize("method", METHODS)

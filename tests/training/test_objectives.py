@@ -14,7 +14,8 @@ from c3.training.checks import RecipeError
 from c3.training.data.collator import C3Collator
 from c3.training.data.curriculum import Curriculum, Phase
 from c3.training.data.examples import WindowDataset
-from c3.training.data.objectives import OBJECTIVES, RANDOM_WINDOW_RATIO, RowObjective, TextObjective, one_window
+from c3.training.data.objective import RowObjective, TextObjective
+from c3.training.data.objectives import OBJECTIVES, RANDOM_WINDOW_RATIO, one_window
 from c3.training.data.specs import WindowSpec, WindowSpecs
 from c3.training.data.tokenizer import train_tokenizer
 from c3.training.run.dry_run import dry_run

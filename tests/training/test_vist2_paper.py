@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from image_models import TOWERS
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 
 from c3 import C3Model
 from c3.cli.main import main
 from c3.training.data.tokenizer import train_tokenizer
+from image_models import TOWERS
 from tiny_models import TEXTS, history, tiny_backbone
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,109 @@
+"""The app: what is served, at which addresses."""
+
+import math
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from c3.position_limits_c3 import most_positions
+
+from .backends import Backend
+from .completions_api import add_completions
+from .contexts import Contexts
+from .contexts_api import add_contexts
+from .errors import ApiError, add_error_handlers
+from .keys import Keys
+from .latents_checks import LatentsChecks
+from .prompts import Prompts
+
+MOST_BODY = 64 << 20
+
+
+@dataclass
+class Served:
+    """
+    A model, and all that its server needs.
+
+        app = make_app(Served(model, TransformersBackend(model), ContextStore(folder, 1 << 30, 3600), Keys()))
+
+    Args:
+        model ([`C3Model`]): compresses, gives back, and embeds prompts; at consecutive positions.
+        backend ([`Backend`]): answers.
+        store ([`ContextStore`]): keeps contexts.
+        keys ([`Keys`]): who may ask.
+        batch_size (`int`): windows that are encoded or decoded at once.
+        most_body (`int`): bytes of a request's body.
+    """
+
+    model: object
+    backend: Backend
+    store: object
+    keys: Keys
+    batch_size: int = 8
+    most_body: int = MOST_BODY
+    started: int = field(default_factory=lambda: int(time.time()))
+
+    def __post_init__(self):
+        if self.model.config.prompt_positions != "consecutive":
+            raise ValueError(
+                f"this model reads prompts at positions {self.model.config.prompt_positions} (prompt_positions), but "
+                "only consecutive ones can be served"
+            )
+        checks = LatentsChecks(self.model)
+        self.name = checks.provenance.model_name or "c3"
+        self.contexts = Contexts(self.model, checks, self.store, self.batch_size)
+        self.prompts = Prompts(self.model, self.contexts)
+        self.worker = ThreadPoolExecutor(1, thread_name_prefix="c3-compress")
+
+    async def close(self):
+        """Ends what is being worked on."""
+        await self.backend.close()
+        self.worker.shutdown(cancel_futures=True)
+
+
+def make_app(served):
+    """The FastAPI app for what is served; its end closes that."""
+
+    @asynccontextmanager
+    async def lifespan(app):
+        yield
+        await served.close()
+
+    # Without its pages of documentation, which load scripts from elsewhere.
+    app = FastAPI(title="c3", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    add_error_handlers(app)
+    add_completions(app, served)
+    add_contexts(app, served)
+
+    @app.get("/health")
+    async def health():
+        return JSONResponse({"status": "ok"})
+
+    def described():
+        most = most_positions(served.model.config.decoder_config)
+        return {
+            "id": served.name,
+            "object": "model",
+            "created": served.started,
+            "owned_by": "c3",
+            "max_positions": most if math.isfinite(most) else None,
+            "only_gives_texts_back": served.model.only_repeats(),
+        }
+
+    @app.get("/v1/models")
+    async def models(request: Request):
+        served.keys.owner(request.headers.get("authorization"))
+        return JSONResponse({"object": "list", "data": [described()]})
+
+    @app.get("/v1/models/{name:path}")
+    async def model(request: Request, name: str):
+        served.keys.owner(request.headers.get("authorization"))
+        if name != served.name:
+            raise ApiError(404, "There is no such model here: see /v1/models.", code="model_not_found")
+        return JSONResponse(described())
+
+    return app

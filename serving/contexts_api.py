@@ -1,0 +1,63 @@
+"""`/v1/contexts`: texts are compressed, latents sent, and both described, given back as text, and forgotten."""
+
+import asyncio
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from .bodies import BYTES, JSON, content_type, read_body, read_json
+from .completion_requests import check_model
+from .errors import ApiError
+from .fields import checked, number, string, whole_number
+
+MOST_WAITING = 256
+FIELDS = {"model": string, "text": string, "ratio": number(1, 10**6), "num_latents": whole_number(1, 10**6)}
+
+
+def add_contexts(app, served):
+    """Adds the addresses to an app, for what is `served` ([`Served`])."""
+
+    def owner_of(request):
+        return served.keys.owner(request.headers.get("authorization"))
+
+    waiting = set()
+
+    async def work(function, *arguments):
+        """What encodes or decodes windows, one after the other; the same text, sent twice, waits for the first."""
+        if len(waiting) >= MOST_WAITING:
+            raise ApiError(503, f"{MOST_WAITING} requests wait already: ask again later.", code="overloaded")
+        working = asyncio.get_running_loop().run_in_executor(served.worker, function, *arguments)
+        waiting.add(working)
+        working.add_done_callback(waiting.discard)
+        return await working
+
+    @app.post("/v1/contexts")
+    async def add(request: Request):
+        owner, kind = owner_of(request), content_type(request)
+        if kind == BYTES:
+            data = await read_body(request, served.most_body)
+            return JSONResponse(await work(served.contexts.add_file, owner, data))
+        if kind != JSON:
+            raise ApiError(415, f"Send a text as {JSON}, or a file of latents as {BYTES}, and say so in Content-Type.")
+        body = await read_json(request, served.most_body)
+        check_model(body, served.name)
+        fields = checked(body, FIELDS)
+        if "text" not in fields:
+            raise ApiError(400, "text is missing.", "text")
+        if "ratio" in fields and "num_latents" in fields:
+            raise ApiError(400, "ratio and num_latents are both given: give one.", "ratio")
+        options = fields.get("ratio"), fields.get("num_latents")
+        return JSONResponse(await work(served.contexts.add_text, owner, fields["text"], *options))
+
+    @app.get("/v1/contexts/{name}")
+    async def describe(request: Request, name: str):
+        return JSONResponse(await asyncio.to_thread(served.contexts.describe, owner_of(request), name))
+
+    @app.get("/v1/contexts/{name}/text")
+    async def text(request: Request, name: str):
+        return PlainTextResponse(await work(served.contexts.text, owner_of(request), name))
+
+    @app.delete("/v1/contexts/{name}")
+    async def delete(request: Request, name: str):
+        await asyncio.to_thread(served.contexts.delete, owner_of(request), name)
+        return JSONResponse({"id": name, "object": "context", "deleted": True})
