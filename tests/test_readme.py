@@ -2,12 +2,11 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from fresh_processes import run_fresh
 from module_graph import find_files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -20,14 +19,7 @@ def test_python_example(tmp_path):
     for entry in ROOT.iterdir():
         if not entry.name.startswith("."):
             (tmp_path / entry.name).symlink_to(entry)
-    result = subprocess.run(
-        [sys.executable, "-c", example],
-        cwd=tmp_path,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-    )
+    result = run_fresh(example, variables=os.environ | {"HF_HUB_OFFLINE": "1"}, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("C3Latents(texts=1")
     assert (tmp_path / "text.c3").is_file()
