@@ -1,5 +1,6 @@
 """Tiny, randomly initialised C3 models and their processors, the same in every test."""
 
+import gc
 import os
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -16,6 +17,11 @@ from c3 import C3Config, C3Latents, C3Model, C3Processor
 from c3.training.data.tokenizer import train_tokenizer
 from latent_examples import PROVENANCE, make_parts
 from tiny_models import TEXTS, tiny_backbone, write_training_folder
+
+
+def pytest_collection_finish():
+    """The modules imported by then stay: every collection of garbage would look at all they hold, in vain."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 from c3.training.publish import push as publish_module
+from fresh_processes import RUN_C3, run_fresh
 from tiny_models import TEXTS
 
 PACKAGE = Path(publish_module.__file__).parents[2]
@@ -61,9 +60,8 @@ def environment(hub, home, token="good"):
 def load_elsewhere(hub, folder, *sources, push_as=""):
     """What a fresh process without c3 makes of models on the stand-in, by source."""
     folder.mkdir()
-    arguments = [sys.executable, "-c", LOAD, TEXTS[0], push_as, *sources]
     variables = environment(hub, folder / "home")
-    result = subprocess.run(arguments, env=variables, cwd=folder, capture_output=True, text=True, timeout=300)
+    result = run_fresh(LOAD, TEXTS[0], push_as, *sources, variables=variables, folder=folder)
     assert result.returncode == 0, result.stderr
     return json.loads((folder / "found.json").read_text())
 
@@ -74,8 +72,7 @@ def push_by_hand(hub, folder, *arguments, token="good"):
     if not (folder / "path" / "c3").exists():
         (folder / "path" / "c3").symlink_to(PACKAGE)
     variables = environment(hub, folder / "home", token) | {"PYTHONPATH": str(folder / "path")}
-    command = [sys.executable, "-m", "c3", "publish", *map(str, arguments)]
-    return subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, timeout=120)
+    return run_fresh(RUN_C3, "publish", *arguments, variables=variables, folder=folder)
 
 
 def expected(model):

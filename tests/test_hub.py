@@ -2,12 +2,11 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from fresh_processes import run_fresh
 from image_models import model_of
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -45,16 +44,7 @@ def run_elsewhere(tmp_path, source, *arguments, revision="main"):
     """Runs the script in a fresh process, outside the checkout, and returns what it printed."""
     variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     variables |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-    result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(source), TEXT, revision, *map(str, arguments)],
-        env=variables,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        stdin=subprocess.DEVNULL,
-        timeout=300,
-    )
+    result = run_fresh(SCRIPT, source, TEXT, revision, *arguments, variables=variables, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     assert "Do you wish to run the custom code" not in result.stdout + result.stderr
     # Other packages, such as DeepSpeed, may print above it.

@@ -2,12 +2,11 @@
 
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from fresh_processes import run_fresh
 from module_graph import find_files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,14 +17,7 @@ def test_python_example(tmp_path):
     example = re.search(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
     assert len([line for line in example.splitlines() if line.strip()]) <= 10
     # From another folder: the example needs no checkout.
-    result = subprocess.run(
-        [sys.executable, "-c", example],
-        cwd=tmp_path,
-        env=os.environ | {"HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        encoding="utf-8",
-        timeout=300,
-    )
+    result = run_fresh(example, variables=os.environ | {"HF_HUB_OFFLINE": "1"}, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     assert result.stdout.startswith("C3Latents(texts=1")
     assert (tmp_path / "text.c3").is_file()

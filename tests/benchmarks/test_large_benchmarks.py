@@ -6,11 +6,17 @@ import sys
 import pytest
 import yaml
 
-from c3.benchmarks import large_cpu, large_stages, step_timing, train_throughput
+from c3.benchmarks import large_cpu, large_stages, random_training, step_timing, train_throughput
 from c3.benchmarks.command import bench
 from c3.benchmarks.large_stages import AUTHORS, CONVERTED, STAGES
 from c3.support.errors import UserError
 from tiny_models import write_training_folder
+
+
+@pytest.fixture(autouse=True)
+def little_text(monkeypatch):
+    """Random text for a few steps: the tiny tokenizer would take most of the time on what true runs have."""
+    monkeypatch.setattr(random_training, "DOCUMENTS", 10)
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -13,6 +11,7 @@ from transformers import AutoModel
 from authors_release import read_weights, run_as_the_authors, write_release
 from c3.convert.from_authors import convert_from_authors
 from c3.convert.to_authors import convert_to_authors
+from fresh_processes import run_fresh
 
 TOLERANCE = 1e-4
 STEPS = 12
@@ -150,13 +149,10 @@ def test_with_nothing_but_transformers(tmp_path):
         tmp_path / "theirs", list(range(30)), [7], [3], STEPS
     )
     inputs = json.dumps({"input_ids": input_ids, "context_input_ids": context_ids})
-    subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "ours"), inputs, str(tmp_path / "found")],
-        env=os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"},
-        cwd=tmp_path,
-        check=True,
-        timeout=300,
-    )
+    variables = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    run_fresh(
+        SCRIPT, tmp_path / "ours", inputs, tmp_path / "found", variables=variables, folder=tmp_path
+    ).check_returncode()
     found = load_file(tmp_path / "found")
     close(found["latents"], latents)
     close(found["logits"], logits)

@@ -2,8 +2,6 @@
 
 import shutil
 import signal
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -16,6 +14,7 @@ from c3.convert import checkpoint_folder, from_authors
 from c3.convert import tensor_files as tensor_files_c3
 from c3.convert.from_authors import convert_from_authors
 from c3.convert.to_authors import convert_to_authors
+from fresh_processes import RUN_C3, run_fresh
 
 
 @pytest.fixture
@@ -42,13 +41,7 @@ def test_command(run, theirs, converted, tmp_path):
 
 def test_command_asks_nothing(converted, tmp_path):
     """In a process of its own, in which nothing else has made transformers know C3."""
-    result = subprocess.run(
-        [sys.executable, "-m", "c3", "convert", str(converted), str(tmp_path / "theirs"), "--to-authors"],
-        capture_output=True,
-        text=True,
-        stdin=subprocess.DEVNULL,
-        timeout=300,
-    )
+    result = run_fresh(RUN_C3, "convert", converted, tmp_path / "theirs", "--to-authors")
     assert (result.returncode, result.stderr) == (0, "")
     assert [line.split(":")[0] for line in result.stdout.splitlines()] == [
         str(tmp_path / "theirs"),

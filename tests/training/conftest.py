@@ -1,6 +1,7 @@
 """What several tests of training start from: recipes, adapters, and a stand-in for the Hub."""
 
 import copy
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,7 +13,25 @@ from adapted_models import as_if_trained
 from c3 import C3Model
 from c3.training.optim.lora import LoraSettings, add_lora, save_adapter
 from c3.training.recipe.recipe_file import load_recipe
+from c3.training.run import stages
 from hub_stand_in import HubStandIn
+
+
+@pytest.fixture(scope="session", autouse=True)
+def curves_drawn_once():
+    """Curves take a third of a tiny run's time: of runs that log the same keys the first draws them for all."""
+    plot, drawn = stages.plot_training_curves, {}
+
+    def plot_or_copy(history, path):
+        keys = frozenset(key for entry in history for key in entry)
+        if keys not in drawn:
+            plot(history, path)
+            drawn[keys] = Path(path).read_bytes()
+        Path(path).write_bytes(drawn[keys])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "plot_training_curves", plot_or_copy)
+        yield
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 import torch
@@ -15,6 +13,7 @@ from c3.cli.main import main
 from c3.latents_c3 import LatentMismatchError
 from c3.training.optim.lora import save_adapter
 from c3.training.publish.merge_lora import merge_lora
+from fresh_processes import run_fresh
 from tiny_models import TEXTS
 
 
@@ -111,16 +110,9 @@ for folder in sys.argv[1:]:
 def test_as_remote_code(adapt, adapter, tmp_path):
     """In a fresh process without c3, through the code that the base's folder holds; the merged one needs no PEFT."""
     merged = merge_lora(adapter, tmp_path / "merged")
-    result = subprocess.run(
-        [sys.executable, "-c", SCRIPT, tmp_path / "merged", adapter],
-        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
-        | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"},
-        cwd=tmp_path,
-        capture_output=True,
-        encoding="utf-8",
-        stdin=subprocess.DEVNULL,
-        timeout=300,
-    )
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    variables |= {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    result = run_fresh(SCRIPT, tmp_path / "merged", adapter, variables=variables, folder=tmp_path)
     assert result.returncode == 0, result.stderr
     expected = [
         f"{needs_peft} {prints(model)} {ascii(model.expand(model.compress('one short text')))}"

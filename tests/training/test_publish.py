@@ -86,10 +86,9 @@ def test_one_push_takes_the_processor_along(client, two_tokenizers, tmp_path):
     assert "context_tokenizer/tokenizer.json" in client.repositories["org/direct"].files()
     wanted = expected(two_tokenizers)
     assert wanted["context_ids"] not in (None, wanted["ids"])
-    found = load_elsewhere(client, tmp_path / "first", "org/direct", push_as="org/again")
-    assert found["org/direct"] == wanted
+    found = load_elsewhere(client, tmp_path / "elsewhere", "org/direct", "org/again", push_as="org/again")
+    assert found["org/direct"] == found["org/again"] == wanted
     assert set(client.repositories["org/again"].files()) == set(client.repositories["org/direct"].files())
-    assert load_elsewhere(client, tmp_path / "second", "org/again")["org/again"] == wanted
 
 
 @pytest.mark.parametrize("part", ["model", "processor"])

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from c3.training.devices.distributed import LaunchError, launcher_world_size
 from c3.training.devices.sharding import check_sharding, deepspeed_config, require_deepspeed
 from c3.training.run.run_lock import run_lock
+from fresh_processes import run_fresh
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "deepspeed"
 NO_CLIPPING = {"max_grad_norm": 0}
@@ -127,6 +127,6 @@ with run_lock(sys.argv[1]):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
 def test_a_killed_run_leaves_no_lock(tmp_path):
-    assert subprocess.run([sys.executable, "-c", KILLED, tmp_path], timeout=120).returncode == -9
+    assert run_fresh(KILLED, tmp_path).returncode == -9
     with run_lock(tmp_path, patience=0):
         pass

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from c3.training.run.checkpoints import COMPLETE, checkpoints, layout_of, mark_c
 from c3.training.run.dry_run import dry_run
 from c3.training.run.full_disk import TrainingError
 from c3.training.run.stages import train
+from fresh_processes import run_fresh
 from tiny_models import history
 
 ROOT = Path(__file__).parents[2]
@@ -295,10 +295,10 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 @pytest.mark.parametrize(("what", "kept"), [("checkpoint-4", 2), ("final", 4)])
 def test_a_full_disk(what, kept, training_folder):
     output = training_folder / f"full {what}"
-    command = [sys.executable, "-c", DISK_FULL, what, ROOT / "train_hf.py", training_folder / "recipe.yaml"]
+    command = [what, ROOT / "train_hf.py", training_folder / "recipe.yaml"]
     command += [f"output_dir={output}", "training.eval_strategy=no", "training.max_steps=4"]
-    environment = os.environ | {"HF_DATASETS_CACHE": str(training_folder / "cache"), "HF_HUB_OFFLINE": "1"}
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    variables = os.environ | {"HF_DATASETS_CACHE": str(training_folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    run = run_fresh(DISK_FULL, *command, variables=variables)
     assert run.returncode == 1, run.stderr
     message = run.stderr.splitlines()[-1]
     assert message.startswith(f"train_hf.py: error: {output / what} could not be written: ")
@@ -382,8 +382,6 @@ def test_dry_run_of_a_checkpoint(load_training, checkpoint):
     script += "from c3.training.run.dry_run import dry_run\n"
     script += "print(dry_run(load_recipe(sys.argv[1], sys.argv[2:])))"
     recipe = load_training("dry3").output_dir
-    command = [sys.executable, "-c", script, Path(recipe).parent / "recipe.yaml", *options]
-    command.append("training.eval_strategy=no")
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL)
+    result = run_fresh(script, Path(recipe).parent / "recipe.yaml", *options, "training.eval_strategy=no")
     assert result.returncode == 0, result.stderr
     assert "custom code" not in result.stdout + result.stderr and "labels" in result.stdout

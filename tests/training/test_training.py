@@ -30,6 +30,7 @@ from c3.training.run.dry_run import dry_run
 from c3.training.run.full_disk import TrainingError
 from c3.training.run.stages import make_trainer, train
 from c3.training.run.trainer import C3Trainer
+from fresh_processes import run_fresh
 from tiny_models import TEXTS, TRAINING_STEPS, history
 
 ROOT = Path(__file__).parents[2]
@@ -98,16 +99,9 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 def test_killed_and_resumed_run_equals_a_straight_one(straight, training_folder, load_training, capsys):
     recipe = load_training("killed")
     output = Path(recipe.output_dir)
-    command = [
-        sys.executable,
-        "-c",
-        KILLED,
-        ROOT / "train_hf.py",
-        training_folder / "recipe.yaml",
-        f"output_dir={output}",
-    ]
-    environment = os.environ | {"HF_DATASETS_CACHE": str(training_folder / "cache"), "HF_HUB_OFFLINE": "1"}
-    killed = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    command = [ROOT / "train_hf.py", training_folder / "recipe.yaml", f"output_dir={output}"]
+    variables = os.environ | {"HF_DATASETS_CACHE": str(training_folder / "cache"), "HF_HUB_OFFLINE": "1"}
+    killed = run_fresh(KILLED, *command, variables=variables)
     assert killed.returncode == -9, killed.stderr
     assert [each.name for each in checkpoints(output)] == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
     assert (output / "checkpoint-6" / "model.safetensors").is_file()

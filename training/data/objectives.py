@@ -1,5 +1,6 @@
 """What a model is trained to do with latents: an objective is a class here and a line in `OBJECTIVES`."""
 
+from abc import abstractmethod
 from dataclasses import replace
 
 import numpy as np
