@@ -1,13 +1,15 @@
 """
 Checkpoints without the weights of the models that they were put together from, which `config.base_models` names: saved
 so with a LoRA adapter, a pair of language models takes megabytes, and its weights are loaded from where they are. So
-are those of a C3 checkpoint that is to have another config, which then names it as `model`.
+are those of a C3 checkpoint that is to have another config, which then names it as `model`: `../..` is the folder there
+from its own, in the same repository.
 
     AutoModel.from_pretrained("adapter", trust_remote_code=True)
     AutoModel.from_pretrained("adapter", trust_remote_code=True, base_models={"decoder": "a/folder"})  # it is here
 """
 
 import json
+import posixpath
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
@@ -91,7 +93,8 @@ def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):
     shared = {name: options[name] for name in ("cache_dir", "token", "local_files_only") if name in options}
     state = {} if WHOLE in bases else load_file(cached_file(source, SAFE_WEIGHTS_NAME, **options))
     for part, name in bases.items():
-        base = _base(model_class, part, name, source, shared | {"dtype": kwargs["dtype"]})
+        at, same = _place(name, source, options)
+        base = _base(model_class, part, at, source, shared | same | {"dtype": kwargs["dtype"]})
         own, prefix = (config, "") if part == WHOLE else (getattr(config, f"{part}_config"), f"{part}.")
         kind, wanted = base.config.model_type, own.model_type
         if kind != wanted:
@@ -104,7 +107,8 @@ def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):
     model._base_config = base.config if WHOLE in bases else None
     model.name_or_path = model.config.name_or_path = str(source)
     model.generation_config = GenerationConfig.from_pretrained(source, **options)
-    if with_adapter and has_file(adapter, ADAPTER, **{key: options[key] for key in options if key != "subfolder"}):
+    file = posixpath.join(options.get("subfolder", "") if adapter == str(source) else "", ADAPTER)
+    if with_adapter and has_file(adapter, file, **{key: options[key] for key in options if key != "subfolder"}):
         if not is_peft_available():
             raise ImportError(NEEDS_PEFT.format(adapter))
         model.load_adapter(adapter, adapter_kwargs=options | adapter_options, dtype=model.dtype)
@@ -137,6 +141,17 @@ def save_without_bases(model, folder):
 def holds_bases(state, bases):
     """Whether the weights of named parts are among those, by name, that are to be saved; None is all of a model."""
     return state is None or WHOLE in bases or any(name.split(".")[0] in bases for name in state)
+
+
+def _place(name, source, options):
+    """Where a base is, and keywords to load it with; a name that begins with a dot is in the same repository."""
+    if not name.startswith("."):
+        return name, {}
+    own = Path(source, options.get("subfolder", ""))
+    if own.is_dir():
+        return str((own / name).resolve()), {}
+    subfolder = posixpath.normpath(posixpath.join(options.get("subfolder", ""), name)).removeprefix(".")
+    return str(source), {"subfolder": subfolder} | {key: options[key] for key in ("revision",) if key in options}
 
 
 def _base(model_class, part, name, source, options):

@@ -116,6 +116,24 @@ def test_a_base_that_is_elsewhere(adapter, base, tmp_path):
         torch.testing.assert_close(logits(model), expected, atol=1e-4, rtol=1e-4)
 
 
+def test_beside_its_base_in_one_repository(adapter, base, tmp_path, monkeypatch):
+    """As this package has its own: a folder of it, or of a snapshot of the Hub, names the folder above."""
+    repository = tmp_path / "hub" / "models--org--c3" / "snapshots" / ("0" * 40)
+    shutil.copytree(base, repository)
+    shutil.copytree(adapter, repository / "adapters" / "ask")
+    path = repository / "adapters" / "ask" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_models": {"model": "../.."}}))
+    (repository.parents[1] / "refs").mkdir()
+    (repository.parents[1] / "refs" / "main").write_text("0" * 40)
+    wanted = logits(C3Model.from_pretrained(adapter))
+    assert torch.equal(logits(C3Model.from_pretrained(repository / "adapters" / "ask")), wanted)
+    shutil.copytree(repository, tmp_path / "moved")
+    monkeypatch.chdir(tmp_path)
+    assert torch.equal(logits(C3Model.from_pretrained("moved/adapters/ask")), wanted)
+    options = {"subfolder": "adapters/ask", "cache_dir": tmp_path / "hub"}
+    assert torch.equal(logits(C3Model.from_pretrained("org/c3", **options)), wanted)
+
+
 def test_latents_of_its_base(adapter, trained, base, make_model):
     """It was trained to read them; so does its base read its own. Its other template is no matter of theirs."""
     plain = C3Model.from_pretrained(base)
