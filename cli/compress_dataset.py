@@ -1,46 +1,16 @@
 """`c3 compress-dataset`: the texts of a data set to a folder of latents."""
 
 from c3.quoting_c3 import printable
-from c3.support.arguments import Parser, file_name, utf8_text, whole_number
-from c3.support.errors import one_line_errors
+from c3.support.arguments import file_name, utf8_text, whole_number
+from c3.support.errors import needing
+from c3.support.loading import quiet_libraries
 
 from .model_options import add_amount_options, add_model_options, amount
 
 SUMMARY = "the texts of a data set to a folder of latents, shard by shard"
 
 
-def compress_dataset_command(argv, prog):
-    """Prints what was written; returns the exit code."""
-    args = _parser(prog).parse_args(argv)
-    with one_line_errors(prog, args.debug, "try a smaller --batch-size"):
-        from c3.bulk.compress_dataset import compress_dataset
-        from c3.support.loading import quiet_libraries
-        from c3.training.data.documents import DataSource
-
-        source = DataSource(args.source, args.column, args.split, args.config, streaming=args.streaming)
-        options = amount(args) | {"exact": args.exact, "dtype": args.latents_dtype, "batch_size": args.batch_size}
-        with quiet_libraries(args.debug):
-            index = compress_dataset(
-                source,
-                args.output,
-                {"name": args.model, "device": args.device, "dtype": args.dtype},
-                options,
-                rows_per_shard=args.rows_per_shard,
-                limit=args.limit,
-                ray_workers=args.ray,
-                cluster=args.ray_address,
-                quiet=args.quiet,
-            )
-        said = f"{args.output}: {index['rows']} rows in {len(index['shards'])} shards, {index['text_tokens']} tokens"
-        print(printable(f"{said} in {index['latents']} latents, {index['bytes'] / 1e6:.1f} MB"))
-        if index["skipped"]:
-            row, why = next(iter(index["skipped"].items()))
-            print(printable(f"left out: {len(index['skipped'])} rows, the first of them {row}: {why}"))
-    return 0
-
-
-def _parser(prog):
-    parser = Parser(prog=prog, description=SUMMARY)
+def add_arguments(parser):
     parser.add_argument("source", type=utf8_text, metavar="DATA", help="a .parquet, .jsonl or .txt file, or a Hub id")
     about = "folder to make or to go on with, or an address of fsspec such as s3://bucket/folder"
     parser.add_argument("output", type=file_name, metavar="OUTPUT", help=about)
@@ -61,4 +31,30 @@ def _parser(prog):
     parser.add_argument("--exact", action="store_true", help=about)
     dtypes = ("bfloat16", "float16", "float32")
     parser.add_argument("--latents-dtype", choices=dtypes, help="precision of the latents (default: bfloat16)")
-    return parser
+
+
+def run(args):
+    """Prints what was written."""
+    with needing("train"):
+        from c3.bulk.compress_dataset import compress_dataset
+        from c3.training.data.documents import DataSource
+
+    source = DataSource(args.source, args.column, args.split, args.config, streaming=args.streaming)
+    options = amount(args) | {"exact": args.exact, "dtype": args.latents_dtype, "batch_size": args.batch_size}
+    with quiet_libraries(args.debug):
+        index = compress_dataset(
+            source,
+            args.output,
+            {"name": args.model, "device": args.device, "dtype": args.dtype},
+            options,
+            rows_per_shard=args.rows_per_shard,
+            limit=args.limit,
+            ray_workers=args.ray,
+            cluster=args.ray_address,
+            quiet=args.quiet,
+        )
+    said = f"{args.output}: {index['rows']} rows in {len(index['shards'])} shards, {index['text_tokens']} tokens"
+    print(printable(f"{said} in {index['latents']} latents, {index['bytes'] / 1e6:.1f} MB"))
+    if index["skipped"]:
+        row, why = next(iter(index["skipped"].items()))
+        print(printable(f"left out: {len(index['skipped'])} rows, the first of them {row}: {why}"))

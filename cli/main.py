@@ -14,7 +14,7 @@ from c3.support.errors import STANDARD_OUTPUT, UserError, one_line_errors
 from c3.support.termination import cleaned_up_when_terminated
 from c3.version_c3 import VERSION
 
-from . import ask, compress, convert, data, demo, expand, export_decoder, generate, info, serve
+from . import ask, compress, compress_dataset, convert, data, demo, expand, export_decoder, generate, info, serve
 from .own_parsers import OWN_PARSERS
 
 PROG = "c3"
@@ -22,6 +22,7 @@ PROG = "c3"
 COMMANDS = {
     "demo": demo,
     "compress": compress,
+    "compress-dataset": compress_dataset,
     "expand": expand,
     "info": info,
     "generate": generate,

@@ -56,15 +56,7 @@ def merge_lora(argv, prog):
     return merge_command(argv, prog)
 
 
-def compress_dataset(argv, prog):
-    with needing("train"):
-        from .compress_dataset import compress_dataset_command
-    keep_freed_memory()
-    return compress_dataset_command(argv, prog)
-
-
 OWN_PARSERS = {
-    "compress-dataset": OwnParser(compress_dataset, "the texts of a data set to a folder of latents, shard by shard"),
     "train": OwnParser(train, "train a model by a recipe"),
     "eval": OwnParser(evaluate, "measure a checkpoint by a suite or by all, or write its card"),
     "bench": OwnParser(bench, "measure speed and memory against stated baselines"),
