@@ -9,6 +9,7 @@ from its own, in the same repository.
 """
 
 import json
+import os
 import posixpath
 from pathlib import Path
 
@@ -46,7 +47,11 @@ def named_bases(source, kwargs):
         return {}  # an adapter alone, or what transformers has an error for
     # AutoModel has put a keyword into the config.
     given = kwargs.get("base_models") or getattr(kwargs.get("config"), "base_models", None) or {}
-    return stored | given if isinstance(stored, dict) else {}
+    if not isinstance(stored, dict):
+        return {}
+    # A dot is from the checkpoint's folder where that says so, and from here where the caller does.
+    here = {part: os.path.abspath(name) for part, name in given.items() if name[:1] == "." and name != stored.get(part)}
+    return stored | given | here
 
 
 def on_its_base(folder, kwargs):
@@ -91,10 +96,14 @@ def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):
     if kwargs.get("dtype") in (None, "auto"):
         kwargs["dtype"] = config.dtype or "auto"
     shared = {name: options[name] for name in ("cache_dir", "token", "local_files_only") if name in options}
+    places = {}
     state = {} if WHOLE in bases else load_file(cached_file(source, SAFE_WEIGHTS_NAME, **options))
     for part, name in bases.items():
         at, same = _place(name, source, options)
+        if same.get("subfolder", "") == options.get("subfolder", "") and at == str(source):
+            raise ValueError(f"{source} names itself as its {part}: set base_models in its config.json right.")
         base = _base(model_class, part, at, source, shared | same | {"dtype": kwargs["dtype"]})
+        places[part] = at if not same else name
         own, prefix = (config, "") if part == WHOLE else (getattr(config, f"{part}_config"), f"{part}.")
         kind, wanted = base.config.model_type, own.model_type
         if kind != wanted:
@@ -103,7 +112,8 @@ def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):
     # That of transformers, to which ours is on its way.
     loaded = PreTrainedModel.from_pretrained.__func__(model_class, None, config=config, state_dict=state, **kwargs)
     model = loaded[0] if isinstance(loaded, tuple) else loaded
-    model.config.base_models = dict(bases)
+    # Folders as they are found from everywhere, since the model may be saved elsewhere.
+    model.config.base_models = places
     model._base_config = base.config if WHOLE in bases else None
     model.name_or_path = model.config.name_or_path = str(source)
     model.generation_config = GenerationConfig.from_pretrained(source, **options)
@@ -150,8 +160,11 @@ def _place(name, source, options):
     own = Path(source, options.get("subfolder", ""))
     if own.is_dir():
         return str((own / name).resolve()), {}
-    subfolder = posixpath.normpath(posixpath.join(options.get("subfolder", ""), name)).removeprefix(".")
-    return str(source), {"subfolder": subfolder} | {key: options[key] for key in ("revision",) if key in options}
+    subfolder = posixpath.normpath(posixpath.join(options.get("subfolder", ""), name))
+    if subfolder.split("/")[0] == "..":
+        raise ValueError(f"{source} goes on {name}, which is outside of its repository.")
+    same = {key: options[key] for key in ("revision",) if key in options}
+    return str(source), same | {"subfolder": "" if subfolder == "." else subfolder}
 
 
 def _base(model_class, part, name, source, options):

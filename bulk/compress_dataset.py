@@ -1,14 +1,17 @@
 """A data set to a folder of latents: planned, gone on with where it was cut off, and ended with an index."""
 
+import hashlib
+import os
+from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from c3.latents_provenance_c3 import FINGERPRINT_FIELDS
 from c3.support.errors import UserError, one_line
-from c3.support.loading import load_model
-from c3.training.data.documents import load_texts
+from c3.support.loading import find_source
+from c3.training.data.documents import check_source, load_texts
 
 from .compressor import ShardCompressor
 from .shards import Shard, ShardFolder, plan_shards
@@ -42,18 +45,22 @@ def compress_dataset(
     """
     if source.streaming and ray_workers:
         raise UserError("--ray reads rows of a data set by number: leave out --streaming")
-    texts = _load(source, limit)
+    # What is wrong with the output or the model is said before data are read, or downloaded.
+    folder = ShardFolder(address)
+    folder.check()
+    compressor = ShardCompressor(model, options, folder)
+    amount = {name: options.get(name) for name in ("num_latents", "ratio", "window")}
+    compressor.model.plan_windows("a", **amount)
+    compressor.texts = texts = _load(source, limit)
     if not source.streaming and not len(texts):
         raise UserError(f"{source.path} has no rows")
-    folder = ShardFolder(address)
-    compressor = None if ray_workers else ShardCompressor(model, options, folder, texts)
-    maker = compressor.model if compressor else load_model(**model)
-    folder.begin(_settings(source, texts, maker, options, rows_per_shard, limit))
+    folder.begin(_settings(source, compressor.model, options, rows_per_shard, limit))
     if source.streaming:
-        entries = _stream(texts, compressor, folder, rows_per_shard, quiet)
+        entries = _stream(source, texts, compressor, folder, rows_per_shard, quiet)
     else:
         shards = plan_shards(len(texts), rows_per_shard)
-        entries = {shard.number: entry for shard in shards if (entry := folder.entry(shard))}
+        finished = folder.sizes()
+        entries = {shard.number: entry for shard in shards if (entry := folder.entry(shard, finished))}
         left = [shard for shard in shards if shard.number not in entries]
         if ray_workers and left:
             made = compress_with_ray(left, model, options, address, lambda: _load(source, limit), ray_workers, cluster)
@@ -70,48 +77,70 @@ def compress_dataset(
 
 
 def _load(source, limit):
-    try:
+    with _reading(source):
+        if not check_source(source.path):
+            find_source(source.path, "", files=["README.md"], repo_type="dataset")
         texts = load_texts(source)
-    except (OSError, ValueError):
-        raise
-    except StopIteration:  # what datasets makes of an empty file
-        raise UserError(f"{source.path} has no rows") from None
-    except Exception as error:
-        raise UserError(f"cannot read {source.path}: {one_line(error)}") from error
+        feature = (texts.features or {}).get("text")
+        if feature is not None and getattr(feature, "dtype", None) not in ("string", "large_string", "string_view"):
+            raise ValueError(f"the column {source.column} holds no texts: name another one with --column")
     if limit is None:
         return texts
     return texts.take(limit) if source.streaming else texts.select(range(min(limit, len(texts))))
 
 
-def _stream(texts, compressor, folder, rows_per_shard, quiet):
+@contextmanager
+def _reading(source):
+    """Says of whatever fails, from a missing column to a broken file, which source it is."""
+    try:
+        yield
+    except UserError:
+        raise
+    except FileNotFoundError as error:
+        raise UserError(one_line(error)) from error
+    except StopIteration:  # what datasets makes of an empty file
+        raise UserError(f"{source.path} has no rows") from None
+    except Exception as error:
+        said = one_line(error.__cause__ or error)
+        raise UserError(said if source.path in said else f"cannot read {source.path}: {said}") from error
+
+
+def _stream(source, texts, compressor, folder, rows_per_shard, quiet):
     """The entries of all shards of rows that come one after the other."""
-    entries, rows, start = [], iter(texts), 0
+    entries, rows, start, finished = [], iter(texts), 0, folder.sizes()
     with _bar(quiet, None, 0) as bar:
-        while some := [row["text"] for row in islice(rows, rows_per_shard)]:
+        while some := _next_texts(rows, rows_per_shard, source):
             shard = Shard(len(entries), start, len(some))
             # Of a shard that is finished the rows are read and not compressed.
-            entries.append(folder.entry(shard) or compressor.compress(shard, some))
+            entries.append(folder.entry(shard, finished) or compressor.compress(shard, some))
             start += len(some)
             bar.update(len(some))
     return entries
+
+
+def _next_texts(rows, number, source):
+    with _reading(source):
+        return [row["text"] for row in islice(rows, number)]
 
 
 def _bar(quiet, total, done):
     return tqdm(total=total, initial=done, desc="Compressing", unit=" rows", disable=True if quiet else None)
 
 
-def _settings(source, texts, model, options, rows_per_shard, limit):
-    made_by, file = asdict(model.latent_provenance()), Path(source.path)
+def _settings(source, model, options, rows_per_shard, limit):
+    """What the latents of a row depend on; what means the same is written alike."""
+    made_by, is_file = asdict(model.latent_provenance()), check_source(source.path)
+    if is_file:
+        with open(source.path, "rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "source": source.path,
-        "config": source.config,
-        "split": source.split,
+        "source": os.path.abspath(source.path) if is_file else source.path,
+        "sha256": content if is_file else None,
+        "config": None if is_file else source.config,
+        "split": None if is_file else source.split,
         "column": source.column,
-        # A file that is another one by now would have other rows.
-        "source_bytes": file.stat().st_size if file.is_file() else None,
-        "rows": None if source.streaming else len(texts),
         "limit": limit,
         "rows_per_shard": rows_per_shard,
         "compress": {name: value for name, value in options.items() if name != "batch_size" and value is not None},
-        "model": {name: made_by[name] for name in ("config_fingerprint", "weights_fingerprint", "dtype")},
+        "model": {name: made_by[name] for name in (*FINGERPRINT_FIELDS, "dtype")},
     }

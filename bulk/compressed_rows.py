@@ -1,5 +1,6 @@
 """The latents of the rows of a data set that was compressed to a folder."""
 
+import operator
 from bisect import bisect_right
 from functools import lru_cache
 
@@ -22,7 +23,7 @@ class CompressedRows:
 
     Raises:
         ValueError: no finished index is there.
-        KeyError: of a row that was left out; `skipped` says why.
+        KeyError: of a row that was left out; `skipped` says why, and iterating leaves it out.
 
     Attributes:
         index (`dict`): of `index.json`.
@@ -41,9 +42,18 @@ class CompressedRows:
     def __len__(self):
         return self.index["rows"]
 
+    def __iter__(self):
+        return (self[row] for row in range(len(self)) if row not in self.skipped)
+
+    def __reduce__(self):
+        # For workers that are sent it, as those of a DataLoader.
+        return CompressedRows, (self.folder.address,)
+
     def __getitem__(self, row):
-        if not 0 <= row < len(self):
+        row = operator.index(row)
+        if not -len(self) <= row < len(self):
             raise IndexError(f"there are {len(self)} rows, and none is {row}")
+        row %= len(self)
         if row in self.skipped:
             raise KeyError(f"row {row} was left out: {self.skipped[row]}")
         latents, places = self._shard(bisect_right(self.starts, row) - 1)

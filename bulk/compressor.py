@@ -1,5 +1,7 @@
 """Compresses the rows of a shard."""
 
+import re
+
 from c3.support.loading import load_model
 
 
@@ -23,13 +25,10 @@ class ShardCompressor:
 
     def compress(self, shard, texts):
         """The same for rows that are given, `list[str or None]`."""
-        usable = [place for place, text in enumerate(texts) if isinstance(text, str)]
-        skipped = {place: "no text" for place in set(range(len(texts))) - set(usable)}
-        latents = None
-        if usable:
-            chosen = [texts[place] for place in usable]
-            latents, left_out = self.model.compress(chosen, **self.options, on_error="skip", show_progress=False)
-            skipped |= {usable[place]: reason for place, reason in left_out.items()}
-        rows = [shard.start + place for place in usable if place not in skipped]
-        skipped = {shard.start + place: skipped[place] for place in sorted(skipped)}
+        latents, left_out = self.model.compress(texts, **self.options, on_error="skip", show_progress=False)
+        # They speak of places among these texts.
+        skipped = {
+            shard.start + place: re.sub(rf"^text {place}\b", "it", reason) for place, reason in sorted(left_out.items())
+        }
+        rows = [row for row in range(shard.start, shard.start + shard.rows) if row not in skipped]
         return self.folder.finish(shard, None if latents is None else latents.to("cpu"), rows, skipped)

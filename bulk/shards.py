@@ -1,12 +1,13 @@
 """Which rows of a data set are in which file of latents, what is done of them, and the index that says so."""
 
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
 import fsspec
 
-from c3.whole_files_c3 import write_whole
+from c3.whole_files_c3 import ensure_writable, write_whole
 
 SETTINGS, INDEX = "settings.json", "index.json"
 
@@ -56,17 +57,28 @@ class ShardFolder:
     def path(self, name):
         return str(PurePosixPath(self.root) / name)
 
+    def check(self):
+        """
+        Raises `ValueError` where the folder holds something else, or can be neither read nor made.
+        """
+        try:
+            if self.read(SETTINGS) is None and self.files.exists(self.root) and self.files.ls(self.root):
+                raise ValueError(f"{self.address} holds other files: name a new or an empty folder")
+            if self.is_local:
+                os.makedirs(self.root, exist_ok=True)
+                ensure_writable(self.path(SETTINGS))
+        except OSError as error:
+            raise ValueError(f"cannot write to {self.address}: {error.strerror or error}") from error
+
     def begin(self, settings):
         """
         Notes what the latents depend on, `dict`.
 
         Raises:
-            ValueError: the folder was begun with other settings, or holds something else.
+            ValueError: the folder was begun with other settings.
         """
         before = self.read(SETTINGS)
         if before is None:
-            if self.files.exists(self.root) and self.files.ls(self.root):
-                raise ValueError(f"{self.address} holds other files: name a new or an empty folder")
             self.files.makedirs(self.root, exist_ok=True)
             self.write(SETTINGS, settings)
         elif before != settings:
@@ -79,9 +91,22 @@ class ShardFolder:
                 f"{self.address} was begun otherwise ({'; '.join(changed)}): set that back, or name another folder"
             )
 
-    def entry(self, shard):
-        """What is in a finished [`Shard`], `dict`; None where it is not finished."""
-        return self.read(f"{shard.name}.json")
+    def sizes(self):
+        """Bytes of each file of latents that is there, `dict[str, int]`."""
+        files = self.files.ls(self.root, detail=True)
+        return {PurePosixPath(file["name"]).name: file["size"] for file in files if file["name"].endswith(".c3")}
+
+    def entry(self, shard, sizes=None):
+        """
+        What is in a finished [`Shard`], `dict`; None where it is not finished, or where its file, going by `sizes`, is
+        missing or another one.
+        """
+        entry = self.read(f"{shard.name}.json")
+        if entry is None or (entry["start"], entry["rows"]) != (shard.start, shard.rows):
+            return None
+        if sizes is not None and entry["file"] is not None and sizes.get(entry["file"]) != entry["bytes"]:
+            return None
+        return entry
 
     def finish(self, shard, latents, row_numbers, skipped):
         """
@@ -119,6 +144,8 @@ class ShardFolder:
             return json.loads(self.files.cat_file(self.path(name)))
         except FileNotFoundError:
             return None
+        except ValueError:
+            raise ValueError(f"{self.address}: {name} is damaged: delete it, or name another folder") from None
 
     def write(self, name, content):
         self._write_bytes(name, json.dumps(content, indent=1, ensure_ascii=False).encode())

@@ -2,6 +2,7 @@
 
 from c3.quoting_c3 import printable
 from c3.support.arguments import MODEL_HELP, file_name
+from c3.support.loading import quiet_libraries
 
 from .model_options import add_debug
 
@@ -21,5 +22,7 @@ def run(args):
     """Prints what was written, and what to heed."""
     from c3.convert.export_decoder import export_decoder
 
-    for line in export_decoder(args.source, args.output, args.dtype):
+    with quiet_libraries(args.debug):
+        written = export_decoder(args.source, args.output, args.dtype)
+    for line in written:
         print(printable(line))

@@ -1,9 +1,6 @@
 """The decoder alone, as a causal language model that any engine loads: latents are then embeddings of its prompt."""
 
-from pathlib import Path
-
-from transformers.utils import ADAPTER_CONFIG_NAME
-
+from c3.adapters_c3 import has_adapters
 from c3.support.loading import load_model
 
 from .checkpoint_folder import new_folder, summary, whole_checkpoint
@@ -26,13 +23,13 @@ def export_decoder(source, output, dtype="stored"):
     Returns: `list[str]`, what was written, and what to heed.
 
     Raises:
-        ValueError: the folder is taken, too little disk, or a adapter.
+        ValueError: the folder is taken, too little disk, or an adapter.
         UserError: no C3 model there.
     """
     output = new_folder(output)
-    if Path(source, ADAPTER_CONFIG_NAME).is_file():
-        raise ValueError(f"{source} is an adapter: merge it first (c3 merge-lora), and export what that gives.")
     model = load_model(source, "cpu", dtype)
+    if has_adapters(model):
+        raise ValueError(f"{source} is an adapter: merge it first (c3 merge-lora), and export what that gives.")
     decoder = model.decoder
     tensors = dict(decoder.named_parameters())
     ends = {name: getattr(model.generation_config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}

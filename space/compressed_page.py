@@ -2,10 +2,13 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
+from c3 import DEFAULT_CHECKPOINT
 from c3.cli.demo import UNSURE_BELOW
 from c3.cli.text_difference import SAME, difference_parts
 from c3.eval.metrics import precision
+from c3.eval.text_kinds import language
 
 # Of Qwen2.5-3B, the decoder of the paper, in bfloat16: 36 layers, keys and values, 2 heads, 128 wide, 2 bytes.
 PAPER_BYTES_PER_POSITION = 36 * 2 * 2 * 128 * 2
@@ -56,7 +59,7 @@ def compress_page(model, text, ratio):
     expanded = model.expand(latents, return_scores=True, check=True, show_progress=False)
     ended = time.perf_counter()
     parts = difference_parts(text, expanded.text, expanded.uncertain_spans(UNSURE_BELOW))
-    marked = [(piece, "unsure" if unsure else None if kind == SAME else kind) for piece, kind, unsure in parts]
+    marked = [(piece, ("unsure" if unsure else None) if kind == SAME else kind) for piece, kind, unsure in parts]
     fidelities = latents.window_fidelities or []
     lost = set(expanded.lost_windows)
     windows = [
@@ -69,15 +72,14 @@ def compress_page(model, text, ratio):
 def _facts(model, text, latents, expanded, compress_seconds, expand_seconds):
     count, tokens = latents.num_latents, latents.text_tokens
     own = latents.cache_bytes(model) / count
-    paper = PAPER_BYTES_PER_POSITION / 1e6
+    with_the_papers_decoder = []
+    if Path(model.name_or_path).resolve() == Path(DEFAULT_CHECKPOINT) and language(text) == "en":
+        sizes = (each * PAPER_BYTES_PER_POSITION / 1e6 for each in (count, tokens / OWN_TOKENS_PER_QWEN_TOKEN))
+        with_the_papers_decoder = [("with the paper's decoder, about", *(f"{size:.2f}" for size in sizes))]
     return [
         ("positions in a prompt", f"{count}", f"{tokens}"),
         ("cache, MB", f"{count * own / 1e6:.2f}", f"{tokens * own / 1e6:.2f}"),
-        (
-            "with the paper's decoder, about",
-            f"{count * paper:.2f}",
-            f"{tokens / OWN_TOKENS_PER_QWEN_TOKEN * paper:.2f}",
-        ),
+        *with_the_papers_decoder,
         ("bytes to store", f"{latents.nbytes}", f"{len(text.encode())}"),
         ("tokens per latent", f"{latents.ratio:.1f}", ""),
         ("precision of what came back", f"{precision(text, expanded.text):.2%}", ""),

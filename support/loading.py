@@ -179,6 +179,9 @@ def _model_type(name, source):
 def _quiet_libraries():
     from transformers.utils import logging
 
+    if datasets := sys.modules.get("datasets"):
+        datasets.disable_progress_bars()
+        datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

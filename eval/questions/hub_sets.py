@@ -4,7 +4,9 @@ Sets of questions about texts by their names on the Hub: SQuAD, QuALITY, LongBen
 To add one, say in `HUB_SETS` where it is and how a row becomes a question.
 """
 
+import json
 import string
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -134,8 +136,10 @@ def _rows(found, folder, source):
         return datasets.load_dataset(folder or found.hub_id, found.config, split=found.split)
     path = Path(folder) / found.archive if folder else None
     path = path or hf_hub_download(found.hub_id, found.archive, repo_type="dataset", **source)
-    # Not "zip://…::…", which datasets refuses where the Hub is switched off, even for a file of this machine.
-    # Unpacked anew each time: datasets knows an archive by its path alone, whatever it holds by now.
-    anew = datasets.DownloadConfig(force_extract=True)
-    unpacked = datasets.DownloadManager(download_config=anew).extract(str(path))
-    return datasets.load_dataset("json", data_files=str(Path(unpacked) / found.member), split=found.split)
+    return _members_rows(path, found.member)
+
+
+def _members_rows(path, member):
+    """Rows of a .jsonl file in a zip."""
+    with zipfile.ZipFile(path) as archive, archive.open(member) as lines:
+        yield from map(json.loads, lines)

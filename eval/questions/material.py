@@ -107,7 +107,9 @@ class Material:
         times = Counter()
         for text in self.texts:
             # Of each document its beginning, so that all kinds of text give words.
-            times.update(_WORD.findall(text, 0, int(len(text) * share)))
+            end = int(len(text) * share)
+            # Up to a blank, lest the last word be a part of one.
+            times.update(_WORD.findall(text if end >= len(text) else text[: text.rfind(" ", 0, end) + 1]))
         often = {word for word, count in times.items() if count >= LEAST_TIMES}
         return [word for word in sorted(often.union(WORDS)) if in_split(self.split, word)]
 

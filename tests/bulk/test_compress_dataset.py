@@ -1,6 +1,8 @@
 """Data sets to shards of latents: the same rows however they were made. Run: pytest tests/bulk"""
 
 import json
+import pickle
+import shutil
 
 import pytest
 
@@ -19,7 +21,7 @@ AMOUNT = ["--num-latents", "4", "--rows-per-shard", "2", "--quiet"]
 def data(tmp_path, monkeypatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
     path = tmp_path / "rows.jsonl"
-    path.write_text("".join(json.dumps({"text": row}) + "\n" for row in ROWS), encoding="utf-8")
+    path.write_text("".join(json.dumps({"text": row, "number": 1}) + "\n" for row in ROWS), encoding="utf-8")
     return path
 
 
@@ -54,8 +56,14 @@ def test_every_row_has_its_own_latents(compress, checkpoint, tmp_path):
             assert (
                 rows[number].values.float() - own.values.float()
             ).abs().max() < 0.05 * own.values.float().abs().max()
-    with pytest.raises(IndexError):
-        rows[len(ROWS)]
+    assert rows.skipped[len(TEXTS)].startswith("it ")
+    for row in (len(ROWS), -len(ROWS) - 1):
+        with pytest.raises(IndexError, match=f"there are {len(ROWS)} rows, and none is {row}"):
+            rows[row]
+    assert rows[-1].to_bytes() == rows[len(ROWS) - 1].to_bytes()
+    # As the workers of a DataLoader get it.
+    again = [each.to_bytes() for each in pickle.loads(pickle.dumps(rows))]
+    assert again == [rows[row].to_bytes() for row in range(len(ROWS)) if row not in rows.skipped]
 
 
 def test_a_run_that_was_cut_off_goes_on(compress, tmp_path, monkeypatch):
@@ -76,6 +84,7 @@ def test_a_run_that_was_cut_off_goes_on(compress, tmp_path, monkeypatch):
     # Latents without the file that says they are whole are made again.
     (tmp_path / "out" / "shard-000001.json").unlink()
     (tmp_path / "out" / "shard-000001.c3").write_bytes(b"half")
+    (tmp_path / "out" / "shard-000000.c3").unlink()
     monkeypatch.setattr(ShardCompressor, "__call__", kept)
     compress(tmp_path / "out")
     assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
@@ -84,22 +93,29 @@ def test_a_run_that_was_cut_off_goes_on(compress, tmp_path, monkeypatch):
     compress(tmp_path / "out")
 
 
-def test_a_stream_gives_the_same(compress, tmp_path):
+def test_a_stream_gives_the_same(compress, tmp_path, monkeypatch):
     compress(tmp_path / "whole", "--limit", "4")
     compress(tmp_path / "stream", "--limit", "4", "--streaming")
-    whole, stream = files_of(tmp_path / "whole"), files_of(tmp_path / "stream")
-    assert {name: whole[name] for name in whole if "shard" in name} == {n: stream[n] for n in stream if "shard" in n}
+    whole = files_of(tmp_path / "whole")
+    assert len(whole) == 6 and files_of(tmp_path / "stream") == whole
+    # And goes on: a shard of other rows does not count as finished.
+    made, kept = [], ShardCompressor.compress
+    monkeypatch.setattr(ShardCompressor, "compress", lambda *args: made.append(args[1].number) or kept(*args))
+    entry = tmp_path / "stream" / "shard-000001.json"
+    entry.write_text(json.dumps(json.loads(entry.read_text()) | {"rows": 1}))
+    compress(tmp_path / "stream", "--limit", "4", "--streaming")
+    assert made == [1] and files_of(tmp_path / "stream") == whole
 
 
 def test_other_stores(compress, tmp_path):
     """Whatever fsspec has an address for."""
     compress(tmp_path / "whole")
-    compress("memory://compressed")
-    rows = CompressedRows("memory://compressed")
+    compress(f"memory://{tmp_path.name}")
+    rows = CompressedRows(f"memory://{tmp_path.name}")
     assert rows[0].to_bytes() == CompressedRows(str(tmp_path / "whole"))[0].to_bytes()
 
 
-def test_what_is_refused(compress, data, tmp_path):
+def test_what_is_refused(compress, data, checkpoint, tmp_path):
     compress(tmp_path / "out", "--limit", "2")
     (tmp_path / "taken").mkdir()
     (tmp_path / "taken" / "letter.txt").write_text("Dear", encoding="utf-8")
@@ -108,9 +124,20 @@ def test_what_is_refused(compress, data, tmp_path):
         (tmp_path / "out", ["--limit", "2", "--exact"], '{"num_latents": 4, "exact": false} then'),
         (tmp_path / "taken", [], "holds other files: name a new or an empty folder"),
         (tmp_path / "new", ["--column", "body"], "has no column 'body'"),
+        (tmp_path / "new", ["--column", "number"], "the column number holds no texts: name another one"),
+        (tmp_path / "new", ["--window", "9999"], "window"),
+        (data / "below", [], "cannot write to "),
         (tmp_path / "new", ["--streaming", "--ray", "2"], "leave out --streaming"),
     ):
         assert message in compress(output, *options, code=2).err
+    # With as many bytes.
+    data.write_bytes(data.read_bytes().replace(b"the", b"teh"))
+    assert "was begun otherwise (sha256: " in compress(tmp_path / "out", "--limit", "2", code=2).err
+    other = shutil.copytree(checkpoint, tmp_path / "other")
+    tokenizer = json.loads((other / "tokenizer.json").read_text(encoding="utf-8"))
+    tokenizer["model"]["merges"] = tokenizer["model"]["merges"][:-1]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
+    assert "model: " in compress(tmp_path / "out", "--limit", "2", "--model", str(other), code=2).err
     data.write_text("", encoding="utf-8")
     assert "rows.jsonl has no rows" in compress(tmp_path / "new", code=2).err
 

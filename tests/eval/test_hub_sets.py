@@ -16,8 +16,7 @@ CARD = "---\nconfigs:\n- config_name: {config}\n  data_files:\n  - split: {split
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
-    for name in ("HF_DATASETS_CACHE", "EXTRACTED_DATASETS_PATH"):
-        monkeypatch.setattr(f"datasets.config.{name}", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
 
 
 def write_parquet(folder, name, rows, path):
