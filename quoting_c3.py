@@ -3,16 +3,21 @@
 A terminal obeys some characters: an escape sequence in a name clears the screen, a direction mark turns a line around.
 """
 
+import reprlib
 import unicodedata
 
 LONGEST, LONGEST_LINE = 100, 2000
+# Of a list of millions only the beginning is written at all.
+_SHORT = reprlib.Repr()
+_SHORT.maxlevel, _SHORT.maxlist, _SHORT.maxtuple, _SHORT.maxdict = 8, LONGEST, LONGEST, LONGEST
+_SHORT.maxset = _SHORT.maxfrozenset = _SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 2 * LONGEST
 # Control, format and surrogate characters, line and paragraph separators.
 OBEYED = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 
 
 def quoted(value, longest=LONGEST):
     """A string, or another value, in a message: as Python writes it, in quotes, cut after `longest` characters."""
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else _SHORT.repr(value)
     cut = text[:longest]
     return (repr(cut) if isinstance(value, str) else printable(cut)) + ("…" if len(text) > longest else "")
 

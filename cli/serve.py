@@ -1,6 +1,7 @@
 """`c3 serve`: a model over HTTP."""
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -61,9 +62,17 @@ def run(args):
             where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"
             print(f"c3: serving {printable(served.name)} at {where}", file=sys.stderr, flush=True)
             config = uvicorn.Config(
-                make_app(served), log_level="warning", timeout_graceful_shutdown=SECONDS_TO_FINISH, server_header=False
+                make_app(served),
+                log_level="warning",
+                timeout_graceful_shutdown=SECONDS_TO_FINISH,
+                server_header=False,
+                proxy_headers=False,
             )
-            uvicorn.Server(config).run(sockets=[listener])
+            try:
+                uvicorn.Server(config).run(sockets=[listener])
+            finally:
+                if served.is_working():  # the interpreter would wait for it
+                    os._exit(128 + signal.SIGTERM)
 
 
 def _listening(host, port):

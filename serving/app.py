@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from c3.position_limits_c3 import most_positions
 
@@ -46,6 +47,7 @@ class Served:
     batch_size: int = 8
     most_body: int = MOST_BODY
     started: int = field(default_factory=lambda: int(time.time()))
+    jobs: set = field(default_factory=set)
 
     def __post_init__(self):
         if self.model.config.prompt_positions != "consecutive":
@@ -62,7 +64,12 @@ class Served:
     async def close(self):
         """Ends what is being worked on."""
         await self.backend.close()
-        self.worker.shutdown(cancel_futures=True)
+        # What is being compressed cannot be stopped, and is not waited for.
+        self.worker.shutdown(wait=False, cancel_futures=True)
+
+    def is_working(self):
+        """Whether a text is still being compressed or given back."""
+        return any(not job.done() for job in self.jobs)
 
 
 def make_app(served):
@@ -74,7 +81,12 @@ def make_app(served):
         await served.close()
 
     # Without its pages of documentation, which load scripts from elsewhere.
-    app = FastAPI(title="c3", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="c3", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    if not served.keys:
+        # Else a web page could ask, under a name of its own that it lets lead here.
+        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
     add_error_handlers(app)
     add_completions(app, served)
     add_contexts(app, served)

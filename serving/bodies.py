@@ -9,6 +9,7 @@ from c3.quoting_c3 import quoted
 
 from .errors import ApiError
 
+MOST_LEVELS = 64
 JSON, BYTES = "application/json", "application/octet-stream"
 
 
@@ -69,7 +70,18 @@ async def read_json(request, most):
 
 
 def _parsed(body):
-    return json.loads(body.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_no_number)
+    found = json.loads(body.decode("utf-8"), object_pairs_hook=_without_repeats, parse_constant=_no_number)
+    # Here, and level by level: what comes after may recurse.
+    level = [found]
+    for _ in range(MOST_LEVELS):
+        level = [inner for each in level if isinstance(each, (dict, list)) for inner in _values(each)]
+        if not level:
+            return found
+    raise RecursionError
+
+
+def _values(container):
+    return container.values() if isinstance(container, dict) else container
 
 
 def _without_repeats(pairs):

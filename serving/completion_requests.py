@@ -150,6 +150,8 @@ def _content(name, value):
         return value
     if not isinstance(value, list) or not value:
         raise ApiError(400, f"{name} must be a string or a list of parts, not {quoted(value)}.", name)
+    if len(value) > MOST_CONTEXTS:
+        raise ApiError(400, f"{name} must be at most {MOST_CONTEXTS} parts, not {len(value)}.", name)
     return [_part(f"{name}[{place}]", each) for place, each in enumerate(value)]
 
 

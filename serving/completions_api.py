@@ -15,6 +15,9 @@ from .errors import logged
 
 GONE = 499  # what servers note of clients that went away
 
+# Bytes of a question's body: texts go to /v1/contexts.
+MOST_QUESTION = 4 << 20
+
 
 def add_completions(app, served):
     """Adds the two addresses to an app, for what is `served` ([`Served`])."""
@@ -42,13 +45,13 @@ def add_completions(app, served):
     @app.post("/v1/chat/completions")
     async def chat(request: Request):
         owner = served.keys.owner(request.headers.get("authorization"))
-        asked = chat_request(await read_json(request, served.most_body), served.name)
+        asked = chat_request(await read_json(request, min(served.most_body, MOST_QUESTION)), served.name)
         return await complete(request, asked, owner, is_chat=True)
 
     @app.post("/v1/completions")
     async def completions(request: Request):
         owner = served.keys.owner(request.headers.get("authorization"))
-        asked = text_request(await read_json(request, served.most_body), served.name)
+        asked = text_request(await read_json(request, min(served.most_body, MOST_QUESTION)), served.name)
         return await complete(request, asked, owner, is_chat=False)
 
 
@@ -72,4 +75,5 @@ async def _events(form, answer, prompt, first, pieces, with_usage):
                 yield event(form.usage_chunk(usage_of(prompt, answer.tokens)))
         except Exception as error:  # the status is sent already, and a stream that just ends would look complete
             yield event(logged(error).body())
-        yield event("[DONE]")
+        else:
+            yield event("[DONE]")

@@ -63,14 +63,16 @@ class Contexts:
         made_by = asdict(self.checks.provenance) | {"model_name": ""}
         name = _name(owner, json.dumps([made_by, options, digest], sort_keys=True).encode())
         data = self.store.get(owner, name)
-        if data is None:
+        try:
+            latents = None if data is None else self._read(owner, name, data)
+        except ApiError:  # it was damaged where it was kept, and is gone
+            latents = None
+        if latents is None:
             with refusing("text" if ratio is None and num_latents is None else None):
                 latents = self.model.compress(
                     text, **options, exact=True, batch_size=self.batch_size, show_progress=False
                 )
             data = latents.to_bytes()
-        else:
-            latents = self._read(owner, name, data)
         self._keep(owner, name, data)
         return self.describe(owner, name, latents)
 

@@ -7,6 +7,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 
 from .bodies import BYTES, JSON, content_type, read_body, read_json
 from .completion_requests import check_model
+from .disconnects import ClientGone, unless_gone
 from .errors import ApiError
 from .fields import checked, number, string, whole_number
 
@@ -20,23 +21,30 @@ def add_contexts(app, served):
     def owner_of(request):
         return served.keys.owner(request.headers.get("authorization"))
 
-    waiting = set()
+    waiting = served.jobs
 
-    async def work(function, *arguments):
-        """What encodes or decodes windows, one after the other; the same text, sent twice, waits for the first."""
+    async def work(request, function, *arguments):
+        """
+        What encodes or decodes windows, one after the other; the same text, sent twice, waits for the first. For a
+        client that goes away nothing is begun.
+        """
         if len(waiting) >= MOST_WAITING:
             raise ApiError(503, f"{MOST_WAITING} requests wait already: ask again later.", code="overloaded")
-        working = asyncio.get_running_loop().run_in_executor(served.worker, function, *arguments)
-        waiting.add(working)
-        working.add_done_callback(waiting.discard)
-        return await working
+        job = served.worker.submit(function, *arguments)
+        waiting.add(job)
+        job.add_done_callback(waiting.discard)
+        try:
+            return await unless_gone(request, asyncio.wrap_future(job))
+        except ClientGone:
+            job.cancel()
+            raise ApiError(499, "The client is gone.") from None
 
     @app.post("/v1/contexts")
     async def add(request: Request):
         owner, kind = owner_of(request), content_type(request)
         if kind == BYTES:
             data = await read_body(request, served.most_body)
-            return JSONResponse(await work(served.contexts.add_file, owner, data))
+            return JSONResponse(await work(request, served.contexts.add_file, owner, data))
         if kind != JSON:
             raise ApiError(415, f"Send a text as {JSON}, or a file of latents as {BYTES}, and say so in Content-Type.")
         body = await read_json(request, served.most_body)
@@ -47,7 +55,7 @@ def add_contexts(app, served):
         if "ratio" in fields and "num_latents" in fields:
             raise ApiError(400, "ratio and num_latents are both given: give one.", "ratio")
         options = fields.get("ratio"), fields.get("num_latents")
-        return JSONResponse(await work(served.contexts.add_text, owner, fields["text"], *options))
+        return JSONResponse(await work(request, served.contexts.add_text, owner, fields["text"], *options))
 
     @app.get("/v1/contexts/{name}")
     async def describe(request: Request, name: str):
@@ -55,7 +63,7 @@ def add_contexts(app, served):
 
     @app.get("/v1/contexts/{name}/text")
     async def text(request: Request, name: str):
-        return PlainTextResponse(await work(served.contexts.text, owner_of(request), name))
+        return PlainTextResponse(await work(request, served.contexts.text, owner_of(request), name))
 
     @app.delete("/v1/contexts/{name}")
     async def delete(request: Request, name: str):

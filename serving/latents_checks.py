@@ -2,6 +2,7 @@
 
 import torch
 
+from c3.expansion_c3 import unpacked_corrections
 from c3.latents_c3 import LatentMismatchError
 from c3.latents_provenance_c3 import FINGERPRINT_FIELDS
 from c3.support.loading import PACKAGE
@@ -45,6 +46,7 @@ class LatentsChecks:
         try:
             latents.provenance.check_same_model(self.provenance)
             self.model.check_latents(latents, allow_mismatch=True)
+            unpacked_corrections(latents, self.model.config.decoder_config.vocab_size)
         except LatentMismatchError:
             message = "These latents were made by another model than the one that is served: compress the text again."
             raise ApiError(409, message, code="other_model") from None

@@ -8,11 +8,13 @@ from jinja2 import TemplateError
 from c3.conversations_c3 import check_conversation, message_parts
 from c3.decoder_rows_c3 import row_length
 from c3.generation_c3 import DEFAULT_NEW_TOKENS
-from c3.position_limits_c3 import room_for_answers
+from c3.position_limits_c3 import most_positions, room_for_answers
 from c3.window_decoding_c3 import prompt_embeds
 
 from .errors import ApiError, refusing
 
+# Few tokens are longer than that, and no text is made of them alone.
+MOST_CHARACTERS_OF_A_TOKEN = 64
 GIVES_TEXT = "GET /v1/contexts/ID/text gives the text of a context."
 
 
@@ -63,6 +65,7 @@ class Prompts:
 
     def __init__(self, model, contexts):
         self.model, self.contexts = model, contexts
+        self._most_positions = most_positions(model.config.decoder_config)
 
     def of_messages(self, owner, messages):
         """
@@ -81,14 +84,16 @@ class Prompts:
         self._check_answers(" ".join(asked), "messages")
         if self.model.processor.tokenizer.chat_template is None:
             raise ApiError(400, "This model's tokenizer has no chat template: ask by /v1/completions.", "messages")
-        latents, found = [], []
+        parts = [part for message in messages for part in message_parts(message)]
+        self._check_length(sum(len(part["text"]) for part in parts if part["type"] == "text"), "messages")
+        ids = [part["id"] for part in parts if part["type"] == "context"]
+        latents = self._latents(owner, ids, "messages")
+        left, found = iter(latents), []
         for message in messages:
-            parts = []
-            for part in message_parts(message):
-                if part["type"] == "context":
-                    latents.append(self.contexts.get(owner, part["id"]))
-                    part = {"type": "context", "latents": latents[-1]}
-                parts.append(part)
+            parts = [
+                {"type": "context", "latents": next(left)} if part["type"] == "context" else part
+                for part in message_parts(message)
+            ]
             found.append(message | {"content": parts})
         with refusing("messages"):
             check_conversation(found)
@@ -112,10 +117,31 @@ class Prompts:
         if prompt == self.model.config.reconstruction_prompt:
             raise ApiError(400, f"This prompt asks for the text itself. {GIVES_TEXT}", "prompt")
         self._check_answers(prompt, "prompt")
-        latents = [self.contexts.get(owner, each) for each in ids]
+        self._check_length(len(prompt), "prompt")
+        latents = self._latents(owner, ids, "contexts")
         with refusing("prompt"):
             row = self.model.processor.row([span for each in latents for span in each.spans[0]], prompt)
         return self._embedded(row, latents, "prompt")
+
+    def _check_length(self, characters, param):
+        """Before they are tokenized, which takes far more memory than they do."""
+        if characters > self._most_positions * MOST_CHARACTERS_OF_A_TOKEN:
+            self._say_too_long(f"{characters} characters", param)
+
+    def _latents(self, owner, ids, param):
+        """Those of contexts, `list[C3Latents]`, each loaded once, and no more than there are positions for."""
+        loaded, positions = {}, 0
+        for each in ids:
+            if each not in loaded:
+                loaded[each] = self.contexts.get(owner, each)
+            positions += loaded[each].num_latents
+            if positions > self._most_positions:
+                self._say_too_long(f"{positions} latents and more", param)
+        return [loaded[each] for each in ids]
+
+    def _say_too_long(self, what, param):
+        message = f"These are {what}, but the model has {self._most_positions} positions: ask about less."
+        raise ApiError(400, message, param, "context_length_exceeded")
 
     def _check_answers(self, asked, param):
         try:

@@ -3,7 +3,9 @@
 import secrets
 
 import torch
-from transformers import LogitsProcessor, TemperatureLogitsWarper, TopPLogitsWarper
+from transformers import LogitsProcessor, TopPLogitsWarper
+
+LEAST_TEMPERATURE = 1e-6
 
 
 class TokenChoice(LogitsProcessor):
@@ -38,7 +40,8 @@ def draw(scores, sampling, generator):
         sampling ([`Sampling`]): with a temperature above 0.
         generator (`torch.Generator`): on the device of the scores.
     """
-    scores = TemperatureLogitsWarper(sampling.temperature)(None, scores)
+    # From the largest on, so that no temperature, however low, makes infinities of them.
+    scores = (scores - scores.max()) / max(sampling.temperature, LEAST_TEMPERATURE)
     if sampling.top_p < 1:
         scores = TopPLogitsWarper(sampling.top_p)(None, scores)
     return int(torch.multinomial(scores.softmax(dim=-1), 1, generator=generator))

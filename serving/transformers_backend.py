@@ -74,6 +74,9 @@ class TransformersBackend:
                 yield each
         finally:
             row.is_cancelled = True
+            with self._changed:
+                if row in self._waiting:
+                    self._waiting.remove(row)
 
     async def close(self):
         """See [`Backend`]."""

@@ -30,12 +30,21 @@ def model(make_model, tokenizer):
 def serve(model):
     """`serve(folder, backend=None, **limits)`: a [`TestClient`], to be entered, that has the first key."""
 
-    def make(folder, backend=None, most_bytes=1 << 20, most_seconds=3600, clock=None, most_body=1 << 20, of=model):
+    def make(
+        folder,
+        backend=None,
+        most_bytes=1 << 20,
+        most_seconds=3600,
+        clock=None,
+        most_body=1 << 20,
+        of=model,
+        keys="one,two",
+    ):
         clock = {} if clock is None else {"clock": clock}
         store = ContextStore(folder, most_bytes, most_seconds, **clock)
         backend = TransformersBackend(of) if backend is None else backend
-        app = make_app(Served(of, backend, store, Keys("one,two"), most_body=most_body))
-        return TestClient(app, headers=bearer("one"), raise_server_exceptions=False)
+        app = make_app(Served(of, backend, store, Keys(keys), most_body=most_body))
+        return TestClient(app, "http://127.0.0.1", headers=bearer("one"), raise_server_exceptions=False)
 
     return make
 

@@ -5,6 +5,7 @@ import random
 
 import pytest
 
+from c3.serving.contexts import Contexts
 from c3.serving.keys import Keys
 from serving_requests import CHAT, COMPLETIONS, CONTEXTS, PASSAGE, add_text, assert_refused, context_part
 
@@ -30,6 +31,9 @@ PROMPT = {
     "has room for": {"prompt": "a", "max_tokens": 2**40},
     "not 100000": {"prompt": "a", "max_tokens": 10**30},
     "take 9001 positions": {"prompt": "word " * 3000},
+    "These are 900000 characters": {"prompt": "a" * 900_000},
+    "is no JSON: nested": b'{"prompt": ' + b"[" * 970 + b"1" + b"]" * 970 + b"}",
+    "nested too deeply.": b'{"prompt": ' + b"[" * 65 + b"]" * 65 + b"}",
     "temperature must be a number": {"prompt": "a", "temperature": "hot"},
     "from 0 to 2": {"prompt": "a", "temperature": 2.5},
     "not -0.1": {"prompt": "a", "temperature": -0.1},
@@ -198,6 +202,22 @@ def test_a_model_that_only_gives_texts_back(client, model, monkeypatch):
         error = assert_refused(answer, 400)
         assert error["code"] == "reconstruction_only" and "GET /v1/contexts/ID/text" in error["message"]
     assert client.get(f"{CONTEXTS}/{name}/text").text == PASSAGE
+
+
+def test_contexts_that_there_is_no_room_for(client, model, monkeypatch):
+    """Each is loaded once, and no more of them than the decoder has positions for."""
+    name, loads = add_text(client, PASSAGE, ratio=2), []
+    kept = Contexts.get
+    monkeypatch.setattr(Contexts, "get", lambda *args: loads.append(args[-1]) or kept(*args))
+    error = assert_refused(client.post(COMPLETIONS, json={"prompt": "Who?", "contexts": [name] * 1000}), 400)
+    assert error["code"] == "context_length_exceeded" and loads == [name]
+
+
+def test_other_names_of_a_server_without_keys(serve, tmp_path):
+    """A web page could let a name of its own lead to this machine, and ask."""
+    with serve(tmp_path, keys="") as client:
+        assert client.get("/v1/models").status_code == 200
+        assert client.get("/v1/models", headers={"Host": "evil.example:8000"}).status_code == 400
 
 
 def test_what_nobody_foresaw_names_no_file(client, model, monkeypatch):

@@ -2,7 +2,7 @@
 
 import asyncio
 import copy
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import pytest
 import torch
@@ -12,6 +12,7 @@ from c3.serving.backends import Sampling
 from c3.serving.batches import Batch, BatchRow
 from c3.serving.canary import check_canary
 from c3.serving.errors import ApiError
+from c3.serving.token_choice import draw, make_generator
 from c3.serving.transformers_backend import TransformersBackend
 from c3.support.errors import CommandError
 from gpu_stand_in import stand_in_gpu
@@ -139,6 +140,29 @@ def test_too_many_wait(rows, backend, monkeypatch):
     with pytest.raises(ApiError, match="wait already") as error:
         together(ask(backend, rows[0], max_tokens=4))
     assert error.value.status == 503
+
+
+def test_who_goes_away_waits_no_longer(model, rows, backend, monkeypatch):
+    """And takes nobody's place."""
+    monkeypatch.setattr(transformers_backend, "MOST_WAITING", 1)
+    monkeypatch.setattr(backend, "_has_room", lambda rows: False)
+
+    async def leave():
+        task = asyncio.ensure_future(ask(backend, rows[0], max_tokens=4))
+        await asyncio.sleep(0.05)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+        return len(backend._waiting)
+
+    assert together(leave()) == [0]
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e-38, 5e-324])
+def test_low_temperatures_take_the_likeliest(temperature):
+    scores = torch.tensor([[2.0, 80.0, -torch.inf, 79.0]])
+    sampling = Sampling(max_tokens=1, temperature=temperature)
+    assert draw(scores, sampling, make_generator(sampling, "cpu")) == 1
 
 
 def test_a_closed_backend_says_so(model, rows):

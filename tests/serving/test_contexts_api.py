@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from c3.corrections_c3 import pack, unpack
 from c3.latents_c3 import C3Latents
 from c3.serving.latents_checks import LatentsChecks
 from serving_requests import (
@@ -135,7 +136,9 @@ def damaged(latents, **parts):
 
 def test_files_that_are_refused(client, model):
     """Before the decoder sees them."""
-    ours = model.compress(PASSAGE, ratio=3)
+    ours, exact = model.compress(PASSAGE, ratio=3), model.compress(PASSAGE, ratio=3, exact=True)
+    forged = unpack(exact.corrections[0], exact.text_lengths.tolist())
+    forged.windows[0][0] = 10**6
     data, values = ours.to_bytes(), ours.values
     with_nan = values.clone()
     with_nan[1, 1] = torch.nan
@@ -160,6 +163,7 @@ def test_files_that_are_refused(client, model):
         "must be one text": model.compress([PASSAGE, "Short."]).to_bytes(),
         "cannot have made": damaged(ours, text_lengths=ours.text_lengths + 10**9),
         "latent_lengths sums": damaged(ours, latent_lengths=ours.latent_lengths + 1),
+        "token 1000000": damaged(exact, corrections=[pack(forged, exact.text_lengths.tolist())]),
     }
     said = {
         why: assert_refused(send(client, file), 409 if why == "another model" else 400)["message"]
@@ -186,6 +190,9 @@ def test_damage_on_the_disk_is_found(serve, tmp_path):
         path.write_bytes(path.read_bytes()[:-1] + b"\x77")
         assert "was damaged" in assert_refused(client.get(f"{CONTEXTS}/{name}"), 404)["message"]
         assert not path.exists() and add_text(client) == name
+        # Who sends the text again need not know that it was damaged.
+        path.write_bytes(path.read_bytes()[:-1] + b"\x77")
+        assert add_text(client) == name and client.get(f"{CONTEXTS}/{name}").status_code == 200
 
 
 def test_the_norms_of_all_kinds_of_texts_are_allowed(model):
