@@ -36,6 +36,8 @@ def add_arguments(parser):
 def run(args):
     """Prints what was written."""
     with needing("train"):
+        import datasets  # noqa: F401  before it is told to be quiet
+
         from c3.bulk.compress_dataset import compress_dataset
         from c3.training.data.documents import DataSource
 
