@@ -19,7 +19,7 @@ from c3.eval.report import asked_ratio, describe, distinct, markdown_table, new_
 from c3.eval.text_kinds import cut_tokens, language
 from c3.support.arguments import compression_ratio, whole_number
 
-from .retention import gain, perplexity, short
+from .retention import draw_with_band, gain, perplexity, short
 
 FULL, GLOBAL, CHUNK, SLIDING = "full text", "global compression", "current chunk", "sliding window"
 # What the paper says that is saved at 4x, of larger models and other lengths.
@@ -246,9 +246,7 @@ def draw(result, path):
             for stretch in stretches(len(chosen[0]["losses"])):
                 middle = (stretch.start + stretch.stop) / 2 * chunk
                 points.append((middle, *perplexity(in_stretch(select(chosen, method=method), stretch))))
-            places, middle, low, high = zip(*points, strict=True)
-            panel.plot(places, middle, marker=".", label=method)
-            panel.fill_between(places, low, high, alpha=0.2, linewidth=0)
+            draw_with_band(panel, points, method)
         panel.set(title=f"{group}, {setting}", xlabel="position in the text, tokens", xscale="log", yscale="log")
     axes[0][0].set(ylabel="perplexity")
     axes[0][-1].legend(fontsize="small")

@@ -286,6 +286,13 @@ def _remarks(rows, vocabulary):
     return ["\n".join(f"* {line}" for line in lines)] if lines else []
 
 
+def draw_with_band(axes, points, label):
+    """A line and its band through points, each where it stands, its value, and the two ends of the interval."""
+    places, middle, low, high = zip(*points, strict=True)
+    axes.plot(places, middle, marker=".", label=label)
+    axes.fill_between(places, low, high, alpha=0.2, linewidth=0)
+
+
 def draw(result, path):
     """Perplexity by ratio: a panel for each group, a line with its band for each condition."""
     rows = result["examples"]
@@ -298,9 +305,7 @@ def draw(result, path):
                 chosen = select(rows, group=group, method=method, setting=setting)
                 if chosen:
                     points.append((asked_ratio(setting), *perplexity(chosen)))
-            ratios, middle, low, high = zip(*points, strict=True)
-            axes.plot(ratios, middle, marker=".", label=method)
-            axes.fill_between(ratios, low, high, alpha=0.2, linewidth=0)
+            draw_with_band(axes, points, method)
         axes.axhline(result["vocabulary"], color="grey", linewidth=0.8, linestyle=":", label="uniform guess")
         axes.set(title=group, xlabel="ratio", yscale="log")
     panels[0][0].set(ylabel="perplexity of the continuation")

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from transformers import AutoModel, AutoProcessor
 
 from c3 import C3Latents, C3Model, LatentMismatchError
+from c3.base_models_c3 import _place
 from c3.cli.main import main
 from c3.training.optim.lora import save_base
 from c3.training.run.stages import train
@@ -132,6 +133,30 @@ def test_beside_its_base_in_one_repository(adapter, base, tmp_path, monkeypatch)
     assert torch.equal(logits(C3Model.from_pretrained("moved/adapters/ask")), wanted)
     options = {"subfolder": "adapters/ask", "cache_dir": tmp_path / "hub"}
     assert torch.equal(logits(C3Model.from_pretrained("org/c3", **options)), wanted)
+
+
+@pytest.mark.parametrize(("name", "message"), [(".", "names itself as its model"), ("gone", "base_models=")])
+def test_bases_that_cannot_be(adapter, name, message):
+    path = adapter / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_models": {"model": name}}))
+    with pytest.raises((ValueError, OSError), match=message):
+        C3Model.from_pretrained(adapter)
+
+
+def test_a_base_outside_of_its_repository():
+    with pytest.raises(ValueError, match="outside of its repository"):
+        _place("../../..", "org/c3", {"subfolder": "adapters/ask"})
+    assert _place("../..", "org/c3", {"subfolder": "adapters/ask"}) == ("org/c3", {"subfolder": ""})
+
+
+def test_saved_elsewhere_it_finds_its_base(adapter, base, tmp_path):
+    """Whose name was relative to where the adapter was."""
+    path = adapter / "config.json"
+    shutil.copytree(base, tmp_path / "checkpoint")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_models": {"model": "../checkpoint"}}))
+    model = C3Model.from_pretrained(adapter)
+    model.save_pretrained(tmp_path / "far" / "away")
+    assert torch.equal(logits(C3Model.from_pretrained(tmp_path / "far" / "away")), logits(model))
 
 
 def test_latents_of_its_base(adapter, trained, base, make_model):
