@@ -227,7 +227,8 @@ class CheckpointMixin:
         is_of_base = only_reading_is_adapted(self)
         config = (self.config if self._base_config is None or not is_of_base else self._base_config).to_dict()
         weights, packed = stored_weights(self, adapters=not is_of_base), packed_weights(self)
-        # Of the weights themselves: what is written to `weight.data` no counter is told of.
+        # Of the weights themselves: their `_version` counts neither what a fused optimizer writes, nor PEFT's merging,
+        # `weight.data`, NumPy and DLPack, which leave a tensor where it was [torch 2.13, peft 0.21].
         checksum, holders = checksum_tensors(weights, _rounded), {name: each for name, (each, _) in packed.items()}
         known, fingerprint, known_holders = self._fingerprint_cache
         if known != checksum or _ids(known_holders) != _ids(holders):

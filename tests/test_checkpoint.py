@@ -86,6 +86,11 @@ def under_inference_mode(weight):
         weight.data.neg_()
 
 
+def with_a_fused_optimizer(weight):
+    weight.grad = torch.ones_like(weight)
+    torch.optim.AdamW([weight], lr=1.0, fused=True).step()
+
+
 def with_other_storage(weight):
     with torch.no_grad():
         weight.set_(torch.randn_like(weight))
@@ -97,7 +102,16 @@ def exchanged_for_another(weight):
 
 @pytest.mark.parametrize(
     "change",
-    [averaged, in_a_row, exchanged, as_numpy, under_inference_mode, with_other_storage, exchanged_for_another],
+    [
+        averaged,
+        in_a_row,
+        exchanged,
+        as_numpy,
+        under_inference_mode,
+        with_a_fused_optimizer,
+        with_other_storage,
+        exchanged_for_another,
+    ],
 )
 def test_fingerprint_follows_weights_however_they_are_written_to(change, make_model):
     """Averaging writes to `weight.data`, which torch counts no version of."""
