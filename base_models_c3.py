@@ -16,7 +16,7 @@ from pathlib import Path
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, GenerationConfig, PreTrainedConfig, PreTrainedModel
 from transformers.dynamic_module_utils import custom_object_save
-from transformers.utils import SAFE_WEIGHTS_NAME, cached_file, has_file, is_peft_available
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_NAME, cached_file, has_file, is_peft_available
 
 from .configuration_c3 import OWN_FIELDS
 from .quoting_c3 import printable_lines
@@ -54,6 +54,11 @@ def named_bases(source, kwargs):
     return stored | given | here
 
 
+def is_adapter_alone(folder):
+    """Whether a folder holds an adapter and nothing else of a checkpoint."""
+    return (Path(folder) / ADAPTER).is_file() and not (Path(folder) / CONFIG_NAME).is_file()
+
+
 def on_its_base(folder, kwargs):
     """
     What to load in the place of a folder with an adapter alone, such as a checkpoint of a run, and with which keywords
@@ -82,9 +87,10 @@ def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):
 
     Raises:
         OSError: a base that cannot be loaded; the message names it.
-        ValueError: a base of another architecture.
+        ValueError: a base of another architecture, or that goes on this checkpoint itself.
     """
     options, kwargs = _source_options(kwargs), dict(kwargs)
+    _check_ends(source, bases, options)
     adapter_options = {"token": kwargs.get("token")} | (kwargs.pop("adapter_kwargs", None) or {})
     adapter = adapter_options.pop(ADAPTER_PATH, None) or str(source)
     for name in options:
@@ -95,14 +101,11 @@ def load_on_bases(model_class, source, bases, kwargs, with_adapter=True):
         config = model_class.config_class.from_pretrained(source, **options, **fields)
     if kwargs.get("dtype") in (None, "auto"):
         kwargs["dtype"] = config.dtype or "auto"
-    shared = {name: options[name] for name in ("cache_dir", "token", "local_files_only") if name in options}
     places = {}
     state = {} if WHOLE in bases else load_file(cached_file(source, SAFE_WEIGHTS_NAME, **options))
     for part, name in bases.items():
         at, same = _place(name, source, options)
-        if same.get("subfolder", "") == options.get("subfolder", "") and at == str(source):
-            raise ValueError(f"{source} names itself as its {part}: set base_models in its config.json right.")
-        base = _base(model_class, part, at, source, shared | same | {"dtype": kwargs["dtype"]})
+        base = _base(model_class, part, at, source, _shared(options) | same | {"dtype": kwargs["dtype"]})
         places[part] = at if not same else name
         own, prefix = (config, "") if part == WHOLE else (getattr(config, f"{part}_config"), f"{part}.")
         kind, wanted = base.config.model_type, own.model_type
@@ -153,6 +156,38 @@ def holds_bases(state, bases):
     return state is None or WHOLE in bases or any(name.split(".")[0] in bases for name in state)
 
 
+def _check_ends(source, bases, options, above=()):
+    """Raises `ValueError` where a checkpoint goes on itself, be it by way of others; `above` go on it."""
+    own = _whereabouts(source, options)
+    for part, name in bases.items():
+        at, same = _place(name, source, options)
+        if is_adapter_alone(at):
+            at = on_its_base(at, {})[0]
+        found = _whereabouts(at, same)
+        if found == own:
+            raise ValueError(f"{source} names itself as its {part}: set base_models in its config.json right.")
+        if found in above:
+            raise ValueError(
+                f"{source} goes on {name} as its {part}, and that on {source} in turn: set base_models in the "
+                "config.json of one of them right."
+            )
+        base_options = _shared(options) | same
+        _check_ends(at, named_bases(at, base_options), base_options, (*above, own))
+
+
+def _whereabouts(source, options):
+    """What is the same for two ways to name one checkpoint."""
+    folder = Path(source, options.get("subfolder", ""))
+    if folder.is_dir():
+        return str(folder.resolve())
+    return str(source), options.get("subfolder", ""), options.get("revision")
+
+
+def _shared(options):
+    """What of the options of a checkpoint holds for its bases, too."""
+    return {name: options[name] for name in ("cache_dir", "token", "local_files_only") if name in options}
+
+
 def _place(name, source, options):
     """Where a base is, and keywords to load it with; a name that begins with a dot is in the same repository."""
     if not name.startswith("."):
@@ -187,4 +222,12 @@ def _source_options(kwargs):
     return {name: kwargs[name] for name in SOURCE_OPTIONS if kwargs.get(name)}
 
 
-__all__ = ["WHOLE", "holds_bases", "load_on_bases", "named_bases", "on_its_base", "save_without_bases"]
+__all__ = [
+    "WHOLE",
+    "holds_bases",
+    "is_adapter_alone",
+    "load_on_bases",
+    "named_bases",
+    "on_its_base",
+    "save_without_bases",
+]

@@ -10,6 +10,7 @@ from .base_models_c3 import (
     NEEDS_PEFT,
     SOURCE_OPTIONS,
     holds_bases,
+    is_adapter_alone,
     load_on_bases,
     named_bases,
     on_its_base,
@@ -66,12 +67,10 @@ class CheckpointMixin:
 
             model = C3Model.from_pretrained("org/c3", dtype="auto")
         """
-        folder = Path(str(pretrained_model_name_or_path))
-        is_adapter = (folder / "adapter_config.json").is_file() and not (folder / "config.json").is_file()
-        if is_adapter and not is_peft_available():
-            raise ImportError(NEEDS_PEFT.format(folder))
         source = pretrained_model_name_or_path
-        if is_adapter:
+        if is_adapter_alone(str(source)):
+            if not is_peft_available():
+                raise ImportError(NEEDS_PEFT.format(source))
             source, kwargs = on_its_base(source, kwargs)
         try:
             if bases := named_bases(source, kwargs):

@@ -10,19 +10,21 @@ import os
 import secrets
 import shutil
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 
 @contextmanager
-def whole_file(path):
+def whole_file(path, mode=0o666):
     """
     Gives the path of a new empty file beside `path` to write to; it takes `path`'s place when the block ends without
-    an error, and is removed otherwise. Raises `OSError` when writing fails, or where something other than a file is.
+    an error, and is removed otherwise. `mode` are its permissions, less the umask. Raises `OSError` when writing fails,
+    or where something other than a file is.
     """
     path = _replaceable(path)
     temporary = _beside(path)
     try:
-        with open(temporary, "xb") as file:
+        with open(temporary, "xb", opener=partial(os.open, mode=mode)) as file:
             mode = os.fstat(file.fileno()).st_mode & 0o777
         yield temporary
         temporary.chmod(mode)  # safetensors leaves a file that only its owner can read, whatever the umask
@@ -68,9 +70,9 @@ def _name(path, temporary, error):
         error.filename = str(path)
 
 
-def write_whole(path, content):
-    """Writes bytes, or a string as UTF-8 with its line ends as they are."""
-    with whole_file(path) as temporary:
+def write_whole(path, content, mode=0o666):
+    """Writes bytes, or a string as UTF-8 with its line ends as they are, to a file with these permissions."""
+    with whole_file(path, mode) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 

@@ -14,7 +14,7 @@ from c3.support.loading import find_source
 from c3.training.data.documents import check_source, load_texts
 
 from .compressor import ShardCompressor
-from .shards import Shard, ShardFolder, plan_shards
+from .shards import Shard, ShardFolder, fingerprint_texts, plan_shards
 from .with_ray import compress_with_ray
 
 
@@ -23,7 +23,8 @@ def compress_dataset(
 ):
     """
     Compresses the texts of a data set to shards of latents. A run that was cut off goes on with the shards that are not
-    finished; the latents are the same either way, and the same with Ray, as a shard is compressed by itself.
+    finished; the latents are the same either way, and the same with Ray, as a shard is compressed by itself. It is
+    refused where finished shards hold other texts than the data set has now.
 
         compress_dataset(DataSource("rows.parquet"), "compressed", {"name": "org/c3"}, {"ratio": 8})
 
@@ -59,8 +60,14 @@ def compress_dataset(
         entries = _stream(source, texts, compressor, folder, rows_per_shard, quiet)
     else:
         shards = plan_shards(len(texts), rows_per_shard)
+        _check_covers(source, folder, len(shards))
         finished = folder.sizes()
         entries = {shard.number: entry for shard in shards if (entry := folder.entry(shard, finished))}
+        if not check_source(source.path):  # of a file all bytes were compared
+            for shard in shards:
+                if shard.number in entries:
+                    rows = texts[shard.start : shard.start + shard.rows]["text"]
+                    _check_same(source, folder, entries[shard.number], list(rows))
         left = [shard for shard in shards if shard.number not in entries]
         if ray_workers and left:
             made = compress_with_ray(left, model, options, address, lambda: _load(source, limit), ray_workers, cluster)
@@ -112,10 +119,34 @@ def _stream(source, texts, compressor, folder, rows_per_shard, quiet):
         while some := _next_texts(rows, rows_per_shard, source):
             shard = Shard(len(entries), start, len(some))
             # Of a shard that is finished the rows are read and not compressed.
-            entries.append(folder.entry(shard, finished) or compressor.compress(shard, some))
+            entry = folder.entry(shard, finished)
+            if entry is not None:
+                _check_same(source, folder, entry, some)
+            entries.append(entry or compressor.compress(shard, some))
             start += len(some)
             bar.update(len(some))
+    _check_covers(source, folder, len(entries))
     return entries
+
+
+def _check_same(source, folder, entry, texts):
+    """Raises `UserError` where a finished shard is of other texts: those of its rows when it was made."""
+    # The rows themselves: neither a revision of the Hub, which a README changes, nor the fingerprint that `datasets`
+    # gives, which streams do not have, and its version changes, says whether they are others.
+    if entry.get("sha256") != fingerprint_texts(texts):
+        rows = f"rows {entry['start']} to {entry['start'] + entry['rows'] - 1}"
+        raise UserError(_changed(source, folder, f"{rows} were others"))
+
+
+def _check_covers(source, folder, shards):
+    """Raises `UserError` where more shards are there than the data set has rows for."""
+    before = folder.number_of_shards()
+    if before > shards:
+        raise UserError(_changed(source, folder, f"it had rows for {before} shards, not {shards}"))
+
+
+def _changed(source, folder, how):
+    return f"{source.path} has changed since {folder.address} was begun: {how}. Name another folder"
 
 
 def _next_texts(rows, number, source):

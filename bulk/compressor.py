@@ -31,4 +31,4 @@ class ShardCompressor:
             shard.start + place: re.sub(rf"^text {place}\b", "it", reason) for place, reason in sorted(left_out.items())
         }
         rows = [row for row in range(shard.start, shard.start + shard.rows) if row not in skipped]
-        return self.folder.finish(shard, None if latents is None else latents.to("cpu"), rows, skipped)
+        return self.folder.finish(shard, texts, None if latents is None else latents.to("cpu"), rows, skipped)

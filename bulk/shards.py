@@ -1,7 +1,9 @@
 """Which rows of a data set are in which file of latents, what is done of them, and the index that says so."""
 
+import hashlib
 import json
 import os
+import re
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
@@ -34,6 +36,11 @@ def plan_shards(num_rows, rows_per_shard):
     """The [`Shard`]s of a data set of so many rows."""
     starts = range(0, num_rows, rows_per_shard)
     return [Shard(place, start, min(rows_per_shard, num_rows - start)) for place, start in enumerate(starts)]
+
+
+def fingerprint_texts(texts):
+    """SHA-256 of texts of rows, `list[str or None]`, as hexadecimal digits."""
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
 
 
 class ShardFolder:
@@ -91,6 +98,11 @@ class ShardFolder:
                 f"{self.address} was begun otherwise ({'; '.join(changed)}): set that back, or name another folder"
             )
 
+    def number_of_shards(self):
+        """How many shards there are, going by the highest number of a file of latents."""
+        numbers = [re.fullmatch(r"shard-(\d+)\.c3", name) for name in self.sizes()]
+        return max((int(number[1]) + 1 for number in numbers if number), default=0)
+
     def sizes(self):
         """Bytes of each file of latents that is there, `dict[str, int]`."""
         files = self.files.ls(self.root, detail=True)
@@ -108,18 +120,19 @@ class ShardFolder:
             return None
         return entry
 
-    def finish(self, shard, latents, row_numbers, skipped):
+    def finish(self, shard, texts, latents, row_numbers, skipped):
         """
         Writes a shard, and that it is finished.
 
         Args:
+            texts (`list[str or None]`): of its rows.
             latents ([`C3Latents`] or None): of the rows `row_numbers` (`list[int]`, of the data set), in this order.
             skipped (`dict[int, str]`): rows that have none, and why.
 
         Returns: `dict`, its entry.
         """
         entry = asdict(shard) | {"file": None, "texts": row_numbers, "skipped": {str(k): v for k, v in skipped.items()}}
-        entry |= {"windows": 0, "latents": 0, "text_tokens": 0, "bytes": 0}
+        entry |= {"sha256": fingerprint_texts(texts), "windows": 0, "latents": 0, "text_tokens": 0, "bytes": 0}
         if latents is not None:
             content = latents.to_bytes()
             entry |= {"file": f"{shard.name}.c3", "windows": latents.num_windows, "latents": latents.num_latents}

@@ -45,6 +45,7 @@ def run(args):
 
         from c3.serving.app import Served, make_app
         from c3.serving.canary import check_canary
+        from c3.serving.connections import CONNECTIONS
         from c3.serving.context_store import ContextStore
         from c3.serving.keys import VARIABLE, Keys
         from c3.serving.transformers_backend import TransformersBackend
@@ -67,6 +68,7 @@ def run(args):
                 timeout_graceful_shutdown=SECONDS_TO_FINISH,
                 server_header=False,
                 proxy_headers=False,
+                **CONNECTIONS,
             )
             try:
                 uvicorn.Server(config).run(sockets=[listener])

@@ -1,5 +1,6 @@
 """The app: what is served, at which addresses."""
 
+import asyncio
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -8,20 +9,23 @@ from dataclasses import dataclass, field
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from c3.position_limits_c3 import most_positions
 
 from .backends import Backend
+from .bodies import SECONDS
 from .completions_api import add_completions
 from .contexts import Contexts
 from .contexts_api import add_contexts
-from .errors import ApiError, add_error_handlers
+from .errors import ApiError, add_error_handlers, logged
 from .keys import Keys
 from .latents_checks import LatentsChecks
+from .own_names import OwnNamesOnly
 from .prompts import Prompts
+from .unread_bodies import CloseUnread
 
 MOST_BODY = 64 << 20
+SECONDS_BETWEEN_SWEEPS = 3600.0
 
 
 @dataclass
@@ -38,6 +42,7 @@ class Served:
         keys ([`Keys`]): who may ask.
         batch_size (`int`): windows that are encoded or decoded at once.
         most_body (`int`): bytes of a request's body.
+        body_seconds (`float`): that one may take, see `read_body`.
     """
 
     model: object
@@ -46,6 +51,7 @@ class Served:
     keys: Keys
     batch_size: int = 8
     most_body: int = MOST_BODY
+    body_seconds: float = SECONDS
     started: int = field(default_factory=lambda: int(time.time()))
     jobs: set = field(default_factory=set)
 
@@ -77,7 +83,9 @@ def make_app(served):
 
     @asynccontextmanager
     async def lifespan(app):
+        sweeping = asyncio.create_task(_sweep_ever_again(served.store))
         yield
+        sweeping.cancel()
         await served.close()
 
     # Without its pages of documentation, which load scripts from elsewhere.
@@ -85,8 +93,8 @@ def make_app(served):
         title="c3", lifespan=lifespan, openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     if not served.keys:
-        # Else a web page could ask, under a name of its own that it lets lead here.
-        app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]"])
+        app.add_middleware(OwnNamesOnly)
+    app.add_middleware(CloseUnread)
     add_error_handlers(app)
     add_completions(app, served)
     add_contexts(app, served)
@@ -119,3 +127,12 @@ def make_app(served):
         return JSONResponse(described())
 
     return app
+
+
+async def _sweep_ever_again(store):
+    while True:
+        await asyncio.sleep(SECONDS_BETWEEN_SWEEPS)
+        try:
+            await asyncio.to_thread(store.sweep)
+        except Exception as error:  # the store cannot be reached, say: it may be the next time
+            logged(error)

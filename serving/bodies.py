@@ -10,6 +10,8 @@ from c3.quoting_c3 import quoted
 from .errors import ApiError
 
 MOST_LEVELS = 64
+# For a body in all, and beside that a second for so much of it.
+SECONDS, BYTES_A_SECOND = 30.0, 1 << 15
 JSON, BYTES = "application/json", "application/octet-stream"
 
 
@@ -18,18 +20,19 @@ def content_type(request):
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_body(request, most):
+async def read_body(request, most, seconds=SECONDS):
     """
-    The body of a request, of which no more is read than is allowed.
+    The body of a request, of which no more is read than is allowed, and no slower.
 
     Args:
         request (`starlette.requests.Request`): the request.
         most (`int`): bytes.
+        seconds (`float`): that it may take, and one more for each `BYTES_A_SECOND` that came.
 
     Returns: `bytes`.
 
     Raises:
-        ApiError: 413, it is longer, or says so; 400, it says no number; 415, it is compressed.
+        ApiError: 413, it is longer, or says so; 400, it says no number; 408, it is too slow; 415, it is compressed.
     """
     if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
         raise ApiError(415, "Send the body without Content-Encoding.")
@@ -39,25 +42,30 @@ async def read_body(request, most):
     too_long = ApiError(413, f"The body is longer than the {most} bytes that this server takes.", code="body_too_long")
     if said is not None and int(said) > most:
         raise too_long
-    body = bytearray()
+    body, begun = bytearray(), asyncio.get_running_loop().time()
     try:
-        async for piece in request.stream():
-            body += piece
-            if len(body) > most:
-                raise too_long
+        async with asyncio.timeout(seconds) as limit:
+            async for piece in request.stream():
+                body += piece
+                if len(body) > most:
+                    raise too_long
+                limit.reschedule(begun + seconds + len(body) / BYTES_A_SECOND)
+    except TimeoutError:
+        message = f"The body came too slowly, {len(body)} bytes of it: send it at once, or less of it."
+        raise ApiError(408, message, code="body_too_slow") from None
     except ClientDisconnect:
         raise ApiError(400, "The body ended before it was complete.") from None
     return bytes(body)
 
 
-async def read_json(request, most):
+async def read_json(request, most, seconds=SECONDS):
     """
     The JSON object that a request's body is, `dict`. Arguments and errors as for `read_body`; 415 for another media
     type, which also keeps foreign web pages out, 400 for what is no JSON object.
     """
     if content_type(request) != JSON:
         raise ApiError(415, f"Send JSON, with the header Content-Type: {JSON}.")
-    body = await read_body(request, most)
+    body = await read_body(request, most, seconds)
     try:
         # Aside: a body of many megabytes must not hold up other answers.
         found = await asyncio.to_thread(_parsed, body)

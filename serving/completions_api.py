@@ -22,6 +22,9 @@ MOST_QUESTION = 4 << 20
 def add_completions(app, served):
     """Adds the two addresses to an app, for what is `served` ([`Served`])."""
 
+    async def read(request):
+        return await read_json(request, min(served.most_body, MOST_QUESTION), served.body_seconds)
+
     async def complete(request, asked, owner, is_chat):
         if is_chat:
             prompt = await asyncio.to_thread(served.prompts.of_messages, owner, asked.messages)
@@ -45,13 +48,13 @@ def add_completions(app, served):
     @app.post("/v1/chat/completions")
     async def chat(request: Request):
         owner = served.keys.owner(request.headers.get("authorization"))
-        asked = chat_request(await read_json(request, min(served.most_body, MOST_QUESTION)), served.name)
+        asked = chat_request(await read(request), served.name)
         return await complete(request, asked, owner, is_chat=True)
 
     @app.post("/v1/completions")
     async def completions(request: Request):
         owner = served.keys.owner(request.headers.get("authorization"))
-        asked = text_request(await read_json(request, min(served.most_body, MOST_QUESTION)), served.name)
+        asked = text_request(await read(request), served.name)
         return await complete(request, asked, owner, is_chat=False)
 
 

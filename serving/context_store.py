@@ -5,14 +5,18 @@ import re
 import secrets
 import threading
 import time
+from contextlib import suppress
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from c3.whole_files_c3 import write_whole
 
+from .keys import OWNER
+
 ENDING = ".c3"
 ID = re.compile(r"ctx-[0-9a-f]{32}")
+KEPT = re.compile(rf"{ID.pattern}\{ENDING}")
 # Beside its place; what is older and still called so was left by a process that was killed.
 UNFINISHED = re.compile(rf"\.{ID.pattern}\{ENDING}\.[0-9a-f]+\.tmp")
 SECONDS_OF_A_WRITE = 3600
@@ -44,9 +48,20 @@ class ContextStore:
         if self._is_local and not self.files.exists(self.root):
             os.makedirs(self.root, mode=0o700)
         self.files.makedirs(self.root, exist_ok=True)
+        self.sweep()
+
+    def sweep(self):
+        """
+        Removes what is too old, whosever it is, so also of keys that nobody has any more, and what was left unfinished.
+        Nothing else that is there is touched.
+        """
+        self.files.invalidate_cache()
         for path in self.files.find(self.root, maxdepth=2):
-            if UNFINISHED.fullmatch(path.rpartition("/")[2]) and self._age(path) > SECONDS_OF_A_WRITE:
-                self._remove(path)
+            owner, _, name = path.removeprefix(self.root).strip("/").rpartition("/")
+            is_unfinished = UNFINISHED.fullmatch(name)
+            if is_unfinished or (OWNER.fullmatch(owner) and KEPT.fullmatch(name)):
+                with suppress(FileNotFoundError):  # another process has removed it
+                    self._expire(path, SECONDS_OF_A_WRITE if is_unfinished else self.most_seconds)
 
     def put(self, owner, name, data):
         """
@@ -64,10 +79,13 @@ class ContextStore:
             raise StoreFull(f"it takes {len(data)} bytes, and {self.most_bytes} are kept of all together")
         path = self._path(owner, name)
         with self._writing:
-            self.files.makedirs(f"{self.root}/{owner}", exist_ok=True)
+            if self._is_local:
+                os.makedirs(f"{self.root}/{owner}", mode=0o700, exist_ok=True)
+            else:
+                self.files.makedirs(f"{self.root}/{owner}", exist_ok=True)
             self._make_room(owner, name, len(data))
             if self._is_local:
-                write_whole(path, data)
+                write_whole(path, data, mode=0o600)
             else:
                 beside = f"{self.root}/{owner}/.{name}{ENDING}.{secrets.token_hex(4)}.tmp"
                 self.files.pipe_file(beside, data)
@@ -77,10 +95,7 @@ class ContextStore:
         """The bytes, or None where there are none, or none any more."""
         path = self._path(owner, name)
         try:
-            if self._age(path) > self.most_seconds:
-                self._remove(path)
-                return None
-            return self.files.cat_file(path)
+            return None if self._expire(path, self.most_seconds) else self.files.cat_file(path)
         except FileNotFoundError:
             return None
 
@@ -126,6 +141,13 @@ class ContextStore:
 
     def _age(self, path):
         return self.clock() - self._written(path)
+
+    def _expire(self, path, seconds):
+        """Removes a file that is older than that; returns whether it was."""
+        if self._age(path) <= seconds:
+            return False
+        with self._writing:  # and unless it has just been written anew
+            return self._age(path) > seconds and self._remove(path)
 
     def _remove(self, path):
         try:

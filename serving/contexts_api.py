@@ -43,11 +43,11 @@ def add_contexts(app, served):
     async def add(request: Request):
         owner, kind = owner_of(request), content_type(request)
         if kind == BYTES:
-            data = await read_body(request, served.most_body)
+            data = await read_body(request, served.most_body, served.body_seconds)
             return JSONResponse(await work(request, served.contexts.add_file, owner, data))
         if kind != JSON:
             raise ApiError(415, f"Send a text as {JSON}, or a file of latents as {BYTES}, and say so in Content-Type.")
-        body = await read_json(request, served.most_body)
+        body = await read_json(request, served.most_body, served.body_seconds)
         check_model(body, served.name)
         fields = checked(body, FIELDS)
         if "text" not in fields:

@@ -1,6 +1,7 @@
 """API keys: who may ask, and whose contexts are whose."""
 
 import hashlib
+import re
 import secrets
 
 from .errors import ApiError
@@ -8,6 +9,7 @@ from .errors import ApiError
 VARIABLE = "C3_API_KEY"
 # Whose contexts are kept where no keys are asked for.
 ANYBODY = "anybody"
+OWNER = re.compile(rf"[0-9a-f]{{32}}|{ANYBODY}")
 
 
 class Keys:

@@ -2,8 +2,10 @@
 
 import json
 import pickle
+import re
 import shutil
 
+import datasets
 import pytest
 
 from c3 import C3Latents, C3Model
@@ -29,8 +31,8 @@ def data(tmp_path, monkeypatch):
 def compress(data, checkpoint, capsys):
     """`compress(output, *options)`: what is printed, and said on standard error."""
 
-    def run(output, *options, code=0):
-        argv = ["compress-dataset", str(data), str(output), "--model", str(checkpoint), "--device", "cpu", *AMOUNT]
+    def run(output, *options, code=0, source=data):
+        argv = ["compress-dataset", str(source), str(output), "--model", str(checkpoint), "--device", "cpu", *AMOUNT]
         assert main([*argv, *options]) == code
         return capsys.readouterr()
 
@@ -140,6 +142,49 @@ def test_what_is_refused(compress, data, checkpoint, tmp_path):
     assert "model: " in compress(tmp_path / "out", "--limit", "2", "--model", str(other), code=2).err
     data.write_text("", encoding="utf-8")
     assert "rows.jsonl has no rows" in compress(tmp_path / "new", code=2).err
+
+
+@pytest.fixture
+def hub(compress, data, monkeypatch):
+    """`compress` of a data set of the Hub, which `data` stands for."""
+    kept = datasets.load_dataset
+
+    def load(name, config, split, **options):
+        assert (name, config, split) == ("org/rows", None, "train")
+        return kept("json", data_files=str(data), split=split, **options)
+
+    def run(output, *options, code=0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("datasets.load_dataset", load)
+            patch.setattr("c3.bulk.compress_dataset.find_source", lambda *_, **__: None)
+            return compress(output, *options, code=code, source="org/rows")
+
+    return run
+
+
+@pytest.mark.parametrize("streaming", [[], ["--streaming"]])
+def test_a_data_set_of_the_hub_that_has_changed(hub, data, tmp_path, monkeypatch, streaming):
+    """What is finished must be of its rows; more rows may come, and what is not finished is of those of now."""
+
+    def rewrite(rows):
+        data.write_text("".join(json.dumps({"text": row, "number": 2}) + "\n" for row in rows), encoding="utf-8")
+
+    out, made, kept = tmp_path / "out", [], ShardCompressor.compress
+    rewrite(ROWS[:4])
+    hub(out, *streaming)
+    monkeypatch.setattr(ShardCompressor, "compress", lambda *args: made.append(args[1].number) or kept(*args))
+    rewrite([*ROWS[:4], *ROWS[:3]])
+    hub(out, *streaming)
+    assert made == [2, 3] and len(CompressedRows(str(out))) == 7
+    before = files_of(out)
+    for rows, why in (
+        ([*ROWS[:3], None, *ROWS[:3]], "org/rows has changed since .*out was begun: rows 2 to 3 were others"),
+        ([*ROWS[:2], ROWS[3], ROWS[2], *ROWS[:3]], "rows 2 to 3 were others. Name another folder"),
+        (ROWS[:4], "it had rows for 4 shards, not 2"),
+    ):
+        rewrite(rows)
+        assert re.search(why, hub(out, *streaming, code=2).err)
+    assert made == [2, 3] and files_of(out) == before
 
 
 def test_shards_cover_all_rows():

@@ -217,7 +217,21 @@ def test_other_names_of_a_server_without_keys(serve, tmp_path):
     """A web page could let a name of its own lead to this machine, and ask."""
     with serve(tmp_path, keys="") as client:
         assert client.get("/v1/models").status_code == 200
-        assert client.get("/v1/models", headers={"Host": "evil.example:8000"}).status_code == 400
+        for name in ("127.0.0.1:8000", "LOCALHOST", "[::1]:9"):
+            assert client.get("/health", headers={"Host": name}).status_code == 200
+        for name in (
+            "evil.example:8000",
+            "127.0.0.1.evil.example",
+            "localhost:",
+            "[::1",
+            "::1",
+            "127.0.0.1@evil.example",
+        ):
+            for answer in (
+                client.get("/v1/models", headers={"Host": name}),
+                client.post(CONTEXTS, json={"text": "a"}, headers={"Host": name}),
+            ):
+                assert assert_refused(answer, 400)["code"] == "other_host"
 
 
 def test_what_nobody_foresaw_names_no_file(client, model, monkeypatch):

@@ -1,10 +1,23 @@
 """Answers over HTTP are those of `C3Model.generate`, in OpenAI's form, whole and streamed. pytest tests/serving"""
 
+import asyncio
+
 import pytest
 
 from c3.generation_c3 import DEFAULT_NEW_TOKENS
 from c3.serving import prompts
-from serving_requests import CHAT, COMPLETIONS, PASSAGE, add_text, assert_refused, context_part, events, message
+from c3.serving.transformers_backend import TransformersBackend
+from serving_requests import (
+    CHAT,
+    COMPLETIONS,
+    CONTEXTS,
+    PASSAGE,
+    add_text,
+    assert_refused,
+    context_part,
+    events,
+    message,
+)
 
 QUESTION = "When was it so? "
 
@@ -52,6 +65,26 @@ def test_messages_that_hold_contexts(client, model, name, latents):
     (choice,) = answer.json()["choices"]
     assert choice["message"] == {"role": "assistant", "content": expected}
     assert answer.json()["object"] == "chat.completion" and answer.json()["usage"]["completion_tokens"] == 9
+
+
+def test_a_context_that_is_deleted_while_it_is_asked_about(serve, model, latents, tmp_path):
+    """The answer goes on to its end; the next request hears of it."""
+
+    class Deleting(TransformersBackend):
+        async def answer(self, embeds, sampling):
+            async for token in super().answer(embeds, sampling):
+                if not deleted:
+                    deleted.append(await asyncio.to_thread(client.delete, f"{CONTEXTS}/{name}"))
+                yield token
+
+    deleted = []
+    with serve(tmp_path, Deleting(model)) as client:
+        name = add_text(client, ratio=3)
+        body = {"prompt": QUESTION, "contexts": [name], "max_tokens": 9, "stream": True}
+        pieces = [chunk["choices"][0]["text"] for chunk in events(client.post(COMPLETIONS, json=body))]
+        assert deleted[0].status_code == 200
+        assert "".join(pieces) == model.generate(latents, QUESTION, max_new_tokens=9)
+        assert_refused(client.post(COMPLETIONS, json=body), 404)
 
 
 def test_without_a_limit(client, model, name, latents, monkeypatch):

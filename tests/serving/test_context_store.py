@@ -60,6 +60,45 @@ def test_room_and_age(address):
     assert store.get("you", B) is None
 
 
+def test_what_is_too_old_is_swept_whosever_it_is(address):
+    """Also of a key that is no longer valid; at the start, and when asked to. What is not the store's stays."""
+    offset, owners = [0.0], ("anybody", "0f" * 16)
+    store = ContextStore(address, 1000, 100, clock=lambda: time.time() + offset[0])
+    files, root = store.files, store.root
+    for owner in owners:
+        store.put(owner, A, b"old")
+    others = [f"{root}/{A}.c3", f"{root}/backup/{A}.c3", f"{root}/anybody/{A}.c3.bak", f"{root}/anybody/in/{A}.c3"]
+    others += [f"{root}/anybody/x{A}.c3", f"{root}/notes.c3", f"{root}/anybody/{A.upper()}.c3"]
+    for path in others:
+        files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        files.pipe_file(path, b"mine")
+    offset[0] = 99
+    store.sweep()
+    assert all(store.get(owner, A) == b"old" for owner in owners)
+    offset[0] = 101
+    store.put("anybody", B, b"new")  # by the clock of the disk as old as the others: it makes room of its own alone
+    assert files.exists(f"{root}/{owners[1]}/{A}.c3")
+    store.sweep()
+    assert not any(files.exists(f"{root}/{owner}/{A}.c3") for owner in owners)
+    assert all(files.cat_file(path) == b"mine" for path in others)
+    offset[0] = 0
+    store.put(owners[1], A, b"again")
+    offset[0] = 101
+    ContextStore(address, 1000, 100, clock=store.clock)
+    assert store.written(owners[1], A) is None and all(map(files.exists, others))
+
+
+def test_only_the_server_can_read_them(tmp_path):
+    store = ContextStore(tmp_path, 1000, 100)
+    store.put("me", A, b"one")
+    (tmp_path / "me").chmod(0o750)
+    store.put("me", A, b"two")  # what an administrator allows stays
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path / "me", tmp_path / "me" / f"{A}.c3")]
+    assert modes == [0o750, 0o600]
+    store.put("you", A, b"one")
+    assert (tmp_path / "you").stat().st_mode & 0o777 == 0o700
+
+
 def test_a_write_that_is_killed_leaves_nothing_broken(tmp_path):
     environment = {"PYTHONPATH": str(Path(c3.__file__).parents[1]), "PATH": ""}
     for _ in range(2):

@@ -93,7 +93,7 @@ def test_what_is_deleted_is_gone(client):
     assert add_text(client, "Soon gone.") == name
 
 
-def test_limits_by_age_and_size(serve, tmp_path):
+def test_limits_by_age_and_size(serve, tmp_path, monkeypatch):
     now = [time.time()]
     with serve(tmp_path / "a", most_seconds=100, clock=lambda: now[0]) as client:
         name = add_text(client)
@@ -103,7 +103,18 @@ def test_limits_by_age_and_size(serve, tmp_path):
         assert_refused(client.get(f"{CONTEXTS}/{name}"), 404)
         now[0] -= 110
         assert add_text(client) == name and client.get(f"{CONTEXTS}/{name}").status_code == 200
-    size = next((tmp_path / "a").glob("*/ctx-*")).stat().st_size
+    monkeypatch.setattr("c3.serving.app.SECONDS_BETWEEN_SWEEPS", 0.02)
+    with serve(tmp_path / "a", most_seconds=100, clock=lambda: now[0], keys="three") as client:
+        (kept,) = (tmp_path / "a").glob("*/ctx-*")
+        now[0] += 200
+        begun = time.monotonic()
+        while kept.exists() and time.monotonic() < begun + 20:
+            time.sleep(0.01)
+        # Though its key is no longer one.
+        assert not kept.exists()
+    with serve(tmp_path / "d") as client:
+        add_text(client)
+    size = next((tmp_path / "d").glob("*/ctx-*")).stat().st_size
     with serve(tmp_path / "b", most_bytes=int(2.5 * size)) as client:
         names = [add_text(client, PASSAGE.replace("times", word)) for word in ("dates", "weeks", "years")]
         found = [client.get(f"{CONTEXTS}/{name}").status_code for name in names]

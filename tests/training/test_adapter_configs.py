@@ -143,6 +143,31 @@ def test_bases_that_cannot_be(adapter, name, message):
         C3Model.from_pretrained(adapter)
 
 
+def test_bases_that_go_on_one_another(adapter, trained, base, tmp_path):
+    """Said before anything is loaded: of two, of three, and by way of an adapter alone."""
+
+    def name_base(folder, base):
+        path = folder / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"base_models": {"model": str(base)}}))
+
+    second, third = (shutil.copytree(base, tmp_path / name) for name in ("second", "third"))
+    for last in (adapter, tmp_path / "second" / ".." / "adapter"):
+        name_base(adapter, second)
+        name_base(second, last)
+        with pytest.raises(ValueError, match="second goes on .*adapter as its model, and that on .*second in turn"):
+            C3Model.from_pretrained(adapter)
+    name_base(second, third)
+    name_base(third, second)
+    with pytest.raises(ValueError, match="third goes on .*second as its model, and that on .*third in turn"):
+        C3Model.from_pretrained(adapter)
+    alone = shutil.copytree(trained.parent / "checkpoint-2", tmp_path / "alone")
+    path = alone / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"base_model_name_or_path": str(second)}))
+    name_base(second, alone)
+    with pytest.raises(ValueError, match="second names itself as its model"):
+        C3Model.from_pretrained(alone)
+
+
 def test_a_base_outside_of_its_repository():
     with pytest.raises(ValueError, match="outside of its repository"):
         _place("../../..", "org/c3", {"subfolder": "adapters/ask"})
