@@ -39,7 +39,7 @@ class CloseUnread:
             nonlocal is_closing
             if message["type"] == "http.response.start" and not is_read:
                 is_closing = True
-                message = message | {"headers": [*message["headers"], (b"connection", b"close")]}
+                message = message | {"headers": [*message.get("headers", ()), (b"connection", b"close")]}
             elif is_closing and not message.get("more_body", False):
                 await send(message | {"more_body": True})
                 await read_on()

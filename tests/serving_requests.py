@@ -1,6 +1,7 @@
 """What the tests of the server send, and read."""
 
 import json
+import random
 
 CHAT, COMPLETIONS, CONTEXTS = "/v1/chat/completions", "/v1/completions", "/v1/contexts"
 PASSAGE = "It was the best of times, it was the worst of times, it was the age of wisdom."
@@ -32,6 +33,15 @@ def events(answer):
     lines = [line for line in answer.text.split("\n\n") if line]
     assert all(line.startswith("data: ") for line in lines) and lines[-1] == "data: [DONE]", answer.text
     return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+def mutated(data):
+    """Bytes, a few of which are others, missing, or more."""
+    data = bytearray(data)
+    for _ in range(random.randint(1, 3)):
+        place = random.randrange(len(data))
+        data[place : place + random.randint(0, 3)] = random.choice([b"", b'"', b"{", b"9", b"\xff", b"null", b","])
+    return bytes(data)
 
 
 def assert_refused(answer, *statuses):

@@ -1,11 +1,13 @@
 """Connections that are slow, idle, or answered before their body was read: raw sockets. Run: pytest tests/serving"""
 
 import asyncio
+import collections
 import json
+import random
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 import uvicorn
@@ -13,7 +15,7 @@ from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 from c3.serving.connections import CONNECTIONS, TimedProtocol
-from serving_requests import CONTEXTS, PASSAGE
+from serving_requests import CONTEXTS, PASSAGE, mutated
 
 HEALTH = b"GET /health HTTP/1.1\r\nHost: here\r\n\r\n"
 
@@ -124,6 +126,24 @@ def test_bodies_that_are_not_read(address, monkeypatch):
             (head(len(body), content=b"text/html"), 415, None),
         ):
             assert refused(talk(address, start + body), status, code)
+
+
+@pytest.mark.parametrize("rounds", [40, pytest.param(1000, marks=pytest.mark.slow)])
+def test_mutated_requests(address, rounds):
+    """Heads, too: an answer or a 4xx, or the end of the connection where half a head is all that came."""
+    random.seed(1)
+    body = json.dumps({"text": "a", "ratio": 2}).encode()
+    seen = collections.Counter()
+    for _ in range(rounds):
+        received = b""
+        with socket.create_connection(address, timeout=20) as connection, suppress(ConnectionError):
+            connection.sendall(mutated(head(len(body)) + body))
+            while not received.endswith(b"}") and (piece := connection.recv(1 << 16)):
+                received += piece
+        seen[received[9:12]] += 1
+    assert seen.keys() <= {b"", b"200", b"400", b"401", b"404", b"405", b"408", b"413", b"415"}, seen
+    assert seen[b"400"] > rounds / 4 and seen[b""] < rounds / 4
+    assert talk(address, HEALTH.replace(b"here", b"here\r\nConnection: close")).endswith(b'{"status":"ok"}')
 
 
 def test_too_many_connections(serve, tmp_path):
