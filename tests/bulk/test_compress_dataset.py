@@ -178,7 +178,7 @@ def test_a_data_set_of_the_hub_that_has_changed(hub, data, tmp_path, monkeypatch
     assert made == [2, 3] and len(CompressedRows(str(out))) == 7
     before = files_of(out)
     for rows, why in (
-        ([*ROWS[:3], None, *ROWS[:3]], "org/rows has changed since .*out was begun: rows 2 to 3 were others"),
+        ([*ROWS[:3], "", *ROWS[:3]], "org/rows has changed since .*out was begun: rows 2 to 3 were others"),
         ([*ROWS[:2], ROWS[3], ROWS[2], *ROWS[:3]], "rows 2 to 3 were others. Name another folder"),
         (ROWS[:4], "it had rows for 4 shards, not 2"),
     ):
