@@ -41,6 +41,11 @@ def test_the_readme_says_the_committed_result(result):
         f"comes {first[0]}, {first[1]} and {first[2]} times sooner",
     ):
         assert figure in said
+    (words,) = re.findall(r"!\[([^]]+)\]\(benchmarks/results/mini_cpu/first-token.svg\)", said)
+    rows = [row for row in result["benchmarks"]["first-token"]["rows"] if "predicted" in row]
+    shortest, longest = (float(f"{row['baseline']['median']:.2g}") for row in (rows[0], rows[-1]))
+    assert f"from raw text it grows from {shortest:g} to {longest:g} seconds" in words
+    assert 0.2 < rows[-1]["ours"]["median"] < 0.3 and words.endswith("from latents at 16x to a quarter of a second")
 
 
 @pytest.mark.parametrize("name", ["mini_cpu", pytest.param("mini_cuda", marks=pytest.mark.slow)])

@@ -148,7 +148,10 @@ def test_committed_figures_show_the_committed_results(name, tmp_path):
 def test_the_readme_shows_the_pages_beside_what_was_published():
     """With words for those who do not see it, and what the pages are not."""
     (words,) = re.findall(r"!\[(.+)\]\(eval/results/whole_pages.svg\)", text_of(ROOT / "README.md"))
-    assert "precision" in words.lower() and "DeepSeek-OCR" in words
+    rows = Results(RESULTS)["pages"]["examples"]
+    at_20, at_40 = (mean(select(rows, setting=setting), "scores", "precision") for setting in ("20x", "40x"))
+    assert f"above {int(at_20 * 100) / 100} up to 20x and falls to {at_40:.2f} at 40x" in words
+    assert words.startswith("Precision") and words.endswith("C3 and DeepSeek-OCR as published on Fox")
     figure = text_of(RESULTS / "whole_pages.svg")
     assert "not Fox" in figure and "C3, 4.5 B parameters, on Fox: published by its authors" in figure
     assert "DeepSeek-OCR on Fox: published by C3's authors" in figure
