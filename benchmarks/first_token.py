@@ -54,22 +54,35 @@ def _rows(setup, length, path):
 
 
 def draw(rows, path):
-    """Ratio by length, measured and predicted."""
+    """By length: seconds to the first token of both, and their ratio as measured and as predicted."""
     from c3.eval.report import new_figure, save_figure
 
     rows = [row for row in rows if "predicted" in row]
     lengths = [row["length"] for row in rows]
-    figure, axes = new_figure(figsize=(6, 4))
-    values = [row["value"] for row in rows]
-    errors = [[abs(row["quartiles"][side] - row["value"]) for row in rows] for side in (0, 1)]
-    axes.errorbar(lengths, values, yerr=errors, marker="o", capsize=3, label="measured (median, quartiles)")
-    axes.plot(lengths, [row["predicted"] for row in rows], "--", label="FLOP count")
-    axes.set(xscale="log", yscale="log", xlabel="tokens of the context", ylabel=f"times faster than raw, at {RATIO}x")
-    axes.set_xticks(lengths, lengths)
-    axes.minorticks_off()
-    axes.legend()
+    figure, (seconds, ratio) = new_figure(1, 2, figsize=(9, 3.6))
+    # After the check that matplotlib is there.
+    from matplotlib.ticker import LogLocator
+
+    for side, label in (("baseline", "raw text"), ("ours", f"latents at {RATIO}x, from a file")):
+        _plot_medians(seconds, lengths, [(row[side]["median"], row[side]["quartiles"]) for row in rows], label)
+    _plot_medians(ratio, lengths, [(row["value"], row["quartiles"]) for row in rows], "measured", color="tab:green")
+    ratio.plot(lengths, [row["predicted"] for row in rows], "--", color="grey", label="FLOP count")
+    for axes, label in ((seconds, "seconds to the first token"), (ratio, "times sooner than from raw text")):
+        axes.set(xscale="log", yscale="log", xlabel="tokens of the context", ylabel=label)
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_xticks(lengths, lengths)
+        axes.minorticks_off()
+        axes.legend()
     figure.tight_layout()
     save_figure(figure, path)
+
+
+def _plot_medians(axes, lengths, measured, label, **style):
+    """A line through medians, each with a bar from quartile to quartile; `measured` holds both for every length."""
+    medians = [median for median, _ in measured]
+    bars = [[abs(quartiles[side] - median) for median, quartiles in measured] for side in (0, 1)]
+    axes.errorbar(lengths, medians, yerr=bars, marker="o", capsize=3, label=label, **style)
 
 
 BENCHMARK = Benchmark("generate: time to the first token from saved latents against the raw text", measure, draw)

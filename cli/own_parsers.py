@@ -46,7 +46,7 @@ def compare(argv, prog):
 
 def publish(argv, prog):
     with needing("train"):
-        from c3.training.publish.push import push_command
+        from c3.training.publish.command import push_command
     return push_command(argv, prog)
 
 
@@ -61,6 +61,6 @@ OWN_PARSERS = {
     "eval": OwnParser(evaluate, "measure a checkpoint by a suite or by all, or write its card"),
     "bench": OwnParser(bench, "measure speed and memory against stated baselines"),
     "compare": OwnParser(compare, "train ways to make latents like for like, and measure them"),
-    "publish": OwnParser(publish, "push the folder of a finished model to the Hub"),
+    "publish": OwnParser(publish, "push a finished model, or pages for evaluation, to the Hub"),
     "merge-lora": OwnParser(merge_lora, "merge a LoRA adapter into its base"),
 }

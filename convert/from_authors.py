@@ -60,6 +60,9 @@ print(model.expand(latents))
 print(model.chat(text, "Repeat the text: "))  # as in the authors' code, without no_repeat_ngram_size=20
 ```
 
+`trust_remote_code=True` runs the `*_c3.py` beside this card. From the Hub give `revision="<commit>"` too, the 40 digits
+of a commit that you have looked at; with the package installed `import c3` makes it needless.
+
 ## Licence
 
 The authors' decoder is trained from Qwen2.5-3B, which is under the Qwen Research License: research, no commercial use.

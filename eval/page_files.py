@@ -64,7 +64,7 @@ def read_pages(path, limit=None):
     if not path.is_file():
         raise FileNotFoundError(f"no such data file: {path}")
     if path.suffix == ".parquet":
-        rows = _read_parquet(path)
+        rows = read_parquet(path, ("id", "source", "text"))
     elif path.suffix in (".jsonl", ".json"):
         lines = path.read_bytes().splitlines()
         rows = [_read_json_line(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
@@ -86,7 +86,12 @@ def read_pages(path, limit=None):
     return pages, empty
 
 
-def _read_parquet(path):
+def read_parquet(path, columns=None):
+    """
+    Rows of a .parquet file of pages, `list[dict]`, with those of the named columns that there are, by default all.
+
+    Raises: `ValueError` saying in one line what is wrong: pyarrow is missing, another file, or no column `text`.
+    """
     try:
         import pyarrow.parquet as parquet
     except ImportError:
@@ -97,7 +102,7 @@ def _read_parquet(path):
         raise ValueError(f"{path} cannot be read as parquet: {printable(error)}") from None
     if "text" not in table.column_names:
         raise ValueError(f"{path} has no column 'text'; it has {listed(table.column_names)}")
-    return table.select([name for name in ("id", "source", "text") if name in table.column_names]).to_pylist()
+    return table.select([name for name in table.column_names if columns is None or name in columns]).to_pylist()
 
 
 def _read_json_line(path, number, line):

@@ -67,7 +67,7 @@ class HubStandIn:
     Attributes:
         endpoint (`str`): what HF_ENDPOINT is set to.
         tokens (`dict[str, set[str]]`): for each valid token the owners whose repositories it may write.
-        repositories (`dict[str, Repository]`): by `owner/name`.
+        repositories (`dict[str, Repository]`): by `owner/name`, of datasets by `datasets/owner/name`.
         failures (`dict[str, list[int]]`): statuses with which the next calls of a route are answered.
         requests (`list[tuple[str, str]]`): method and path of each request.
         unknown (`list[str]`): requests that it does not know: a test should find none.
@@ -94,20 +94,22 @@ class HubStandIn:
             server.server_close()
 
 
-NAME = r"(?P<name>[^/]+/[^/]+)"
+# Of datasets with `datasets/` before it, as in the addresses of their files.
+NAME = r"(?P<name>(?:datasets/)?[^/]+/[^/]+)"
+API = f"/api/(?:models/|(?=datasets/)){NAME}"
 HUB_ROUTES = [
     ("HEAD", "/", "front_page"),
     ("GET", "/api/agent-harnesses", "agent_harnesses"),
     ("GET", "/api/whoami-v2", "whoami"),
     ("POST", "/api/repos/create", "create"),
     ("POST", "/api/validate-yaml", "validate_yaml"),
-    ("GET", f"/api/models/{NAME}", "info"),
-    ("GET", f"/api/models/{NAME}/revision/(?P<revision>[^/]+)", "info"),
-    ("GET", f"/api/models/{NAME}/auth-check/write", "check_write"),
-    ("GET", f"/api/models/{NAME}/tree/(?P<revision>[^/]+)(/(?P<path>.+))?", "tree"),
-    ("POST", f"/api/models/{NAME}/branch/(?P<revision>[^/]+)", "branch"),
-    ("POST", f"/api/models/{NAME}/preupload/(?P<revision>[^/]+)", "preupload"),
-    ("POST", f"/api/models/{NAME}/commit/(?P<revision>[^/]+)", "commit"),
+    ("GET", API, "info"),
+    ("GET", f"{API}/revision/(?P<revision>[^/]+)", "info"),
+    ("GET", f"{API}/auth-check/write", "check_write"),
+    ("GET", f"{API}/tree/(?P<revision>[^/]+)(/(?P<path>.+))?", "tree"),
+    ("POST", f"{API}/branch/(?P<revision>[^/]+)", "branch"),
+    ("POST", f"{API}/preupload/(?P<revision>[^/]+)", "preupload"),
+    ("POST", f"{API}/commit/(?P<revision>[^/]+)", "commit"),
     ("POST", f"/{NAME}\\.git/info/lfs/objects/batch", "lfs_batch"),
     ("HEAD|GET", f"/{NAME}/resolve/(?P<revision>[^/]+)/(?P<path>.+)", "resolve"),
 ]
@@ -181,10 +183,10 @@ class HubHandler(Handler):
 
     def repository(self, name, writes=False):
         owners, repository = self.owners(), self.hub.repositories.get(name)
-        hidden = repository is None or (repository.private and name.split("/")[0] not in (owners or ()))
+        hidden = repository is None or (repository.private and name.split("/")[-2] not in (owners or ()))
         if hidden:
             raise Refused(401 if owners is None else 404, "Repository not found", "RepoNotFound")
-        if writes and name.split("/")[0] not in (owners or ()):
+        if writes and name.split("/")[-2] not in (owners or ()):
             raise Refused(403, "You don't have the rights to write there")
         return repository
 
@@ -214,7 +216,7 @@ class HubHandler(Handler):
     def on_create(self, body):
         wanted = json.loads(body)
         owner = wanted["organization"] or "somebody"
-        name = f"{owner}/{wanted['name']}"
+        name = f"{'datasets/' if wanted.get('type') == 'dataset' else ''}{owner}/{wanted['name']}"
         if owner not in (self.owners() or ()):
             raise Refused(403, f"You don't have the rights to create a model under the namespace {owner}")
         if name in self.hub.repositories:

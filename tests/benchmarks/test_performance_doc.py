@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from c3.benchmarks.report import find_markers, render
+from c3.benchmarks.report import draw, find_markers, render
+from figure_files import drawn
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -40,6 +41,22 @@ def test_the_readme_says_the_committed_result(result):
         f"comes {first[0]}, {first[1]} and {first[2]} times sooner",
     ):
         assert figure in said
+    (words,) = re.findall(r"!\[([^]]+)\]\(benchmarks/results/mini_cpu/first-token.svg\)", said)
+    rows = [row for row in result["benchmarks"]["first-token"]["rows"] if "predicted" in row]
+    shortest, longest = (float(f"{row['baseline']['median']:.2g}") for row in (rows[0], rows[-1]))
+    assert f"from raw text it grows from {shortest:g} to {longest:g} seconds" in words
+    assert 0.2 < rows[-1]["ours"]["median"] < 0.3 and words.endswith("from latents at 16x to a quarter of a second")
+
+
+@pytest.mark.parametrize("name", ["mini_cpu", pytest.param("mini_cuda", marks=pytest.mark.slow)])
+def test_the_figures_show_the_committed_result(name, tmp_path):
+    """If this fails: c3 bench --output benchmarks/results/NAME, or `draw` of benchmarks/report.py for figures alone."""
+    folder = ROOT / "benchmarks" / "results" / name
+    draw(json.loads((folder / "results.json").read_text(encoding="utf-8")), tmp_path)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert "first-token.svg" in names and names == {each.name for each in folder.iterdir() if each.stem != "results"}
+    for figure in tmp_path.glob("*.svg"):
+        assert drawn(figure) == drawn(folder / figure.name), figure.name
 
 
 PAGE_FAULTS = """

@@ -15,7 +15,7 @@ FUNCTIONS = {
     "eval": ("c3.eval.command", "evaluate"),
     "bench": ("c3.benchmarks.command", "bench"),
     "compare": ("c3.training.like_for_like", "compare"),
-    "publish": ("c3.training.publish.push", "push_command"),
+    "publish": ("c3.training.publish.command", "push_command"),
     "merge-lora": ("c3.training.publish.merge_lora", "merge_command"),
 }
 

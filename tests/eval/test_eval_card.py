@@ -19,6 +19,7 @@ from c3.eval.hub_results import FILE
 from c3.eval.report import distinct, mean, select
 from c3.eval.result_file import Results
 from eval_files import main
+from figure_files import drawn
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "eval" / "results"
@@ -131,10 +132,29 @@ def shipped():
     return C3Model.from_pretrained(ROOT, dtype="float32").latent_provenance().weights_fingerprint
 
 
-def test_figures_are_there():
-    results = Results(RESULTS)
-    for name in (name for name, (needed, _) in CARD_FIGURES.items() if needed in results):
-        assert (RESULTS / f"{name}.png").stat().st_size > 1000 and "<svg" in text_of(RESULTS / f"{name}.svg")
+FIGURES = [name for name, (needed, _) in CARD_FIGURES.items() if needed in Results(RESULTS)]
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name == "whole_pages" else pytest.mark.slow) for name in FIGURES]
+)
+def test_committed_figures_show_the_committed_results(name, tmp_path):
+    """If this fails: c3 eval card --results eval/results"""
+    CARD_FIGURES[name][1](Results(RESULTS), tmp_path / "figure")
+    assert drawn(tmp_path / "figure.svg") == drawn(RESULTS / f"{name}.svg")
+    assert (RESULTS / f"{name}.png").stat().st_size > 1000
+
+
+def test_the_readme_shows_the_pages_beside_what_was_published():
+    """With words for those who do not see it, and what the pages are not."""
+    (words,) = re.findall(r"!\[(.+)\]\(eval/results/whole_pages.svg\)", text_of(ROOT / "README.md"))
+    rows = Results(RESULTS)["pages"]["examples"]
+    at_20, at_40 = (mean(select(rows, setting=setting), "scores", "precision") for setting in ("20x", "40x"))
+    assert f"above {int(at_20 * 100) / 100} up to 20x and falls to {at_40:.2f} at 40x" in words
+    assert words.startswith("Precision") and words.endswith("C3 and DeepSeek-OCR as published on Fox")
+    figure = text_of(RESULTS / "whole_pages.svg")
+    assert "not Fox" in figure and "C3, 4.5 B parameters, on Fox: published by its authors" in figure
+    assert "DeepSeek-OCR on Fox: published by C3's authors" in figure
 
 
 # What the command does

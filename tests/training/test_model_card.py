@@ -50,9 +50,18 @@ def test_adapters(described, tmp_path):
     separate = written(tmp_path, described(adapter="separate", revision="v1")).text
     assert 'AutoModel.from_pretrained("org/c3-small", adapter_kwargs={"revision": "v1"}, trust' in separate
     assert "needs `pip install peft`" in separate and "Measured on these weights." in separate
+    assert 'later, load that model by itself with `revision="<commit>"`' in separate
     merged = written(tmp_path, described(adapter="merged", revision="v1")).text
     assert 'AutoModel.from_pretrained("org/c3-small", revision="v1", trust' in merged and "pip install" not in merged
     assert "Measured on these weights, before the adapter was merged into its base, which rounds." in merged
+
+
+@pytest.mark.parametrize(("adapter", "relation"), [(None, "finetune"), ("merged", "finetune"), ("separate", "adapter")])
+def test_how_it_comes_from_its_base_models(adapter, relation, described, tmp_path):
+    """Said, as of several the Hub would infer that they were merged; nothing of a model from scratch."""
+    card = written(tmp_path, described(adapter=adapter, base_models=["org/encoder", "org/decoder"]))
+    assert card.data.base_model == ["org/encoder", "org/decoder"] and card.data.base_model_relation == relation
+    assert not {"base_model", "base_model_relation"} & set(written(tmp_path, described()).data.to_dict())
 
 
 def test_what_was_measured_is_in_the_text_and_in_the_metadata(described, tmp_path):
@@ -86,6 +95,7 @@ def test_the_run_is_described(described, tmp_path):
     ):
         assert row in text, row
     assert f"Python {library_versions()['Python']}" in text
+    assert 'nothing later, give `revision="<commit>"`, the 40 digits of a commit' in text
     revised = written(tmp_path, described(revision="try/two")).text
     assert 'from_pretrained("org/c3-small", revision="try/two", trust_remote_code=True)' in revised
 

@@ -127,10 +127,16 @@ def _metadata(model):
         license=model.license,
         language=model.languages or None,
         base_model=model.base_models or None,
+        # Of two models, encoder and decoder, the Hub would infer that they were merged.
+        base_model_relation=_relation(model) if model.base_models else None,
         datasets=hub_ids(model.train_data) or None,
         tags=["c3", "context-compression", "custom_code"],
         eval_results=results or None,
     )
+
+
+def _relation(model):
+    return "adapter" if model.adapter == "separate" else "finetune"
 
 
 def _body(model, figures, logs):
@@ -158,12 +164,14 @@ def _body(model, figures, logs):
 
 def _usage(model):
     revision, code = "" if model.revision is None else f', revision="{model.revision}"', "beside this card."
+    pinned = 'give `revision="<commit>"`, the 40 digits of a commit of this repository that you have looked at'
     if model.adapter == "separate" and "init_from_pair" in model.recipe:
         code = "beside this card; what they load beside the adapter are its two models, and peft (`pip install peft`)."
     elif model.adapter == "separate":
         # `revision` would be the base's too.
         revision = "" if model.revision is None else f', adapter_kwargs={{"revision": "{model.revision}"}}'
         code = "beside the model that this adapter goes on, which is loaded with it; this needs `pip install peft`."
+        pinned = 'load that model by itself with `revision="<commit>"`, and put the adapter on it'
     _, precision = measured_precision(model.log_history, model.step)
     ratios = [ratio for task, ratio in precision if not task]
     # The lowest ratio that was measured is the one at which the text comes back best.
@@ -178,7 +186,7 @@ print(model.expand(latents))
 ```
 
 `trust_remote_code=True` runs the `*_c3.py` files that lie {code} With the `c3-latent` package installed,
-`import c3` makes it needless."""
+`import c3` makes it needless. To run what you have looked at and nothing later, {pinned}."""
 
 
 def _measured(model):

@@ -1,9 +1,5 @@
-"""Pushes a finished model folder to the Hub, as one commit.
+"""Pushes a finished model folder to the Hub, as one commit."""
 
-c3 publish FOLDER OWNER/NAME [--private] [--revision BRANCH] [--message TEXT]
-"""
-
-import argparse
 import contextlib
 import json
 import shlex
@@ -14,9 +10,7 @@ from huggingface_hub import HfApi
 # HTTPError is that of the HTTP library that huggingface_hub uses, which depends on its version.
 from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalTokenNotFoundError, OfflineModeIsEnabled
 
-from c3.quoting_c3 import in_one_line, printable
-from c3.support.arguments import Parser
-from c3.support.errors import UserError
+from c3.quoting_c3 import printable
 from c3.support.without_secrets import hub_ids
 from c3.training.checks import RunError
 from c3.whole_files_c3 import write_whole
@@ -34,7 +28,7 @@ class PublishError(RunError):
     """A model that cannot be pushed; the message is one line that says why and what to do."""
 
 
-def check_can_publish(settings, create=True):
+def check_can_publish(settings, create=True, repo_type="model"):
     """
     Makes sure, before training, that the finished model can be pushed: the token is valid and may write, the repository
     is there (it is created) with the visibility that is asked for, and so is the branch.
@@ -42,6 +36,7 @@ def check_can_publish(settings, create=True):
     Args:
         settings (`HubSettings`): where to.
         create (`bool`): False to look only.
+        repo_type (`str`): "model" or "dataset".
 
     Returns: `str`, the repository's address; None where there is none.
 
@@ -49,24 +44,24 @@ def check_can_publish(settings, create=True):
         PublishError: the push would fail.
     """
     api = HfApi()
-    with _explained(f"hub: cannot push to {settings.repo_id}", api.endpoint):
+    with explained(f"hub: cannot push to {settings.repo_id}", api.endpoint):
         # Before the repository, because the Hub also answers 401 for one that does not exist.
         api.whoami()
         if create:
-            url = api.create_repo(settings.repo_id, private=settings.private, exist_ok=True)
-        elif api.repo_exists(settings.repo_id):
+            url = api.create_repo(settings.repo_id, repo_type=repo_type, private=settings.private, exist_ok=True)
+        elif api.repo_exists(settings.repo_id, repo_type=repo_type):
             url = api.endpoint + "/" + settings.repo_id
         else:
             return None
         # With exist_ok, one that can only be read passes so far.
-        api.auth_check(settings.repo_id, write=True)
-        if settings.private and not api.model_info(settings.repo_id).private:
+        api.auth_check(settings.repo_id, repo_type=repo_type, write=True)
+        if settings.private and not api.repo_info(settings.repo_id, repo_type=repo_type).private:
             raise PublishError(
                 f"hub: {settings.repo_id} is to be private, but exists and is public: make it private in its settings "
                 "on the Hub, or choose another repo_id."
             )
         if create and settings.revision is not None:
-            api.create_branch(settings.repo_id, branch=settings.revision, exist_ok=True)
+            api.create_branch(settings.repo_id, branch=settings.revision, repo_type=repo_type, exist_ok=True)
     return str(url)
 
 
@@ -84,12 +79,12 @@ def publish(folder, settings):
         PublishError: no finished model, or the push failed; the folder is left as it is.
     """
     folder = Path(folder)
-    _check_folder(folder)
+    check_folder(folder)
     _name_itself(folder, settings.repo_id)
     has_weights = any(any(folder.glob(pattern)) for pattern in WEIGHTS)
     api = HfApi()
     again = f"The finished model is whole in {folder}; push it with: {command_line(folder, settings)}"
-    with _explained(f"hub: the push to {settings.repo_id} failed", api.endpoint, again):
+    with explained(f"hub: the push to {settings.repo_id} failed", api.endpoint, again):
         commit = api.upload_folder(
             repo_id=settings.repo_id,
             folder_path=folder,
@@ -111,7 +106,8 @@ def command_line(folder, settings):
     return shlex.join(words)
 
 
-def _check_folder(folder):
+def check_folder(folder):
+    """Raises `PublishError` for a folder (`Path`) of no finished model, or of one that nobody else could load."""
     if not any((folder / name).is_file() for name in CONFIGS):
         raise PublishError(f"{folder} is not the folder of a finished model: it has no {' or '.join(CONFIGS)}.")
     for base in _bases(folder):
@@ -145,7 +141,7 @@ def _read_json(path):
 
 
 @contextlib.contextmanager
-def _explained(what, endpoint, advice=None):
+def explained(what, endpoint, advice=None):
     """Turns whatever goes wrong inside into a `PublishError` of one line."""
     try:
         yield
@@ -182,27 +178,3 @@ def _reason(error, endpoint):
         # As huggingface_hub wraps what goes wrong with one file.
         return f"{error} {_reason(error.__cause__, endpoint)}"
     return f"{type(error).__name__}: {error}."
-
-
-def push_command(argv, prog):
-    """
-    Pushes as the arguments (`list[str]`) say; `prog` is what the command is called.
-
-    Raises:
-        UserError: an argument that is not allowed.
-        PublishError: the push would fail, or failed.
-    """
-    parser = Parser(prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", help="of a finished model")
-    parser.add_argument("repo_id", help="owner/name")
-    parser.add_argument("--private", action="store_true", default=None, help="if the repository is new")
-    parser.add_argument("--revision", help="a branch")
-    parser.add_argument("--message", default=HubSettings.commit_message, help="of the commit")
-    arguments = parser.parse_args(argv)
-    try:
-        settings = HubSettings(arguments.repo_id, arguments.private, arguments.revision, arguments.message)
-    except ValueError as error:
-        raise UserError(in_one_line(error)) from error
-    _check_folder(Path(arguments.folder))
-    check_can_publish(settings)
-    print(publish(arguments.folder, settings))
