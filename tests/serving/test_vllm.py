@@ -27,7 +27,7 @@ from c3.convert.export_decoder import write_decoder
 from c3.serving.backends import Sampling
 from c3.serving.canary import check_canary
 from c3.serving.vllm_backend import VllmBackend
-from c3.serving.vllm_command import MODEL, vllm_command
+from c3.serving.vllm_command import MODEL, find_vllm, vllm_command
 from c3.serving.vllm_process import VllmProcess
 from serving_requests import COMPLETIONS, CONTEXTS, add_text, bearer
 
@@ -164,7 +164,7 @@ def test_what_was_found_of_vllm(model, tmp_path):
         return ids[: ids.index(0)] if 0 in ids else ids
 
     expected = [plain(embeds) for embeds in rows]
-    with VllmProcess(vllm_command(model, PYTHON), tmp_path) as engine:
+    with VllmProcess(vllm_command(model, *find_vllm(PYTHON)), tmp_path) as engine:
         backend = VllmBackend(model, engine)
         check_canary(model, backend)
         assert asyncio.run(all_of(backend)) == expected == asyncio.run(all_of(backend))

@@ -191,22 +191,24 @@ def test_too_many_wait_and_none_after_the_end(model, rows, engine, monkeypatch):
     backend = VllmBackend(model, engine.address)
 
     async def ask_too_much():
-        asking = asyncio.ensure_future(ask(backend, rows[0], 400))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0.05)
-        too_many = await asyncio.gather(ask(backend, rows[1]), return_exceptions=True)
-        await backend.close()
-        late = await asyncio.gather(asking, ask(backend, rows[1]), return_exceptions=True)
-        return [(error.status, error.code) for error in (*too_many, *late)]
+        async with aclosing(backend.answer(rows[0], Sampling(400))) as tokens:
+            await anext(tokens)
+            errors = await asyncio.gather(ask(backend, rows[1]), return_exceptions=True)
+            await backend.close()
+            with pytest.raises(ApiError) as caught:
+                while True:
+                    await anext(tokens)
+        errors += [caught.value, *await asyncio.gather(ask(backend, rows[1]), return_exceptions=True)]
+        return [(error.status, error.code) for error in errors]
 
     assert asyncio.run(ask_too_much()) == [(503, "overloaded"), (503, "shutting_down"), (503, "shutting_down")]
     assert engine.left.wait(20)
 
 
-def test_a_canary_that_an_engine_does_not_know(make_model, model, engine):
-    """Since it has another decoder."""
+def test_an_engine_with_another_decoder(make_model, engine):
+    other = make_model(seed=1)
     with pytest.raises(CommandError, match="does not answer as the model does"):
-        check_canary(model, VllmBackend(make_model(seed=1), engine.address))
+        check_canary(other, VllmBackend(other, engine.address))
 
 
 def test_addresses(engine):
