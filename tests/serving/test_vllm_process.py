@@ -98,7 +98,8 @@ def test_it_dies_in_the_middle(model, vllm, engine):
         asyncio.run(kill_meanwhile())
     assert (caught.value.status, caught.value.code) == (502, "engine_failed")
     assert asyncio.run(ask(backend)) == [40, 41, 42]
-    os.kill(engine._process.pid, signal.SIGKILL)  # the guard, without which the engine could be left
+    engine._process.kill()  # the guard, without which the engine would be left
+    engine._process.wait()
     assert asyncio.run(ask(backend)) == [40, 41, 42] and len(starts(vllm)) == 3
     assert are_gone(starts(vllm)[0]["pids"] + starts(vllm)[1]["pids"]) and is_there(starts(vllm)[2]["pids"][0])
 
