@@ -131,7 +131,7 @@ class VllmProcess:
             )
 
     async def _wait(self, started):
-        said = started
+        said, pause = started, 0.05
         while not await self._is_healthy():
             now = time.monotonic()
             if not self._is_running():
@@ -141,7 +141,8 @@ class VllmProcess:
             if now - said > SECONDS_TO_SAY:
                 self._say(f"still waiting for vLLM, {now - started:.0f} s")
                 said = now
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, 2)
         self._say(f"vLLM is there, after {time.monotonic() - started:.0f} s")
 
     async def _is_healthy(self):
