@@ -14,9 +14,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
+from pathlib import Path
 
-SECONDS_TO_END = 10
+SECONDS_TO_END, SECONDS_FOR_THE_REST = 10, 5
 
 
 def main(folder, command):
@@ -27,6 +29,11 @@ def main(folder, command):
     engine = subprocess.Popen(command, stdin=subprocess.DEVNULL, cwd=folder)
     threading.Thread(target=_end_with_server, args=(engine, server_is_gone), daemon=True).start()
     engine.wait()
+    # The rest may remove what it shares: kernels keep that for ever.
+    os.killpg(0, signal.SIGTERM)
+    end = time.monotonic() + SECONDS_FOR_THE_REST
+    while _others() and time.monotonic() < end:
+        time.sleep(0.05)
     if server_is_gone.is_set():
         shutil.rmtree(folder, ignore_errors=True)
     os.killpg(0, signal.SIGKILL)  # this process is one of them
@@ -40,6 +47,17 @@ def _end_with_server(engine, server_is_gone):
     with suppress(subprocess.TimeoutExpired):
         engine.wait(SECONDS_TO_END)
     engine.kill()
+
+
+def _others():
+    """Other processes of the group that run, `list[str]` of their numbers, where the system tells (Linux)."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state, _, group, *_ = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()
+            if int(group) == os.getpgrp() and state != "Z" and int(folder.name) != os.getpid():
+                found.append(folder.name)
+    return found
 
 
 if __name__ == "__main__":

@@ -83,17 +83,23 @@ class VllmProcess:
         self._is_closed = True
         if self._process is not None:
             self._process.stdin.close()  # the guard sees that
-            with suppress(subprocess.TimeoutExpired):
-                self._process.wait(SECONDS_TO_END)
+            self._wait_for_end()
             self._kill()
+
+    def _wait_for_end(self):
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(SECONDS_TO_END)
 
     def _is_running(self):
         return self._process is not None and self._process.poll() is None
 
     async def _start(self):
-        if self._is_running() and await self._is_healthy():
-            self._is_doubted = False
-            return
+        if self._is_running():
+            if await self._is_healthy():
+                self._is_doubted = False
+                return
+            os.killpg(self._process.pid, signal.SIGTERM)
+            await asyncio.to_thread(self._wait_for_end)
         self._kill()
         was_there = bool(self._starts)
         self._check_may_start()
