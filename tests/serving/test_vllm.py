@@ -8,7 +8,6 @@ import asyncio
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -34,7 +33,7 @@ from serving_requests import COMPLETIONS, CONTEXTS, add_text, bearer
 PYTHON = os.environ.get("C3_VLLM_PYTHON", "")
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not PYTHON, reason="needs C3_VLLM_PYTHON, a Python that has vLLM")]
 # Two of one length, so that their latents stand at the same places, before the same prompts.
-TEXTS = ("It was the best of times, it was the worst of times. ", "def add(a, b):\n    return a + b  # the sum of both")
+TEXTS = ("It was the best of times, it was the worst.", "It was the worst of times, it was the best.")
 PROMPTS = ("When? ", "Who was it, and why? " * 4, "短い文章です。", "a" * 90)
 
 
@@ -105,7 +104,7 @@ def test_a_server_with_vllm(folder, model):
     with serving(folder) as server:
         client, process = server.client, server.process
         names = [add_text(client, text, num_latents=6) for text in TEXTS]
-        assert len({client.get(f"{CONTEXTS}/{name}").json()["text_tokens"] for name in names}) <= 2
+        assert len({client.get(f"{CONTEXTS}/{name}").json()["latents"] for name in names}) == 1
 
         def ask(case):
             body = {"prompt": case[1], "contexts": [names[case[0]]], "max_tokens": 24}
@@ -143,14 +142,11 @@ def test_a_server_with_vllm(folder, model):
 
 
 def test_what_was_found_of_vllm(model, tmp_path):
-    """
-    The canary; rows of many lengths with and without the engine's cache of prompts; draws; the end of a text; and that
-    an answer that nobody reads to its end leaves nothing behind.
-    """
+    """The canary; rows of many lengths together; draws; and answers that nobody reads to their end."""
     write_decoder(model, tmp_path / MODEL)
     generator = torch.Generator().manual_seed(0)
     rows = [torch.randn(length, 32, generator=generator) for length in (1, 5, 31, 17, 130, 130, 300, 2)]
-    rows[5][-1] = rows[4][-1]
+    rows[5][60:] = rows[4][60:]  # as a question about another text
 
     async def ask(backend, embeds, **sampling):
         async with aclosing(backend.answer(embeds, Sampling(**{"max_tokens": 20} | sampling))) as tokens:
@@ -176,11 +172,7 @@ def test_what_was_found_of_vllm(model, tmp_path):
         async def leave_many():
             for embeds in rows * 4:
                 async with aclosing(backend.answer(embeds, Sampling(200))) as tokens:
-                    await anext(tokens)
+                    await anext(tokens, None)
             return await all_of(backend)
 
-        started = time.monotonic()
         assert asyncio.run(leave_many()) == expected
-        print(f"left 32 answers and asked {len(rows)} in {time.monotonic() - started:.1f} s")
-        named(started_by(engine._process.pid), "api_server").send_signal(signal.SIGTERM)
-        assert asyncio.run(all_of(backend)) == expected

@@ -20,7 +20,7 @@ from c3.serving.errors import ApiError
 from c3.serving.vllm_address import VllmAddress, found_engine, is_open
 from c3.serving.vllm_backend import VllmBackend
 from c3.support.errors import CommandError, UserError
-from serving_requests import CHAT, COMPLETIONS, add_text, assert_refused, context_part, message
+from serving_requests import CHAT, COMPLETIONS, CONTEXTS, add_text, assert_refused, context_part, message
 from vllm_stand_in import KEY, running_stand_in
 
 
@@ -104,11 +104,12 @@ def test_the_end_of_a_text(model, rows):
 
 def test_over_http(serve, model, engine, client, tmp_path):
     """Two contexts of one length get answers of their own, those that transformers give."""
-    texts = ("It was the best of times, it was the worst.", "def add(a, b):\n    return a + b  # the sum of")
+    texts = ("It was the best of times, it was the worst.", "It was the worst of times, it was the best.")
     with serve(tmp_path, VllmBackend(model, engine.address)) as with_vllm:
         answers = []
         for served in (with_vllm, client):
             names = [add_text(served, text, num_latents=6) for text in texts]
+            assert len({served.get(f"{CONTEXTS}/{name}").json()["latents"] for name in names}) == 1
             bodies = [{"prompt": "When? ", "contexts": [name], "max_tokens": 9} for name in names]
             chats = [{"messages": [message("Read: ", context_part(name), "When?")], "max_tokens": 9} for name in names]
             said = [served.post(COMPLETIONS, json=body).json()["choices"][0] for body in bodies]
