@@ -93,7 +93,7 @@ class Server:
 
 
 @contextmanager
-def running_server(model, device, dtype, store, time_limit):
+def running_server(model, device, dtype, store, time_limit, *more):
     """
     `c3 serve` of a model in a folder, on a free port.
 
@@ -101,6 +101,7 @@ def running_server(model, device, dtype, store, time_limit):
         model, store (`Path`): folders of the checkpoint and of contexts.
         device, dtype (`str`): as for the command.
         time_limit ([`TimeLimit`]): within which it must start.
+        *more (`str`): options of the command.
 
     Yields: [`Server`], which has told that it is there.
 
@@ -108,7 +109,7 @@ def running_server(model, device, dtype, store, time_limit):
         OutOfTime: it takes longer.
         RuntimeError: it ends instead.
     """
-    options = ["--device", device, "--dtype", dtype, "--port", "0", "--store", str(store)]
+    options = ["--device", device, "--dtype", dtype, "--port", "0", "--store", str(store), *more]
     threads = {"OMP_NUM_THREADS": str(torch.get_num_threads())}
     command = [sys.executable, "-m", "c3", "serve", str(model), *options]
     environment = {name: value for name, value in os.environ.items() if name != "C3_API_KEY"} | threads

@@ -7,8 +7,12 @@ clients together against that, the time to the first piece (median and 99th perc
 server's resident memory at the end against that after a third of the time. All requests have to be answered, and with
 what one at a time was. Floor: none; clients take part of the same CPU. 64 clients for 20 seconds; with --long for five
 minutes. The answers of the default checkpoint, which was trained for none, mean nothing, but cost as much.
+
+With the environment variable C3_VLLM_PYTHON, a Python that has vLLM, all is measured with that as the backend, too, and
+given against transformers.
 """
 
+import os
 import random
 import tempfile
 import threading
@@ -32,11 +36,17 @@ def measure(setup):
         setup.model.save_pretrained(folder / "model")
         described = (folder / "model", setup.device, setup.dtype, folder / "contexts", setup.time_limit)
         with running_server(*described) as server:
-            return measure_server(setup, server, setup.pick(64, 4), seconds)
+            rows, per_token = measure_server(setup, server, setup.pick(64, 4), seconds)
+        if python := os.environ.get("C3_VLLM_PYTHON"):
+            with running_server(*described, "--backend", "vllm", "--vllm-python", python) as server:
+                more, with_vllm = measure_server(setup, server, setup.pick(64, 4), seconds)
+            rows += [row | {"case": f"vLLM: {row['case']}"} for row in more]
+            rows.append(ratio_row("vLLM against transformers: seconds a token", [[with_vllm], [per_token]], "speed"))
+        return rows
 
 
 def measure_server(setup, server, clients, seconds):
-    """The rows for so many clients of a running [`Server`]."""
+    """The rows for so many clients of a running [`Server`], and seconds a token of all together."""
     asked = _requests(setup, Client(server.address))
     text = _text(setup, setup.pick(256, 32))
     alone = Load(server, asked, seconds / 3)
@@ -45,7 +55,7 @@ def measure_server(setup, server, clients, seconds):
     together = Load(server, asked, min(seconds, setup.time_limit.seconds_left()))
     together.run([partial(together.at_random, random.Random(number), text) for number in range(clients)])
     setup.time_limit.check()
-    return _rows(setup, clients, alone, together)
+    return _rows(setup, clients, alone, together), together.seconds / max(together.tokens, 1)
 
 
 def _requests(setup, client):

@@ -10,6 +10,7 @@ from c3.quoting_c3 import printable
 from c3.support.arguments import MODEL_HELP, file_name, whole_number
 from c3.support.errors import UserError, described, needing
 
+from .backend_options import add_backend_options, asked_backend, check_backend_options
 from .model_options import add_debug, add_device_options, asked_model
 
 SUMMARY = "serve a model over HTTP, in the OpenAI form"
@@ -25,6 +26,7 @@ def add_arguments(parser):
     add_debug(parser)
     parser.add_argument("model", nargs="?", type=file_name, metavar="MODEL", help=MODEL_HELP)
     add_device_options(parser)
+    add_backend_options(parser)
     parser.add_argument("--host", default=LOOPBACK[0], help="where to listen (default: this machine alone, 127.0.0.1)")
     parser.add_argument("--port", type=whole_number(0, 65535), default=8000, help="0 takes a free one (default: 8000)")
     about = "folder of the contexts, or an address that fsspec knows (default: ~/.cache/c3/contexts)"
@@ -48,7 +50,8 @@ def run(args):
         from c3.serving.connections import CONNECTIONS
         from c3.serving.context_store import ContextStore
         from c3.serving.keys import VARIABLE, Keys
-        from c3.serving.transformers_backend import TransformersBackend
+
+        vllm = check_backend_options(args)
     keys = Keys(given := os.environ.get(VARIABLE, ""))
     if given and not keys:
         raise UserError(f"{VARIABLE} holds no key: give some, separated by commas, or unset it")
@@ -56,8 +59,8 @@ def run(args):
         raise UserError(f"--host {args.host}: whoever can connect may ask; set API keys in {VARIABLE} first")
     with _listening(args.host, args.port) as listener:
         store = _opened(ContextStore, args)
-        with asked_model(args) as model:
-            served = Served(model, TransformersBackend(model), store, keys, args.batch_size, args.max_body_mib << 20)
+        with asked_model(args) as model, asked_backend(args, model, vllm) as backend:
+            served = Served(model, backend, store, keys, args.batch_size, args.max_body_mib << 20)
             check_canary(model, served.backend)
             host, port = listener.getsockname()[:2]
             where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

@@ -30,15 +30,7 @@ def export_decoder(source, output, dtype="stored"):
     model = load_model(source, "cpu", dtype)
     if has_adapters(model):
         raise ValueError(f"{source} is an adapter: merge it first (c3 merge-lora), and export what that gives.")
-    decoder = model.decoder
-    tensors = dict(decoder.named_parameters())
-    ends = {name: getattr(model.generation_config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    decoder.generation_config.update(**ends)
-    with whole_checkpoint(output, tensors) as (folder, advance):
-        decoder.save_pretrained(folder)
-        model.processor.tokenizer.save_pretrained(folder)
-        advance(sum(tensor.nbytes for tensor in tensors.values()))
-    written = [summary(output, tensors)]
+    written = [write_decoder(model, output)]
     if model.config.prompt_positions != "consecutive":
         written.append(
             f"Prompts of this model stand at {model.config.prompt_positions} positions, but engines number theirs "
@@ -47,3 +39,24 @@ def export_decoder(source, output, dtype="stored"):
     if model.config.reconstruction_only:
         written.append("This decoder only gives texts back: it answers no prompts.")
     return written
+
+
+def write_decoder(model, output):
+    """
+    As `export_decoder`, of a model that is loaded.
+
+    Args:
+        model ([`C3Model`]): without adapters, whose decoder is written as it is now.
+        output (`Path`): folder to make, in one that exists.
+
+    Returns: `str`, what was written.
+    """
+    decoder = model.decoder
+    tensors = dict(decoder.named_parameters())
+    ends = {name: getattr(model.generation_config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+    decoder.generation_config.update(**ends)
+    with whole_checkpoint(output, tensors) as (folder, advance):
+        decoder.save_pretrained(folder)
+        model.processor.tokenizer.save_pretrained(folder)
+        advance(sum(tensor.nbytes for tensor in tensors.values()))
+    return summary(output, tensors)

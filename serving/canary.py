@@ -9,7 +9,8 @@ from c3.support.errors import CommandError
 from c3.window_decoding_c3 import prompt_embeds
 
 from .backends import Sampling
-from .transformers_backend import end_ids
+from .errors import ApiError
+from .generation_ends import end_ids
 
 TEXT = "In the spring of the year the river rose above the meadows, and nobody crossed it before May."
 PROMPTS = ("When? ", "Who crossed the river, and in what month of that year did they do it? ")
@@ -27,7 +28,7 @@ def check_canary(model, backend):
         backend ([`Backend`]): answers with its decoder.
 
     Raises:
-        CommandError: the answers are others.
+        CommandError: the answers are others, or there are none.
     """
     latents = model.compress(TEXT, show_progress=False)
     # In half precision rows that are padded may round otherwise, and other tokens be the likeliest.
@@ -44,7 +45,10 @@ def check_canary(model, backend):
     async def ask_all():
         return await asyncio.gather(*(ask(each["inputs_embeds"][0]) for each in inputs))
 
-    found = asyncio.run(ask_all())
+    try:
+        found = asyncio.run(ask_all())
+    except ApiError as error:
+        raise CommandError(f"the backend does not answer: {error}") from error
     if found != expected:
         raise CommandError(
             f"the backend does not answer as the model does, with tokens {found} instead of {expected}: it must not "

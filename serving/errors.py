@@ -11,7 +11,13 @@ from starlette.exceptions import HTTPException
 from c3.quoting_c3 import in_one_line, printable_lines
 from c3.support.errors import is_out_of_memory
 
-TYPES = {401: "authentication_error", 404: "not_found_error", 500: "server_error", 503: "server_error"}
+TYPES = {
+    401: "authentication_error",
+    404: "not_found_error",
+    500: "server_error",
+    502: "server_error",
+    503: "server_error",
+}
 REASONS = {404: "There is nothing at this address.", 405: "This address does not take this method."}
 
 

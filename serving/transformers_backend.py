@@ -10,10 +10,9 @@ import asyncio
 import threading
 from collections import deque
 
-from transformers import GenerationConfig
-
 from .batches import Batch, BatchRow, can_join
 from .errors import ApiError, logged
+from .generation_ends import keep_only_ends
 
 # Together, of a batch: what their cache takes.
 MOST_ROWS, MOST_POSITIONS = 64, 1 << 17
@@ -38,12 +37,7 @@ class TransformersBackend:
 
     def __init__(self, model, most_rows=MOST_ROWS):
         self.model, self.most_rows = model, most_rows
-        self.ends = end_ids(model)
-        pad = model.generation_config.pad_token_id
-        model.generation_config = GenerationConfig(
-            eos_token_id=sorted(self.ends) or None,
-            pad_token_id=pad if pad is not None else min(self.ends, default=0),
-        )
+        self.ends = keep_only_ends(model)
         self._joins = can_join(model)
         self._waiting, self._changed, self._is_closed = deque(), threading.Condition(), False
         self._thread = threading.Thread(target=self._work, name="c3-generate", daemon=True)
@@ -155,9 +149,3 @@ class TransformersBackend:
         for row in rows:
             row.is_done = True
             row.tell(error)
-
-
-def end_ids(model):
-    """The ids that end a text, `set[int]`, of a model's `generation_config`."""
-    ends = model.generation_config.eos_token_id
-    return set() if ends is None else {ends} if isinstance(ends, int) else set(ends)

@@ -27,7 +27,7 @@ def token_ids(tokenizer, text):
     return tokenizer(text, add_special_tokens=False, split_special_tokens=True)["input_ids"]
 
 
-def tiny_backbone(model_type, vocab_size, hidden_size=32, **options):
+def tiny_backbone(model_type, vocab_size, hidden_size=32, head_dim=8, **options):
     """Config of a two-layer causal LM."""
     return AutoConfig.for_model(
         model_type,
@@ -37,7 +37,7 @@ def tiny_backbone(model_type, vocab_size, hidden_size=32, **options):
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        head_dim=8,
+        head_dim=head_dim,
         max_position_embeddings=512,
         bos_token_id=None,
         eos_token_id=0,
