@@ -121,6 +121,8 @@ def _files_and_questions(args):
 def _read_contexts(args, files):
     """The [`AskedContext`]s of files: one of all, or with `--each` one of each text."""
     given = [f"--{name.replace('_', '-')}" for name, value in amount(args).items() if value is not None]
+    if args.compress_every and "--ratio" in given:  # which is then that of question and answers, too
+        given.remove("--ratio")
     if args.raw and given:
         raise UserError(f"--raw compresses nothing: leave {given[0]} out")
     parts = [(file, read_text_or_latents(file)) for file in files]
@@ -173,14 +175,23 @@ def _check_positions(model, context, segments, questions, args):
     """Raises `UserError` where the decoder has not the positions for what is read, asked and answered."""
     from c3.position_limits_c3 import most_positions, taken_positions
 
-    rows = [model.processor.row(segments, question) for question in questions]
-    most = most_positions(model.config.decoder_config)
-    taken = taken_positions(model.config, rows) + (args.max_new_tokens or 1)
-    if taken <= most:
+    chunking = _chunking(model, args)
+    layout = chunking or model.processor
+    rows = [layout.row(segments, question) for question in questions]
+    most, new = most_positions(model.config.decoder_config), args.max_new_tokens or 1
+    read = taken_positions(model.config, rows)
+    room = most - read
+    if new <= (chunking.new_tokens(room) if chunking and room > 0 else room):
         return
+    if chunking and room > 0:
+        raise UserError(
+            f"{context.name}: after what is read and asked there is room for {chunking.new_tokens(room)} new tokens, "
+            f"{chunking.every} of them in {chunking.num_latents} latents: try a smaller --max-new-tokens"
+        )
+    taken = read + new
     remedies = ["less text"] if len(context.parts) == 1 else ["fewer files", "--each"]
     remedies += ["a smaller --max-new-tokens"] if args.max_new_tokens else []
-    if taken_positions(model.config, [model.processor.row([], question) for question in questions]) >= most:
+    if taken_positions(model.config, [layout.row([], question) for question in questions]) >= most:
         remedies = ["a shorter question"]
     elif args.raw:
         remedies.insert(0, "leaving out --raw")
@@ -195,6 +206,13 @@ def _check_positions(model, context, segments, questions, args):
         f"{context.name}: {what}, question and answer take {taken} positions, {taken - most} more than the {most} that "
         f"the decoder was made for: try {listed}"
     )
+
+
+def _chunking(model, args):
+    """How question and answers are compressed, a `Chunking`; None where they are not."""
+    from c3.chunked_rows_c3 import Chunking
+
+    return Chunking(model.processor, args.compress_every, args.ratio) if args.compress_every else None
 
 
 def _fitting_ratio(model, segments, missing):

@@ -1,5 +1,7 @@
 """`c3 generate`: answers a prompt about a compressed text."""
 
+import sys
+
 from c3.support.arguments import compression_ratio, fidelity, utf8_text, whole_number
 from c3.support.errors import UserError
 
@@ -43,4 +45,17 @@ def run(args):
     options = {"max_new_tokens": args.max_new_tokens, "allow_mismatch": args.allow_mismatch}
     options |= {"raw_below": args.raw_below, "compress_every": args.compress_every, "ratio": args.ratio}
     with asked_model(args) as model:
-        print(model.generate(latents, args.prompt, **options))
+        if args.compress_every is None:
+            print(model.generate(latents, args.prompt, **options))
+            return
+        output = model.generate(latents, args.prompt, return_dict_in_generate=True, **options)
+        print(model.processor.decode(output.sequences[0]))
+        print("c3:", _what_was_compressed(output), file=sys.stderr)
+
+
+def _what_was_compressed(output):
+    """A line, `str`, on what took the place of prompt and answer, of a `ChunkedGenerationOutput` for one prompt."""
+    latents, cache = output.latents[0], f"cache {output.most_cache_bytes / 2**20:.2f} MiB at most"
+    if latents is None:
+        return f"nothing of prompt and answer was compressed, {cache}"
+    return f"{latents.text_tokens} tokens of prompt and answer in {latents.num_latents} latents, {cache}"

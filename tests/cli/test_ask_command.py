@@ -8,6 +8,8 @@ import pytest
 
 from c3 import C3Latents, C3Model
 from c3.cache_size_c3 import cache_bytes
+from c3.chunked_rows_c3 import Chunking
+from c3.position_limits_c3 import taken_positions
 from command_line import TEXT
 
 SHORT = "Short.\n"
@@ -74,7 +76,29 @@ def test_answers_in_chunks(ask, model, texts):
     """At the ratio of the texts."""
     latents = model.compress(TEXT, ratio=3)
     expected = model.generate(latents, QUESTION, max_new_tokens=5, compress_every=4, ratio=3)
-    assert ask(texts[0], "--ratio", "3", "--compress-every", "4", "--quiet", QUESTION) == (0, expected + "\n", "")
+    chunks = ("--ratio", "3", "--compress-every", "4", "--quiet", QUESTION)
+    assert ask(texts[0], *chunks) == (0, expected + "\n", "")
+    # Of latents, and of the text itself, the ratio is that of question and answer alone.
+    latents.save("three.c3")
+    assert ask("three.c3", *chunks) == (0, expected + "\n", "")
+    raw = model.generate([TEXT], QUESTION, max_new_tokens=5, compress_every=4, ratio=3)
+    assert ask(texts[0], "--raw", *chunks) == (0, raw + "\n", "")
+
+
+def test_positions_of_answers_in_chunks(run, make_model, texts):
+    """Compressed, they take those of their latents."""
+    command = ["ask", texts[0], QUESTION, "--ratio", "3", "--compress-every", "6", "--quiet"]
+    model = make_model()
+    spans, chunking = model.compress(TEXT, ratio=3).spans[0], Chunking(model.processor, 6, 3)
+    model.config.decoder_config.max_position_embeddings = taken_positions(
+        model.config, [chunking.row(spans, QUESTION)]
+    ) + (room := 13)
+    model.save_pretrained("narrow")
+    most = chunking.new_tokens(room)
+    assert most > room
+    assert run(*command, "--model", "narrow", "--max-new-tokens", f"{most}")[0] == 0
+    code, out, err = run(*command, "--model", "narrow", "--max-new-tokens", f"{most + 1}")
+    assert (code, out) == (2, "") and f"there is room for {most} new tokens, 6 of them in 2 latents" in err
 
 
 def test_the_texts_themselves(ask, answer, model, texts):

@@ -110,7 +110,11 @@ def test_generate_in_chunks(run, model, checkpoint, latents_file):
     options = ("--model", checkpoint, "--prompt", "Où ?", "--max-new-tokens", "20", "--text-index", "0")
     code, out, err = run("generate", latents_file, *options, "--compress-every", "8", "--ratio", "4")
     latents, asked = C3Latents.load(latents_file)[0], {"max_new_tokens": 20, "compress_every": 8, "ratio": 4}
-    assert (code, out, err) == (0, model.generate(latents, "Où ?", **asked) + "\n", "")
+    output = model.generate(latents, "Où ?", return_dict_in_generate=True, **asked)
+    assert (code, out) == (0, model.processor.decode(output.sequences[0]) + "\n")
+    assert out == model.generate(latents, "Où ?", **asked) + "\n"
+    made = output.latents[0]
+    assert err.startswith(f"c3: {made.text_tokens} tokens of prompt and answer in {made.num_latents} latents, cache ")
     code, out, err = run("generate", latents_file, *options, "--ratio", "4")
     assert (code, out) == (2, "") and "--ratio is that of --compress-every" in err
 
