@@ -108,6 +108,7 @@ def test_it_died_before_or_is_ill(model, vllm, engine):
     backend = VllmBackend(model, engine)
     assert asyncio.run(ask(backend)) == [40, 41, 42]
     os.kill(starts(vllm)[0]["pids"][0], signal.SIGKILL)
+    assert are_gone(starts(vllm)[0]["pids"])  # who asks while it dies is told so
     assert asyncio.run(ask(backend)) == [40, 41, 42]
     engine.doubt()  # as after a request that failed
     assert asyncio.run(ask(backend)) == [40, 41, 42] and len(starts(vllm)) == 2
