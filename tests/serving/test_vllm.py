@@ -123,10 +123,11 @@ def test_a_server_with_vllm(folder, model):
         body = {"prompt": PROMPTS[0], "contexts": [names[0]], "max_tokens": 400, "stream": True}
         for victim in ("api_server", "EngineCore"):
             running = started_by(process.pid)
+            found = named(running, victim)  # before, as the answer takes less than a second
             with client.stream("POST", COMPLETIONS, json=body) as answer:
                 lines = answer.iter_lines()
                 assert json.loads(next(lines).removeprefix("data: "))["choices"]
-                named(running, victim).kill()
+                found.kill()
                 last = [line for line in lines if line][-1]
             assert json.loads(last.removeprefix("data: "))["error"]["code"] == "engine_failed"
             assert ask(cases[0]) == expected[0] and client.get(f"{CONTEXTS}/{names[1]}").status_code == 200
