@@ -29,7 +29,7 @@ def draw_text(text, columns, font=None, font_size=9, cell=(6, 10)):
     Raises:
         ImportError, ValueError: Pillow is not installed, a bad font, too small a cell, or lines without characters.
     """
-    whole_number("columns", columns)
+    columns = whole_number("columns", columns)
     atlas = glyph_atlas(font, font_size, *cell)
     places = atlas.spell(text)
     return _pixels(atlas, _ended(places, atlas, columns * (len(places) // columns + 1)).reshape(-1, columns))
