@@ -63,7 +63,8 @@ class GlyphAtlas:
     def count(self, text):
         """How many cells a text takes (`int`), without the one that ends it."""
         codes = _code_points(text)
-        return len(codes) + int((_lengths(codes[self._place_of[codes] == NOT_DRAWN]) - 1).sum())
+        escaped = codes[self._place_of[codes] == NOT_DRAWN]
+        return len(codes) + (int((_lengths(escaped) - 1).sum()) if len(escaped) else 0)
 
     def spell(self, text):
         """

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 
 from .glyph_atlas_c3 import BLANK, glyph_atlas, tells_ascii_apart
+from .options_c3 import whole_number
 
 WHITE = 255
 LINES_AT_ONCE = 16
@@ -26,8 +27,9 @@ def draw_text(text, columns, font=None, font_size=9, cell=(6, 10)):
         font (`str`, *optional*), font_size (`int`), cell (`tuple[int, int]`): see [`ContextPicture`].
 
     Raises:
-        ImportError, ValueError: Pillow is not installed, a bad font, or too small a cell.
+        ImportError, ValueError: Pillow is not installed, a bad font, too small a cell, or lines without characters.
     """
+    columns = whole_number("columns", columns)
     atlas = glyph_atlas(font, font_size, *cell)
     places = atlas.spell(text)
     return _pixels(atlas, _ended(places, atlas, columns * (len(places) // columns + 1)).reshape(-1, columns))
@@ -79,8 +81,10 @@ class TextRenderer:
         for font_size, *cell in sizes:
             room = self._lines(*cell, num_latents, scale).room
             # In smaller cells more characters are escaped; an atlas takes time, and is made where it may do.
-            if least <= room and (atlas := glyph_atlas(self.picture.font, font_size, *cell)).count(text) <= room:
-                return atlas
+            if least <= room:
+                atlas = glyph_atlas(self.picture.font, font_size, *cell)
+                if atlas is self._largest or atlas.count(text) <= room:
+                    return atlas
         return None
 
     @cached_property

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from c3.cache_size_c3 import cache_bytes
+from c3.context_picture_c3 import ContextPicture
 
 
 @dataclass(frozen=True)
@@ -56,10 +57,36 @@ def cost_in_chunks(model, chunking, tokens):
 
 def flops_of_encoding(model, length, num_latents):
     """Those of one window of text and its latents, with the projector; without padding to other windows."""
-    config, width = model.config.encoder_config, model.config.hidden_size
-    positions = length + (num_latents if model.config.num_queries else 0)
-    projector = config.hidden_size * width + (width * width if model.config.projector == "mlp" else 0)
-    return flops_of_reading(config, positions, positions, with_logits=False) + 2 * num_latents * projector
+    config, width = model.config, model.config.hidden_size
+    projector = config.context_size * width + (width * width if config.projector == "mlp" else 0)
+    if config.context_modality == "image":
+        reading = flops_of_seeing(config.encoder_config, ContextPicture.of(config.context_picture), num_latents)
+    else:
+        positions = length + (num_latents if config.num_queries else 0)
+        reading = flops_of_reading(config.encoder_config, positions, positions, with_logits=False)
+    return reading + 2 * num_latents * projector
+
+
+def flops_of_seeing(config, picture, num_latents):
+    """
+    Floating-point operations of one pass of a vision tower over the picture of so many latents, as SigLIP:
+
+        2 n L (4 d^2 + 2 d f) + 4 n^2 L d + 2 n d c p^2
+
+    for n patches of p x p pixels in c channels, L layers, width d and feed-forward width f. A picture has whole rows of
+    latents, so that n is more than 2 x 2 patches of each where the last row is shorter.
+
+    Args:
+        config (`PreTrainedConfig`): of the tower.
+        picture ([`ContextPicture`]): how windows are drawn.
+        num_latents (`int`): of the window.
+    """
+    height, across = picture.size(num_latents)
+    patches = (height // picture.patch_pixels) * (across // picture.patch_pixels)
+    width, layers = config.hidden_size, config.num_hidden_layers
+    layer = 4 * width**2 + 2 * width * config.intermediate_size + 2 * patches * width
+    embedding = width * config.num_channels * picture.patch_pixels**2
+    return 2 * patches * (layers * layer + embedding)
 
 
 def flops_of_reading(config, queries, keys, with_logits=True):

@@ -132,6 +132,12 @@ def test_it_is_the_same_every_time():
     assert np.array_equal(draw_text(LONG, 40, MONOSPACE), before)
 
 
+@pytest.mark.parametrize("columns", [0, -1, 1.5, None])
+def test_lines_have_characters(columns):
+    with pytest.raises((TypeError, ValueError), match=f"columns must be .*{columns}"):
+        draw_text("a", columns)
+
+
 def test_without_pillow_or_a_font(monkeypatch, tmp_path):
     (tmp_path / "text.ttf").write_text("no font")
     with pytest.raises(ValueError, match="text.ttf is no font that Pillow reads"):

@@ -57,11 +57,25 @@ def prepare(args, pages, model, counter, window):
         texts.append((language(text), count_page(Page(page.id, page.source, text), model, counter, window), tuple(ids)))
     examples = []
     for ratio in sorted(set(args.ratios)):
-        latents = Chunking(model.processor, window, ratio).num_latents * (args.chunks - 1)
-        examples += [LongText(page, lang, f"{ratio:g}x", latents, ids, window) for lang, page, ids in texts]
+        chunking = Chunking(model.processor, window, ratio)
+        latents = chunking.num_latents * (args.chunks - 1)
+        chosen = [LongText(page, lang, f"{ratio:g}x", latents, ids, window) for lang, page, ids in texts]
+        for example in chosen:
+            _check_chunks(chunking, example)
+        examples += chosen
     if not examples:
         raise ValueError(f"no page has {length} tokens: give fewer --chunks, or longer texts")
     return examples, [f"{len(too_short)} pages below {length} tokens ({', '.join(too_short)})"] if too_short else []
+
+
+def _check_chunks(chunking, example):
+    """`ValueError` where the encoder cannot read a chunk at its ratio, as one that is too much for its picture."""
+    try:
+        _row(chunking, list(example.ids))
+    except ValueError as error:
+        raise ValueError(
+            f"page {example.page.id}, a chunk of {chunking.every} tokens at {example.setting}: {error}"
+        ) from None
 
 
 # ------------------------------------------------------------------------------------------------------- conditions

@@ -11,6 +11,7 @@ from c3.decoder_rows_c3 import LatentSpan, TextSegment
 from c3.eval.suites import global_compression as suite
 from c3.eval.text_kinds import cut_tokens
 from eval_files import PAGES, load, main, write_lines
+from image_models import model_of
 
 CHUNK, LENGTH = 8, 40
 OPTIONS = ["--ratios", "2", "4", "--window", str(CHUNK), "--chunks", "5", "--generated", "100"]
@@ -91,6 +92,19 @@ def test_report_and_figure(result, tmp_path):
     saved = result["costs"]["4x"]["chunked"]["cache_bytes"] / result["costs"]["4x"]["plain"]["cache_bytes"] - 1
     assert f"| {saved:+.0%} | -77% |" in report and saved < -0.4
     assert (tmp_path / "out" / "global.png").stat().st_size > 5000
+
+
+def test_a_model_that_reads_pictures(arguments, tokenizer, tmp_path, monkeypatch):
+    """Its costs count the tower; letters that do not fit in a chunk's latents are refused before anything is read."""
+    for folder, patch in (("pictures", 16), ("small", 4)):
+        model_of(tokenizer, tower_options={"patch_size": patch}).save_pretrained(tmp_path / folder)
+    asked = [*arguments, "--model", str(tmp_path / "pictures"), "--output", str(tmp_path / "out"), "--ratios", "4"]
+    main(asked)
+    result = load(tmp_path / "out" / "global.json")
+    assert len(losses(result, "global compression")) == 3 and result["costs"]["4x"]["chunked"]["encoder_flops"] > 0
+    monkeypatch.setattr(suite, "losses_after_tokens", None)
+    with pytest.raises(ValueError, match="^page p0, a chunk of 8 tokens at 4x: Pictures of 2 latents .* do not show"):
+        main([*asked, "--model", str(tmp_path / "small"), "--output", str(tmp_path / "other")])
 
 
 def test_errors(arguments):
