@@ -12,7 +12,7 @@ from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor, 
 
 from c3 import C3Latents, C3Processor, CompressionWarning
 from c3.chunked_rows_c3 import Chunking
-from c3.decoder_rows_c3 import LatentSpan, TextSegment, row_positions
+from c3.decoder_rows_c3 import LatentSpan, TextSegment, row_length, row_positions
 from c3.position_limits_c3 import most_positions
 from c3.training.data.tokenizer import train_tokenizer
 from c3.window_decoding_c3 import ForceTokens
@@ -229,6 +229,30 @@ def test_answers_outgrow_the_decoder_s_positions(make_model):
     assert output.sequences.shape == (1, 60) and output.past_key_values.get_seq_length() < 20
     with pytest.raises(ValueError, match="the decoder has positions for .* new tokens, not for 9999"):
         model.generate(None, "Who?", **options | {"max_new_tokens": 9999})
+
+
+def test_chunks_of_a_prompt_stand_within_the_decoder_s_positions(make_model):
+    """Also where the row ends far below them; text that is not read takes none."""
+    options = CHUNKS | {"compress_every": 200, "ratio": 8, "max_new_tokens": 1}
+    for sees in (True, False):
+        model = make_model("uniform", latents_see_chunk=sees)
+        prompt, most = "a b " * 100, 0
+        row = Chunking(model.processor, 200, 8).row([], prompt)
+        for segment, at in placed(row):
+            most = max(most, at) if segment.chunk and (sees or isinstance(segment, LatentSpan)) else most
+        assert (most > row_positions(row, "uniform", "consecutive")[-1] + 100) == sees
+        model.config.decoder_config.max_position_embeddings = most + 9
+        model.generate(None, prompt, **options)
+        model.config.decoder_config.max_position_embeddings = most
+        said = f"positions up to {most + 1}, but the decoder was made for {most}: give a smaller" if sees else "take"
+        with pytest.raises(ValueError, match=said):
+            model.generate(None, prompt, **options)
+
+
+def placed(row):
+    """The segment of each position of a row, and where it stands."""
+    segments = [each for each in row for _ in range(row_length([each]))]
+    return list(zip(segments, row_positions(row, "uniform", "consecutive"), strict=True))
 
 
 def test_what_does_not_go_together(uniform, make_model):
