@@ -125,7 +125,8 @@ class ChunkedGenerationMixin:
         if decoding.ran_out:
             warnings.warn(
                 "An answer ended where the decoder has no positions for more: some chunks took more of them than "
-                "others, as their text needed more latents or gave none. Give a smaller compress_every or a higher ratio.",
+                "others, as their text needed more latents or gave none. Give a smaller compress_every, or a higher "
+                "ratio.",
                 CompressionWarning,
                 stacklevel=CALLER + 3,
             )

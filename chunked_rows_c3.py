@@ -55,8 +55,8 @@ class Chunking:
 
     def is_complete(self, ids):
         """
-        Whether a chunk that is generated, `list[int]`, is to be compressed. Where the encoder does not read ids, one that
-        gives no text, such as special tokens, waits for some, and one that ends within a character for its end.
+        Whether a chunk that is generated, `list[int]`, is to be compressed. Where the encoder does not read ids, one
+        that gives no text, such as special tokens, waits for some, and one that ends within a character for its end.
         """
         more = len(ids) - self.every
         if more < 0 or self.processor.modality.reads_ids(self.processor):
@@ -66,14 +66,12 @@ class Chunking:
         return ends and bool(text) and bool(self.processor.encode(text))
 
     def _end(self, ids, place):
-        """Where a prompt's chunk ends that begins at a place: at a whole character, if the encoder does not read ids."""
+        """Where the chunk of a prompt that begins at `place` ends: as `is_complete`, with fewer ids if it can be."""
         end = place + self.every
         if end >= len(ids) or self.processor.modality.reads_ids(self.processor):
             return min(end, len(ids))
-        nearby = [
-            *range(end, max(end - 1 - MOST_OF_CHARACTER, place), -1),
-            *range(end + 1, end + 1 + MOST_OF_CHARACTER),
-        ]
+        nearby = list(range(end, max(end - 1 - MOST_OF_CHARACTER, place), -1))
+        nearby += range(end + 1, end + 1 + MOST_OF_CHARACTER)
         texts = (self.processor.decode(ids[place:each]) for each in nearby)
         ends = (each for each, text in zip(nearby, texts, strict=True) if text and not text.endswith(NO_CHARACTER))
         return min(next(ends, end), len(ids))

@@ -75,8 +75,8 @@ class VisibleCache:
 
     def drop(self, rows=None):
         """
-        Takes out what `leaves`, of all rows or of some (`torch.BoolTensor` of shape `(rows,)`), and with it padding that
-        all rows have room for.
+        Takes out what `leaves`, of all rows or of some (`torch.BoolTensor` of shape `(rows,)`), and with it padding
+        that all rows have room for.
         """
         stays = self.mask & ~(self.leaves if rows is None else self.leaves & rows[:, None])
         most = int(stays.sum(-1).max())

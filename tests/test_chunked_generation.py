@@ -46,11 +46,14 @@ def whole_row(model, spans, values, prompt, answer):
 
 
 def answer_segments(chunking, answer):
-    segments = []
-    for number, place in enumerate(range(0, len(answer), EVERY), start=1):
-        chunk = answer[place : place + EVERY]
+    chunks, segments = [[]], []
+    for token in answer:
+        chunks[-1].append(token)
+        if chunking.is_complete(chunks[-1]):
+            chunks.append([])
+    for number, chunk in enumerate(filter(None, chunks), start=1):
         segments.append(TextSegment(chunk, chunk=number))
-        if len(chunk) == EVERY:
+        if chunking.is_complete(chunk):
             segments += [replace(span, chunk=number) for span in chunking.plan(chunk).spans]
     return segments
 
