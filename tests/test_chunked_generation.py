@@ -120,7 +120,8 @@ def test_rows_end_at_different_times(any_model):
         assert row == expected + [0] * (len(row) - len(expected))
     chunking = Chunking(any_model.processor, EVERY, RATIO)
     for prompt, expected, latents in zip(PROMPTS, ended, output.latents, strict=True):
-        in_prompt = [len(each.ids) for each in chunking.row([], prompt) if isinstance(each, TextSegment) and each.chunk]
+        chunks, _ = chunking.chunks(any_model.processor.encode_prompt(prompt))
+        in_prompt = [len(each.ids) for each in chunks if isinstance(each, TextSegment)]
         # A chunk that is complete with the last token is not read again.
         in_answer = [EVERY] * ((len(expected) - 1) // EVERY)
         held = [] if latents is None else latents.text_lengths.tolist()
@@ -250,6 +251,16 @@ def test_chunks_of_a_prompt_stand_within_the_decoder_s_positions(make_model):
         said = f"positions up to {most + 1}, but the decoder was made for {most}: give a smaller" if sees else "take"
         with pytest.raises(ValueError, match=said):
             model.generate(None, prompt, **options)
+
+
+def test_positions_are_consecutive_whatever_those_of_prompts_are(make_model):
+    """Also where nothing of the prompt is in a chunk: the answer goes on where the prompt ends."""
+    models = [make_model("uniform", prompt_positions=each) for each in ("consecutive", "among_text")]
+    latents = models[0].compress(TEXTS[0])
+    options = CHUNKS | {"return_dict_in_generate": True, "output_logits": True, "allow_mismatch": True, "ratio": 2}
+    outputs = [model.generate(latents, "W", **options) for model in models]
+    torch.testing.assert_close(torch.stack(outputs[0].logits), torch.stack(outputs[1].logits))
+    assert outputs[0].latents[0].text_lengths.tolist()[0] == EVERY
 
 
 def placed(row):
