@@ -101,8 +101,8 @@ class Chunking:
         """
         before, between, after = self.processor.prompt_template_ids()
         chunks, rest = self.chunks(self.processor.encode_prompt(prompt))
-        # Without any chunk one of no text says that what follows is in chunks, and with it where all stands.
-        chunks = chunks or [TextSegment([], chunk=1)]
+        # Without any chunk, one of no text and no number says that what follows is in chunks, and so where all stands.
+        chunks = chunks or [TextSegment([], chunk=-1)]
         return [TextSegment(before), *spans, TextSegment(between), *chunks, TextSegment(rest + after)]
 
     def plans(self, row):
