@@ -6,7 +6,9 @@ from itertools import chain
 import torch
 from transformers.generation.utils import GenerateDecoderOnlyOutput
 
+from .corrections_c3 import special_ids
 from .latents_c3 import C3Latents
+from .position_limits_c3 import most_positions
 from .visible_cache_c3 import read_chunks
 
 
@@ -36,11 +38,16 @@ class ChunkedDecoding:
         rows, latents: what is read first, see `read_chunks`.
         compressed (`list[list[tuple[WindowPlan, torch.Tensor]]]`): of each row, its prompt's chunks and their latents.
         streamer (`BaseStreamer`, *optional*): is given each token.
+
+    Attributes:
+        ran_out (`bool`): whether an answer ended because the decoder has no position for another token, which is known
+            beforehand unless a chunk waits for tokens, or needs more latents than others.
     """
 
     def __init__(self, model, chunking, rows, latents, compressed, streamer=None):
         self.model, self.chunking, self.compressed, self.streamer = model, chunking, compressed, streamer
         self.cache = read_chunks(model, rows, latents)
+        self.ran_out = False
 
     def __call__(self, model, input_ids, logits_processor, stopping_criteria, generation_config, **unused):
         config, cache = generation_config, self.cache
@@ -48,10 +55,13 @@ class ChunkedDecoding:
         if copies > 1:
             cache.repeat(copies)
             self.compressed = [list(each) for each in self.compressed for _ in range(copies)]
+        self.open_chunks = [[] for _ in input_ids]
         going = torch.ones(len(input_ids), dtype=torch.bool, device=input_ids.device)
+        padding = config._pad_token_tensor
+        if padding is None:
+            padding = torch.tensor((special_ids(self.model.processor) or [0])[0])
         names = ("scores", "logits") if config.return_dict_in_generate else ()
         kept = {name: () for name in names if getattr(config, f"output_{name}")}
-        within = 0
         while True:
             logits = cache.logits.to(input_ids.device, torch.float32, copy=True)
             scores = logits_processor(input_ids, logits)
@@ -61,20 +71,15 @@ class ChunkedDecoding:
                 chosen = torch.multinomial(scores.softmax(-1), num_samples=1).squeeze(1)
             else:
                 chosen = scores.argmax(-1)
-            if config._pad_token_tensor is not None:
-                chosen = torch.where(going, chosen, config._pad_token_tensor.to(chosen.device))
+            chosen = torch.where(going, chosen, padding.to(chosen.device))
             input_ids = torch.cat([input_ids, chosen[:, None]], dim=-1)
             going = going & ~stopping_criteria(input_ids, kept.get("scores"))
             if self.streamer is not None:
                 self.streamer.put(chosen.cpu())
+            if going.any():
+                going = self._read(chosen, going)
             if not going.any():
                 break
-            within += 1
-            if within < self.chunking.every:
-                self._read_token(chosen, going, within)
-            else:
-                self._read_latents(input_ids, going)
-                within = 0
         if self.streamer is not None:
             self.streamer.end()
         if not config.return_dict_in_generate:
@@ -87,38 +92,70 @@ class ChunkedDecoding:
             most_cache_bytes=cache.most_bytes,
         )
 
-    def _read_token(self, chosen, going, within):
-        """Reads the token that stands at place `within` of its chunk, from 1."""
-        token, is_there = chosen[:, None], going[:, None]
-        embeds, positions = self.model.embed_prompt(token), self.cache.places + within - 1
-        self.cache.read(embeds, is_there, positions, leaves=is_there)
+    def _read(self, chosen, going):
+        """
+        Reads a token of each row that goes on, or the latents of the chunk that is complete with it. Returns `going`,
+        False too where the decoder has no position for another token.
+        """
+        chunking, places = self.chunking, self.cache.places.flatten().tolist()
+        going, plans = going.tolist(), {}
+        for row, token in enumerate(chosen.tolist()):
+            if not going[row]:
+                continue
+            chunk = self.open_chunks[row]
+            chunk.append(token)
+            taken = len(chunk)
+            if chunking.is_complete(chunk):
+                plans[row] = chunking.plan_of_answer(chunk)
+                taken = sum(plans[row].num_latents)
+            if places[row] + taken >= most_positions(self.model.config.decoder_config):
+                going[row], self.ran_out = False, True
+                plans.pop(row, None)
+        going = torch.tensor(going, device=chosen.device)
+        if plans:
+            self._read_latents(chosen, going, plans)
+        elif going.any():
+            is_there = going[:, None].to(self.cache.mask.device)
+            self.cache.read(self.model.embed_prompt(chosen[:, None]), is_there, self._places_of_tokens(), is_there)
+        return going
 
-    def _read_latents(self, input_ids, going):
-        """Compresses the chunk that is complete in the rows that go on, and reads its latents in its place."""
-        every, cache = self.chunking.every, self.cache
-        rows = going.nonzero().flatten().tolist()
-        plans = [self.chunking.plan(input_ids[row, -every:].tolist()) for row in rows]
-        values = self.chunking.encode(self.model, plans)
-        token = self.model.embed_prompt(input_ids[:, -1:])
-        most = max(map(len, values))
-        embeds = token.new_zeros(len(input_ids), most, token.shape[-1])
-        is_there = torch.zeros_like(embeds[..., 0], dtype=torch.bool)
-        for row, plan, own in zip(rows, plans, values, strict=True):
+    def _places_of_tokens(self):
+        """The position, `(rows, 1)`, of the last token of the chunk that is open in each row."""
+        places = self.cache.places
+        return places + torch.tensor([[len(chunk) - 1] for chunk in self.open_chunks], device=places.device)
+
+    def _read_latents(self, chosen, going, plans):
+        """Compresses chunks, `plans` by their row, and reads their latents in their place; of the others the token."""
+        cache, sees = self.cache, self.model.config.latents_see_chunk
+        values = dict(zip(plans, self.chunking.encode(self.model, list(plans.values())), strict=True))
+        token, at = self.model.embed_prompt(chosen[:, None]), self._places_of_tokens()
+        is_whole = torch.tensor([[row in plans] for row in range(len(chosen))], device=at.device)
+        going = going[:, None].to(at.device)
+        most = max(map(len, values.values()))
+        embeds = token.new_zeros(len(chosen), most, token.shape[-1])
+        is_there = torch.zeros_like(embeds[..., 0], dtype=torch.bool, device=at.device)
+        for row, own in values.items():
             embeds[row, most - len(own) :] = own.to(embeds)
             is_there[row, most - len(own) :] = True
-            self.compressed[row].append((plan, own))
+            self.compressed[row].append((plans[row], own))
+            self.open_chunks[row] = []
         positions = cache.places + (is_there.long().cumsum(-1) - 1).clamp(min=0)
         leaves = torch.zeros_like(is_there)
-        if self.model.config.latents_see_chunk:
-            # The last token has not been read yet, and the latents see it too.
-            going = going[:, None].to(is_there.device)
-            embeds, is_there = torch.cat([token, embeds], dim=1), torch.cat([going, is_there], dim=1)
-            positions = torch.cat([cache.places + every - 1, positions], dim=1)
-            leaves = torch.cat([going, leaves], dim=1)
+        # Rows end together: a row whose chunk is open has its token last.
+        is_open = going & ~is_whole
+        embeds[:, -1:] = torch.where(is_open.unsqueeze(-1).to(embeds.device), token, embeds[:, -1:])
+        positions[:, -1:] = torch.where(is_open, at, positions[:, -1:])
+        is_there[:, -1:] |= is_open
+        leaves[:, -1:] |= is_open
+        gone = (is_whole | ~going).flatten()
+        if sees:
+            # The last token of a whole chunk has not been read yet, and the latents see it too.
+            embeds, is_there = torch.cat([token, embeds], dim=1), torch.cat([is_whole, is_there], dim=1)
+            positions, leaves = torch.cat([at, positions], dim=1), torch.cat([is_whole, leaves], dim=1)
         else:
-            cache.drop()
+            cache.drop(gone)
         cache.read(embeds, is_there, positions, leaves)
-        cache.drop()
+        cache.drop(gone)
 
     def _as_latents(self, compressed):
         """[`C3Latents`] of a row's chunks, or None."""

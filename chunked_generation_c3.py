@@ -3,6 +3,7 @@ Global compression (VIST2, arXiv 2601.10378): the text that is generated is comp
 complete its latents are read and its keys leave the cache, so that the cache grows by latents.
 """
 
+import warnings
 from itertools import chain
 
 import torch
@@ -13,7 +14,7 @@ from .chunked_rows_c3 import Chunking
 from .compression_warnings_c3 import CALLER, warn_of_ratio
 from .decoder_rows_c3 import LatentSpan
 from .generation_keywords_c3 import setting, with_settings
-from .options_c3 import whole_number
+from .options_c3 import CompressionWarning, whole_number
 from .prompt_batches_c3 import OWN_CACHES
 from .stored_weights_c3 import is_sharded
 from .visible_cache_c3 import can_drop
@@ -120,7 +121,16 @@ class ChunkedGenerationMixin:
         embeds = latents.new_zeros(len(rows), 1, latents.shape[-1])
         kwargs |= {"inputs_embeds": embeds, "attention_mask": torch.ones_like(embeds[..., 0], dtype=torch.long)}
         kwargs |= {"custom_generate": decoding, "stopping_criteria": StoppingCriteriaList(criteria)}
-        return GenerationMixin.generate(self, **kwargs)
+        output = GenerationMixin.generate(self, **kwargs)
+        if decoding.ran_out:
+            warnings.warn(
+                "An answer ended where the decoder has no positions for more: some chunks took more of them than "
+                "others, as their text needed more latents or gave none. Give a smaller compress_every, or a higher "
+                "ratio.",
+                CompressionWarning,
+                stacklevel=CALLER + 3,
+            )
+        return output
 
 
 def _is_given(segment):

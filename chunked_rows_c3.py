@@ -9,6 +9,10 @@ from typing import Any
 from .decoder_rows_c3 import LatentSpan, TextSegment
 from .windows_c3 import WindowsOfTexts
 
+# A character has at most four bytes, so that three tokens more, or fewer, end at a whole one.
+MOST_OF_CHARACTER = 3
+NO_CHARACTER = "\ufffd"  # what bytes decode to that make none
+
 
 @dataclass(frozen=True)
 class Chunking:
@@ -43,6 +47,35 @@ class Chunking:
             return self.processor.plan_ids(array("i", ids), ratio=self.ratio)
         return self.processor.plan(self.processor.decode(ids), ratio=self.ratio)
 
+    def plan_of_answer(self, ids):
+        """As `plan`, of a chunk that was generated, which is not refused, see `C3Processor.readable_plan`."""
+        if self.processor.modality.reads_ids(self.processor):
+            return self.plan(ids)
+        return self.processor.readable_plan(self.processor.decode(ids), ratio=self.ratio)
+
+    def is_complete(self, ids):
+        """
+        Whether a chunk that is generated, `list[int]`, is to be compressed. Where the encoder does not read ids, one
+        that gives no text, such as special tokens, waits for some, and one that ends within a character for its end.
+        """
+        more = len(ids) - self.every
+        if more < 0 or self.processor.modality.reads_ids(self.processor):
+            return more >= 0
+        text = self.processor.decode(ids)
+        ends = not text.endswith(NO_CHARACTER) or more >= MOST_OF_CHARACTER
+        return ends and bool(text) and bool(self.processor.encode(text))
+
+    def _end(self, ids, place):
+        """Where the chunk of a prompt that begins at `place` ends: as `is_complete`, with fewer ids if it can be."""
+        end = place + self.every
+        if end >= len(ids) or self.processor.modality.reads_ids(self.processor):
+            return min(end, len(ids))
+        nearby = list(range(end, max(end - 1 - MOST_OF_CHARACTER, place), -1))
+        nearby += range(end + 1, end + 1 + MOST_OF_CHARACTER)
+        texts = (self.processor.decode(ids[place:each]) for each in nearby)
+        ends = (each for each, text in zip(nearby, texts, strict=True) if text and not text.endswith(NO_CHARACTER))
+        return min(next(ends, end), len(ids))
+
     def chunks(self, ids):
         """
         Ids as chunks with their latents, numbered from 1, and what stays text: of what is left over at the end all,
@@ -55,7 +88,7 @@ class Chunking:
         """
         segments, place, number = [], 0, 0
         while len(ids) - place >= self.every or len(ids) - place > self.num_latents:
-            chunk, number = ids[place : place + self.every], number + 1
+            chunk, number = ids[place : self._end(ids, place)], number + 1
             spans = [replace(span, chunk=number) for span in self.plan(chunk).spans]
             segments += [TextSegment(chunk, chunk=number), *spans]
             place += len(chunk)
@@ -68,6 +101,8 @@ class Chunking:
         """
         before, between, after = self.processor.prompt_template_ids()
         chunks, rest = self.chunks(self.processor.encode_prompt(prompt))
+        # Without any chunk, one of no text and no number says that what follows is in chunks, and so where all stands.
+        chunks = chunks or [TextSegment([], chunk=-1)]
         return [TextSegment(before), *spans, TextSegment(between), *chunks, TextSegment(rest + after)]
 
     def plans(self, row):

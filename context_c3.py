@@ -69,6 +69,10 @@ class ContextModality(ABC):
         """Raises `ValueError` where windows ([`WindowPlan`]) hold more than so many latents can be made of."""
         return
 
+    def readable_counts(self, processor, plan):
+        """N of each window, `list[int]`: as planned ([`WindowPlan`]), or as many more as `check_plan` would ask for."""
+        return plan.num_latents
+
     @cached_property
     def input_names(self):
         """`tuple[str]`: names of what `states` takes, which a model's `forward` passes on to it."""

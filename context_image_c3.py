@@ -72,18 +72,30 @@ class ImageContext(ContextModality):
         return torch.cat(states)
 
     def check_plan(self, processor, plan):
-        renderer, lengths = _text_renderer(ContextPicture.of(processor.context_picture)), plan.windows.lengths
-        latents, tokens = sum(plan.num_latents), sum(lengths)
-        counts, texts, more = plan.num_latents, list(plan.windows.contexts), latents
-        while not all(map(renderer.fits, texts, counts)) and more <= tokens:
-            more = int(1.1 * more) + 1
-            counts = share_latents(lengths, more)
-        if more > latents:
-            ratio = f"ask for a ratio of {int(100 * tokens / more) / 100} or less, or " if more <= tokens else ""
+        latents, tokens = sum(plan.num_latents), sum(plan.windows.lengths)
+        counts = _shown_counts(processor, plan)
+        if counts != plan.num_latents:
+            ratio = f"ask for a ratio of {int(100 * tokens / sum(counts)) / 100} or less, or " if counts else ""
             raise ValueError(
                 f"Pictures of {latents} latents for this text's {tokens} tokens do not show all of its characters "
                 f"apart: {ratio}take a model with larger patches, or with a font that has these characters."
             )
+
+    def readable_counts(self, processor, plan):
+        """Where not even a latent for each token shows all characters apart, as planned: they are drawn smaller."""
+        return _shown_counts(processor, plan) or plan.num_latents
+
+
+def _shown_counts(processor, plan):
+    """N of each window, `list[int]`, as planned or more, with which pictures show all characters apart; else None."""
+    renderer, lengths = _text_renderer(ContextPicture.of(processor.context_picture)), plan.windows.lengths
+    counts, texts, more = plan.num_latents, list(plan.windows.contexts), sum(plan.num_latents)
+    while not all(map(renderer.fits, texts, counts)):
+        more = int(1.1 * more) + 1
+        if more > sum(lengths):
+            return None
+        counts = share_latents(lengths, more)
+    return counts
 
 
 @lru_cache(maxsize=8)

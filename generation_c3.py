@@ -136,9 +136,7 @@ class PromptingMixin(ChunkedGenerationMixin, PromptChecksMixin, GenerationKeywor
         if prompts is None:
             texts = self._repeat(latents, kwargs)
         else:
-            is_shared = len(prompts) > len(latents)
-            to_rows = partial(self._rows, prompts, chunking=chunking)
-            texts = self._ask([latents], raw_below, to_rows, kwargs, batch_size, is_shared, chunking)
+            texts = self._ask_about(latents, prompts, raw_below, kwargs, batch_size, chunking)
         return _alone(texts) if latents.single and not _is_list(prompt) else texts
 
     @torch.no_grad()
@@ -225,6 +223,11 @@ class PromptingMixin(ChunkedGenerationMixin, PromptChecksMixin, GenerationKeywor
 
         answers = self._ask(contexts, raw_below, to_rows, kwargs, batch_size)
         return _alone(answers) if conversations is not messages else answers
+
+    def _ask_about(self, latents, prompts, raw_below, kwargs, batch_size, chunking):
+        """The answers to a prompt about each text of [`C3Latents`], or to several about the only one."""
+        to_rows = partial(self._rows, prompts, chunking=chunking)
+        return self._ask([latents], raw_below, to_rows, kwargs, batch_size, len(prompts) > len(latents), chunking)
 
     def _ask_together(self, contexts, prompt, allow_mismatch, raw_below, batch_size, kwargs, chunking):
         """The answers to one or several prompts about [`C3Latents`] and texts that are read one after another."""

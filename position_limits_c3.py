@@ -2,7 +2,7 @@
 
 import math
 
-from .decoder_rows_c3 import row_positions
+from .decoder_rows_c3 import LatentSpan, row_length, row_positions
 
 
 def most_positions(config):
@@ -24,10 +24,24 @@ def most_positions(config):
 
 
 def taken_positions(config, rows):
-    """Positions that some rows take, the most of them (`int`), see `room_for_answers`."""
+    """Positions that some rows take at their ends, the most of them (`int`), see `room_for_answers`."""
     layout = config.latent_position_layout, config.prompt_positions
     ends = [positions[-1] for positions in (row_positions(row, *layout) for row in rows) if positions]
     return math.ceil(max(ends)) + 1
+
+
+def positions_of_chunks(config, rows):
+    """Positions that what is read of chunks takes at its highest, in any of some rows (`int`); 0 without chunks."""
+    highest = 0
+    for row in rows:
+        held = {segment.chunk for segment in row if isinstance(segment, LatentSpan)}
+        positions = iter(row_positions(row, config.latent_position_layout, config.prompt_positions))
+        for segment in row:
+            own = [next(positions) for _ in range(row_length([segment]))]
+            is_read = isinstance(segment, LatentSpan) or config.latents_see_chunk or segment.chunk not in held
+            if segment.chunk and is_read and own:
+                highest = max(highest, own[-1] + 1)
+    return highest
 
 
 def room_for_answers(config, rows):
@@ -43,7 +57,7 @@ def room_for_answers(config, rows):
     Returns: `int`, or infinity, see `most_positions`.
 
     Raises:
-        ValueError: there is no room at all.
+        ValueError: there is no room at all, or not for the text of a chunk, which gives its positions back.
     """
     taken = taken_positions(config, rows)
     most = most_positions(config.decoder_config)
@@ -52,7 +66,12 @@ def room_for_answers(config, rows):
             f"Latents and prompt take {taken} positions, but the decoder was made for {most}: compress at a higher "
             "ratio, or ask about a part of the text."
         )
+    if (highest := positions_of_chunks(config, rows)) > most:
+        raise ValueError(
+            f"A chunk of the prompt is read at positions up to {highest}, but the decoder was made for {most}: give a "
+            "smaller compress_every, or a higher ratio."
+        )
     return most - taken
 
 
-__all__ = ["most_positions", "room_for_answers", "taken_positions"]
+__all__ = ["most_positions", "positions_of_chunks", "room_for_answers", "taken_positions"]

@@ -73,9 +73,12 @@ class VisibleCache:
         self.most_bytes = max(self.most_bytes, self.num_bytes)
         return output.logits
 
-    def drop(self):
-        """Takes out what `leaves`, and with it padding that all rows have room for."""
-        stays = self.mask & ~self.leaves
+    def drop(self, rows=None):
+        """
+        Takes out what `leaves`, of all rows or of some (`torch.BoolTensor` of shape `(rows,)`), and with it padding
+        that all rows have room for.
+        """
+        stays = self.mask & ~(self.leaves if rows is None else self.leaves & rows[:, None])
         most = int(stays.sum(-1).max())
         # Stable, so that what stays keeps its order, behind the rest.
         order = stays.long().argsort(dim=-1, stable=True)[:, stays.shape[1] - most :]
@@ -84,8 +87,7 @@ class VisibleCache:
             for name in ("keys", "values"):
                 each = getattr(layer, name)
                 setattr(layer, name, each.gather(2, index.expand(-1, each.shape[1], -1, each.shape[3])))
-        self.mask = stays.gather(1, order)
-        self.leaves = torch.zeros_like(self.mask)
+        self.mask, self.leaves = stays.gather(1, order), (self.leaves & stays).gather(1, order)
 
     def repeat(self, copies):
         """Has each row so many times."""

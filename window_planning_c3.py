@@ -139,6 +139,17 @@ class WindowPlanningMixin:
         lengths, counts = zip(*even_windows(len(ids), total, window), strict=True)
         return WindowPlan(windows_at(lengths, ids), list(counts))
 
+    def readable_plan(self, text, ratio=None):
+        """
+        As `plan`, of text that must not be refused, such as a chunk that a model wrote: with more latents where the
+        encoder could not read it from so few, and with fewer where the appended layout has not so many.
+        """
+        if ratio is not None and self.latent_position_layout != "uniform":
+            most = min(len(self.encode(text)), self.default_window)
+            ratio = max(ratio, most / self.num_latents)
+        plan = self._plan(text, None, ratio, None)
+        return plan._replace(num_latents=self.modality.readable_counts(self, plan))
+
     def _plan(self, text, num_latents, ratio, window):
         window = self.default_window if window is None else window
         if self.modality.reads_ids(self):  # else a cut cannot fall just anywhere

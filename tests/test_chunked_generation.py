@@ -12,7 +12,7 @@ from transformers import LogitsProcessorList, RepetitionPenaltyLogitsProcessor, 
 
 from c3 import C3Latents, C3Processor, CompressionWarning
 from c3.chunked_rows_c3 import Chunking
-from c3.decoder_rows_c3 import LatentSpan, TextSegment, row_positions
+from c3.decoder_rows_c3 import LatentSpan, TextSegment, row_length, row_positions
 from c3.position_limits_c3 import most_positions
 from c3.training.data.tokenizer import train_tokenizer
 from c3.window_decoding_c3 import ForceTokens
@@ -46,11 +46,14 @@ def whole_row(model, spans, values, prompt, answer):
 
 
 def answer_segments(chunking, answer):
-    segments = []
-    for number, place in enumerate(range(0, len(answer), EVERY), start=1):
-        chunk = answer[place : place + EVERY]
+    chunks, segments = [[]], []
+    for token in answer:
+        chunks[-1].append(token)
+        if chunking.is_complete(chunks[-1]):
+            chunks.append([])
+    for number, chunk in enumerate(filter(None, chunks), start=1):
         segments.append(TextSegment(chunk, chunk=number))
-        if len(chunk) == EVERY:
+        if chunking.is_complete(chunk):
             segments += [replace(span, chunk=number) for span in chunking.plan(chunk).spans]
     return segments
 
@@ -117,7 +120,8 @@ def test_rows_end_at_different_times(any_model):
         assert row == expected + [0] * (len(row) - len(expected))
     chunking = Chunking(any_model.processor, EVERY, RATIO)
     for prompt, expected, latents in zip(PROMPTS, ended, output.latents, strict=True):
-        in_prompt = [len(each.ids) for each in chunking.row([], prompt) if isinstance(each, TextSegment) and each.chunk]
+        chunks, _ = chunking.chunks(any_model.processor.encode_prompt(prompt))
+        in_prompt = [len(each.ids) for each in chunks if isinstance(each, TextSegment)]
         # A chunk that is complete with the last token is not read again.
         in_answer = [EVERY] * ((len(expected) - 1) // EVERY)
         held = [] if latents is None else latents.text_lengths.tolist()
@@ -229,6 +233,40 @@ def test_answers_outgrow_the_decoder_s_positions(make_model):
     assert output.sequences.shape == (1, 60) and output.past_key_values.get_seq_length() < 20
     with pytest.raises(ValueError, match="the decoder has positions for .* new tokens, not for 9999"):
         model.generate(None, "Who?", **options | {"max_new_tokens": 9999})
+
+
+def test_chunks_of_a_prompt_stand_within_the_decoder_s_positions(make_model):
+    """Also where the row ends far below them; text that is not read takes none."""
+    options = CHUNKS | {"compress_every": 200, "ratio": 8, "max_new_tokens": 1}
+    for sees in (True, False):
+        model = make_model("uniform", latents_see_chunk=sees)
+        prompt, most = "a b " * 100, 0
+        row = Chunking(model.processor, 200, 8).row([], prompt)
+        for segment, at in placed(row):
+            most = max(most, at) if segment.chunk and (sees or isinstance(segment, LatentSpan)) else most
+        assert (most > row_positions(row, "uniform", "consecutive")[-1] + 100) == sees
+        model.config.decoder_config.max_position_embeddings = most + 9
+        model.generate(None, prompt, **options)
+        model.config.decoder_config.max_position_embeddings = most
+        said = f"positions up to {most + 1}, but the decoder was made for {most}: give a smaller" if sees else "take"
+        with pytest.raises(ValueError, match=said):
+            model.generate(None, prompt, **options)
+
+
+def test_positions_are_consecutive_whatever_those_of_prompts_are(make_model):
+    """Also where nothing of the prompt is in a chunk: the answer goes on where the prompt ends."""
+    models = [make_model("uniform", prompt_positions=each) for each in ("consecutive", "among_text")]
+    latents = models[0].compress(TEXTS[0])
+    options = CHUNKS | {"return_dict_in_generate": True, "output_logits": True, "allow_mismatch": True, "ratio": 2}
+    outputs = [model.generate(latents, "W", **options) for model in models]
+    torch.testing.assert_close(torch.stack(outputs[0].logits), torch.stack(outputs[1].logits))
+    assert outputs[0].latents[0].text_lengths.tolist()[0] == EVERY
+
+
+def placed(row):
+    """The segment of each position of a row, and where it stands."""
+    segments = [each for each in row for _ in range(row_length([each]))]
+    return list(zip(segments, row_positions(row, "uniform", "consecutive"), strict=True))
 
 
 def test_what_does_not_go_together(uniform, make_model):
