@@ -25,7 +25,7 @@ def compress_with_ray(shards, model, options, address, load, workers, cluster=No
     try:
         import ray
     except ImportError:
-        raise UserError("--ray needs Ray: pip install 'c3-latent[ray]'") from None
+        raise UserError("--ray needs Ray: pip install -e .[ray]") from None
     if not ray.is_initialized():
         ray.init(address=cluster, include_dashboard=False, log_to_driver=False, configure_logging=False)
     gpus = 1 if str(model["device"] or "").startswith("cuda") else 0
