@@ -8,7 +8,8 @@ from .shards import Shard, ShardFolder
 
 def compress_with_ray(shards, model, options, address, load, workers, cluster=None, threads=1):
     """
-    Yields the entries of shards as they are finished, in any order.
+    Sees that Ray has what the workers need, and returns an iterator, which has them work: of the entries of shards as
+    they are finished, in any order.
 
     Args:
         shards (`list[Shard]`): what is left to do.
@@ -38,6 +39,11 @@ def compress_with_ray(shards, model, options, address, load, workers, cluster=No
                 f"--ray {workers} needs {needed} {kind}s of Ray, one of them for Ray itself, and there are "
                 f"{there.get(kind, 0):g}: give fewer workers"
             )
+    return _work(shards, model, options, address, load, workers, threads, gpus)
+
+
+def _work(shards, model, options, address, load, workers, threads, gpus):
+    import ray
 
     class Worker:
         """Ray gives it one row at a time: a shard."""
