@@ -4,6 +4,7 @@ import hashlib
 import os
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 
 from tqdm.auto import tqdm
@@ -24,7 +25,8 @@ def compress_dataset(
     """
     Compresses the texts of a data set to shards of latents. A run that was cut off goes on with the shards that are not
     finished; the latents are the same either way, and the same with Ray, as a shard is compressed by itself. It is
-    refused where finished shards hold other texts than the data set has now.
+    refused where finished shards hold other texts than the data set has now. What fails before the first shard leaves
+    no folder behind.
 
         compress_dataset(DataSource("rows.parquet"), "compressed", {"name": "org/c3"}, {"ratio": 8})
 
@@ -46,8 +48,16 @@ def compress_dataset(
     """
     if source.streaming and ray_workers:
         raise UserError("--ray reads rows of a data set by number: leave out --streaming")
-    # What is wrong with the output or the model is said before data are read, or downloaded.
     folder = ShardFolder(address)
+    try:
+        return _compress(source, folder, model, options, rows_per_shard, limit, ray_workers, cluster, quiet)
+    except BaseException:
+        folder.undo()
+        raise
+
+
+def _compress(source, folder, model, options, rows_per_shard, limit, ray_workers, cluster, quiet):
+    # What is wrong with the output or the model is said before data are read, or downloaded.
     folder.check()
     compressor = ShardCompressor(model, options, folder)
     amount = {name: options.get(name) for name in ("num_latents", "ratio", "window")}
@@ -70,7 +80,9 @@ def compress_dataset(
                     _check_same(source, folder, entries[shard.number], list(rows))
         left = [shard for shard in shards if shard.number not in entries]
         if ray_workers and left:
-            made = compress_with_ray(left, model, options, address, lambda: _load(source, limit), ray_workers, cluster)
+            load = partial(_load, source, limit)
+            made = compress_with_ray(left, model, options, folder.address, load, ray_workers, cluster)
+            folder.keep()
         else:
             made = map(compressor, left) if left else ()
         with _bar(quiet, len(texts), sum(entry["rows"] for entry in entries.values())) as bar:
@@ -165,7 +177,8 @@ def _settings(source, model, options, rows_per_shard, limit):
         with open(source.path, "rb") as file:
             content = hashlib.file_digest(file, "sha256").hexdigest()
     return {
-        "source": os.path.abspath(source.path) if is_file else source.path,
+        # Of a file not where it lies here: the settings go wherever the latents go.
+        "source": os.path.basename(source.path) if is_file else source.path,
         "sha256": content if is_file else None,
         "config": None if is_file else source.config,
         "split": None if is_file else source.split,

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import re
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
 
@@ -60,6 +61,7 @@ class ShardFolder:
         self.is_local = "file" in (
             (self.files.protocol,) if isinstance(self.files.protocol, str) else self.files.protocol
         )
+        self._made_folder = self._made_settings = False
 
     def path(self, name):
         return str(PurePosixPath(self.root) / name)
@@ -72,6 +74,7 @@ class ShardFolder:
             if self.read(SETTINGS) is None and self.files.exists(self.root) and self.files.ls(self.root):
                 raise ValueError(f"{self.address} holds other files: name a new or an empty folder")
             if self.is_local:
+                self._made_folder = not os.path.isdir(self.root)
                 os.makedirs(self.root, exist_ok=True)
                 ensure_writable(self.path(SETTINGS))
         except OSError as error:
@@ -87,6 +90,7 @@ class ShardFolder:
         before = self.read(SETTINGS)
         if before is None:
             self.files.makedirs(self.root, exist_ok=True)
+            self._made_settings = True
             self.write(SETTINGS, settings)
         elif before != settings:
             changed = [
@@ -97,6 +101,20 @@ class ShardFolder:
             raise ValueError(
                 f"{self.address} was begun otherwise ({'; '.join(changed)}): set that back, or name another folder"
             )
+
+    def undo(self):
+        """Takes back what `check` and `begin` made, lest it block other settings; not where a shard is there."""
+        with suppress(OSError):  # whoever undoes has another error to tell
+            names = {PurePosixPath(name).name for name in self.files.ls(self.root, detail=False)}
+            if self._made_settings and names == {SETTINGS}:
+                self.files.rm_file(self.path(SETTINGS))
+                names.clear()
+            if self._made_folder and not names:
+                os.rmdir(self.root)
+
+    def keep(self):
+        """Has `undo` do nothing from now on: others write here, too."""
+        self._made_folder = self._made_settings = False
 
     def number_of_shards(self):
         """How many shards there are, going by the highest number of a file of latents."""

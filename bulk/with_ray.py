@@ -8,7 +8,8 @@ from .shards import Shard, ShardFolder
 
 def compress_with_ray(shards, model, options, address, load, workers, cluster=None, threads=1):
     """
-    Yields the entries of shards as they are finished, in any order.
+    Sees that Ray has what the workers need, and returns an iterator, which has them work: of the entries of shards as
+    they are finished, in any order.
 
     Args:
         shards (`list[Shard]`): what is left to do.
@@ -25,7 +26,7 @@ def compress_with_ray(shards, model, options, address, load, workers, cluster=No
     try:
         import ray
     except ImportError:
-        raise UserError("--ray needs Ray: pip install 'c3-latent[ray]'") from None
+        raise UserError("--ray needs Ray: pip install -e .[ray]") from None
     if not ray.is_initialized():
         ray.init(address=cluster, include_dashboard=False, log_to_driver=False, configure_logging=False)
     gpus = 1 if str(model["device"] or "").startswith("cuda") else 0
@@ -38,6 +39,11 @@ def compress_with_ray(shards, model, options, address, load, workers, cluster=No
                 f"--ray {workers} needs {needed} {kind}s of Ray, one of them for Ray itself, and there are "
                 f"{there.get(kind, 0):g}: give fewer workers"
             )
+    return _work(shards, model, options, address, load, workers, threads, gpus)
+
+
+def _work(shards, model, options, address, load, workers, threads, gpus):
+    import ray
 
     class Worker:
         """Ray gives it one row at a time: a shard."""

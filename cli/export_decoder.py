@@ -6,7 +6,7 @@ from c3.support.loading import quiet_libraries
 
 from .model_options import add_debug
 
-SUMMARY = "the decoder as a causal language model for vLLM, SGLang or llama.cpp"
+SUMMARY = "the decoder as a causal language model of transformers' form, for vLLM"
 
 
 def add_arguments(parser):

@@ -1,4 +1,4 @@
-"""The decoder alone, as a causal language model that any engine loads: latents are then embeddings of its prompt."""
+"""The decoder alone, as a plain causal language model: latents are then embeddings of its prompt."""
 
 from c3.adapters_c3 import has_adapters
 from c3.support.loading import load_model
@@ -8,9 +8,10 @@ from .checkpoint_folder import new_folder, summary, whole_checkpoint
 
 def export_decoder(source, output, dtype="stored"):
     """
-    Writes the decoder of a C3 model with its tokenizer as a plain checkpoint of transformers, as vLLM, SGLang and
-    llama.cpp's converter read it. Of a row such as `generate` makes (latents, then the prompt, at positions 0, 1, 2, …)
-    it computes what the decoder in the model does.
+    Writes the decoder of a C3 model with its tokenizer as a plain checkpoint of transformers. Of a row such as
+    `generate` makes (latents, then the prompt, at positions 0, 1, 2, …) it computes what the decoder in the model does.
+    Tried with transformers and vLLM; not with other engines. llama.cpp's converter, for one, takes only tokenizers that
+    it knows, and the default checkpoint has one of its own.
 
         export_decoder("org/c3", "c3-decoder")
         AutoModelForCausalLM.from_pretrained("c3-decoder").generate(inputs_embeds=…)

@@ -10,7 +10,8 @@ from pathlib import Path
 from huggingface_hub import DatasetCardData
 
 from .page_files import read_parquet
-from .page_sources import LICENSES, PUBLIC_DOMAIN, check_licenses, find_source
+from .page_licenses import LICENSES, PUBLIC_DOMAIN, check_licenses
+from .page_sources import find_source
 from .report import markdown_table
 
 NEEDED = ("id", "text", "source", "license", "lang")
@@ -68,7 +69,9 @@ def page_set_card(paths, repo_id):
         ),
         markdown_table(["column", "what it holds"], [[f"`{name}`", COLUMNS.get(name, "")] for name in rows[0]]),
         "## Sources, licences and credits",
-        "Every page stays under its own licence, which its column `license` names, and is the work of whom this names:",
+        "Every page stays under its own licence, which its column `license` names, and is the work of whom this names, "
+        "as far as that is known here. **Changes were made to all:** pages are pieces that were cut out of longer "
+        "texts, without mark-up.",
         _sources(rows),
         "## How they were chosen, and overlap with training text",
         "\n".join(
@@ -112,7 +115,7 @@ def _read(path):
 
 def _metadata(files, repo_id):
     rows = [row for each in files.values() for row in each]
-    licenses = sorted({each for row in rows for each in LICENSES[row["license"]]})
+    licenses = sorted({each for row in rows for each in LICENSES[row["license"]].identifiers})
     return DatasetCardData(
         pretty_name=repo_id.split("/")[-1],
         language=_languages(rows),
@@ -147,7 +150,12 @@ def _sources(rows):
         source, page = find_source(row["source"])
         groups.setdefault((source, row["license"]), []).append(page)
     table = [
-        [source.name, len(pages), license, "; ".join([source.credit, *sorted({each for each in pages if each})])]
+        [
+            source.name,
+            len(pages),
+            LICENSES[license].terms,
+            "; ".join([source.credit, *sorted({each for each in pages if each})]),
+        ]
         for (source, license), pages in sorted(groups.items(), key=lambda group: -len(group[1]))
     ]
     return markdown_table(

@@ -6,7 +6,7 @@ from transformers import GenerationConfig
 def keep_only_ends(model):
     """
     Leaves a model's `generation_config` nothing but the ids that end a text, and pad: penalties that look back would
-    not see what came before a batch was joined, and kill vLLM [0.32] where prompts are embeddings.
+    not see what came before a batch was joined, and killed vLLM before 0.32 where prompts are embeddings.
 
     Args:
         model ([`C3Model`]): whose `generation_config` is replaced.

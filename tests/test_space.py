@@ -1,5 +1,6 @@
 """The page to look at: what it computes, and what a browser shows of it. Run: pytest tests/test_space.py [-m slow]"""
 
+import configparser
 import os
 import re
 import shutil
@@ -10,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from huggingface_hub import SpaceCard
 
 from c3 import DEFAULT_CHECKPOINT, C3Model
 from compressed_page import LONGEST_TEXT, compress_page
@@ -54,6 +56,19 @@ def test_the_page_is_built(uniform):
 
     labels = [each["props"].get("label") for each in make_page(uniform).get_config_file()["components"]]
     assert {"Text", "Tokens per latent", "What came back", "Answer"} <= set(labels)
+
+
+def test_what_a_space_of_the_hub_installs():
+    """What the package needs, which no index has and which is uploaded beside the app; gradio as it is tested."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    needed = setup["options"]["install_requires"].split()
+    assert (ROOT / "space" / "requirements.txt").read_text(encoding="utf-8").split() == needed
+    card = SpaceCard.load(ROOT / "space" / "README.md")
+    constraints = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert f"gradio=={card.data.sdk_version}" in constraints
+    assert setup["options"]["python_requires"] == f">={card.data.python_version}"
+    assert (ROOT / "space" / card.data.app_file).is_file() and "pip install --no-deps --target upload ." in card.text
 
 
 @pytest.mark.slow

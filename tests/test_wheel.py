@@ -51,3 +51,10 @@ def test_the_wheel_is_all_that_is_needed(tmp_path):
         run(commands / "c3", command, "--help", cwd=elsewhere)
     run(commands / "c3", "compress", "my.txt", cwd=elsewhere)
     assert run(commands / "c3", "expand", "my.txt.c3", cwd=elsewhere) == text
+
+    # The page as a Space of the Hub has it: the package is a folder beside the app, and gradio is not needed for this.
+    upload = shutil.copytree(ROOT / "space", tmp_path / "upload")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(upload)
+    found = run(commands / "python", "-c", "import c3, compressed_page; print(c3.__file__)", cwd=upload)
+    assert Path(found.strip()) == upload / "c3" / "__init__.py"

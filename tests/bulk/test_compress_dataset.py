@@ -13,6 +13,7 @@ from c3.bulk.compressed_rows import CompressedRows
 from c3.bulk.compressor import ShardCompressor
 from c3.bulk.shards import plan_shards
 from c3.cli.main import main
+from c3.support.errors import UserError
 from tiny_models import LONG, TEXTS
 
 ROWS = [*TEXTS, None, LONG, "", TEXTS[0]]
@@ -132,6 +133,9 @@ def test_what_is_refused(compress, data, checkpoint, tmp_path):
         (tmp_path / "new", ["--streaming", "--ray", "2"], "leave out --streaming"),
     ):
         assert message in compress(output, *options, code=2).err
+        assert not (tmp_path / "new").exists()
+    assert "No such data file" in compress(tmp_path / "new", code=2, source=tmp_path / "none.jsonl").err
+    assert not (tmp_path / "new").exists()
     # With as many bytes.
     data.write_bytes(data.read_bytes().replace(b"the", b"teh"))
     assert "was begun otherwise (sha256: " in compress(tmp_path / "out", "--limit", "2", code=2).err
@@ -141,7 +145,50 @@ def test_what_is_refused(compress, data, checkpoint, tmp_path):
     (other / "tokenizer.json").write_text(json.dumps(tokenizer), encoding="utf-8")
     assert "model: " in compress(tmp_path / "out", "--limit", "2", "--model", str(other), code=2).err
     data.write_text("", encoding="utf-8")
-    assert "rows.jsonl has no rows" in compress(tmp_path / "new", code=2).err
+    for streaming in ([], ["--streaming"]):
+        assert "rows.jsonl has no rows" in compress(tmp_path / "new", *streaming, code=2).err
+        assert not (tmp_path / "new").exists()
+
+
+def test_what_fails_before_the_first_shard_stands_in_nobodys_way(compress, tmp_path, monkeypatch):
+    """Nor what Ray refuses. A folder that was there stays, and so does what another run has begun."""
+    kept, out = ShardCompressor.__call__, tmp_path / "out"
+    out.mkdir()
+
+    def fail(self, shard):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(ShardCompressor, "__call__", fail)
+    compress(out, code=130)
+    assert list(out.iterdir()) == []
+    compress(f"memory://{tmp_path.name}", code=130)
+    monkeypatch.setattr("c3.bulk.compress_dataset.compress_with_ray", refuse)
+    assert "fewer workers" in compress(tmp_path / "new", "--ray", "200", code=2).err
+    assert not (tmp_path / "new").exists()
+    monkeypatch.setattr(ShardCompressor, "__call__", kept)
+    compress(f"memory://{tmp_path.name}", "--num-latents", "2")
+    compress(out, "--num-latents", "2")
+    settings = out / "settings.json"
+    for file in [each for each in out.iterdir() if each != settings]:
+        file.unlink()
+    monkeypatch.setattr(ShardCompressor, "__call__", fail)
+    compress(out, "--num-latents", "2", code=130)
+    assert settings.is_file()
+
+
+def refuse(*_):
+    raise UserError("give fewer workers")
+
+
+def test_nothing_says_where_the_file_lay(compress, data, tmp_path):
+    """And it may lie elsewhere when the run goes on."""
+    compress(tmp_path / "out", "--limit", "2")
+    files = files_of(tmp_path / "out")
+    assert b'"source": "rows.jsonl"' in files["settings.json"] and b'"source": "rows.jsonl"' in files["index.json"]
+    assert not [name for name, content in files.items() if str(tmp_path).encode() in content]
+    (tmp_path / "elsewhere").mkdir()
+    compress(tmp_path / "out", "--limit", "2", source=data.rename(tmp_path / "elsewhere" / data.name))
+    assert files_of(tmp_path / "out") == files
 
 
 @pytest.fixture
@@ -204,6 +251,7 @@ def test_two_workers_of_ray_give_the_same(compress, tmp_path, monkeypatch):
         # Ended already, so that no worker is begun.
         compress(tmp_path / "ray", "--ray", "2")
         assert "needs 9 CPUs of Ray" in compress(tmp_path / "more", "--ray", "8", code=2).err
+        assert not (tmp_path / "more").exists()
     finally:
         ray.shutdown()
     alone, both = files_of(tmp_path / "alone"), files_of(tmp_path / "ray")

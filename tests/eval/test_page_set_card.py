@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from huggingface_hub import DatasetCard
 
+from c3.eval.page_licenses import LICENSES
 from c3.eval.page_set_card import KNOWN, page_set_card
-from c3.eval.page_sources import LICENSES
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "eval"
 PAGES = [
@@ -47,10 +47,13 @@ def test_counts_licences_and_credits_are_those_of_the_rows(pages):
         "5 pages of text",
         "not the Fox benchmark",
         f"| `pages.parquet` | 4 | en | 28 | 600-900 a page | `{digest}` |",
-        "| 3 | CC BY 4.0 | the authors that each paper names; "
+        "| 3 | [CC BY 4.0](https://creativecommons.org/licenses/by/4.0/) | the authors that each paper names; "
         "[10.21105/jose.00034](https://doi.org/10.21105/jose.00034); [10.21105/jose.00075](https://doi.org/",
-        "| US presidential addresses | 1 | US government work (public domain) | their speakers; Jefferson 1805 |",
-        "| `a \\| stranger's blog` | 1 | CC BY-SA 4.0 | `a \\| stranger's blog` |",
+        "| US presidential addresses | 1 | none: as a work of the US government in the public domain in the United "
+        "States, which is not so everywhere | their speakers; Jefferson 1805 |",
+        "| `a \\| stranger's blog` | 1 | [CC BY-SA 4.0](https://creativecommons.org/licenses/by-sa/4.0/) | "
+        "not known here: its rows name no author",
+        "**Changes were made to all:** pages are pieces that were cut out of longer texts, without mark-up",
         "* `pages.parquet`: not known.\n* `pages_zh.parquet`: not known.",
     ):
         assert said in card.text, said
@@ -86,6 +89,14 @@ def test_pages_that_may_not_be_passed_on_have_no_card(rows, message, pages):
 
 def test_no_licence_with_conditions_on_use():
     assert not [name for name in LICENSES if re.search("NC|ND|research", name)]
+
+
+def test_licences_have_addresses_and_the_public_domain_is_not_everywhere():
+    for name, license in LICENSES.items():
+        for identifier in license.identifiers:
+            kind, version = identifier.removeprefix("cc-").rpartition("-")[::2]
+            place = {"other": "elsewhere" if "PRC" in name else "not so everywhere", "cc0-1.0": "/zero/1.0/)"}
+            assert place.get(identifier, f"https://creativecommons.org/licenses/{kind}/{version}/)") in license.terms
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the pages are not in the repository")

@@ -71,7 +71,7 @@ def test_the_same_as_the_model_itself(model, rows, engine):
 
 
 def test_what_is_asked_of_the_engine(model, rows, engine):
-    """Nothing that it would add by itself, as penalties, which kill vLLM beside embeddings; and no shared cache."""
+    """Nothing that it would add by itself, as penalties, which killed older ones beside embeddings; and no cache."""
     backend = VllmBackend(model, engine.address)
     drawn = {"temperature": 1.0, "top_p": 0.9, "seed": 3}
     first, again, other = (together(ask(backend, rows[0], **drawn | more))[0] for more in ({}, {}, {"seed": -1}))
