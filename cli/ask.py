@@ -173,7 +173,7 @@ def _naming_error(file):
 
 def _check_positions(model, context, segments, questions, args):
     """Raises `UserError` where the decoder has not the positions for what is read, asked and answered."""
-    from c3.position_limits_c3 import most_positions, taken_positions
+    from c3.position_limits_c3 import most_positions, positions_of_chunks, taken_positions
 
     chunking = _chunking(model, args)
     layout = chunking or model.processor
@@ -181,6 +181,11 @@ def _check_positions(model, context, segments, questions, args):
     most, new = most_positions(model.config.decoder_config), args.max_new_tokens or 1
     read = taken_positions(model.config, rows)
     room = most - read
+    if (highest := positions_of_chunks(model.config, rows)) > most:
+        raise UserError(
+            f"{context.name}: a chunk of the question is read at positions up to {highest}, but the decoder was made "
+            f"for {most}: try a smaller --compress-every or a higher --ratio"
+        )
     if new <= (chunking.new_tokens(room) if chunking and room > 0 else room):
         return
     if chunking and room > 0:

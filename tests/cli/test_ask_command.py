@@ -87,7 +87,7 @@ def test_answers_in_chunks(ask, model, texts):
 
 def test_positions_of_answers_in_chunks(run, make_model, texts):
     """Compressed, they take those of their latents."""
-    command = ["ask", texts[0], QUESTION, "--ratio", "3", "--compress-every", "6", "--quiet"]
+    command = ["ask", texts[0], "-q", QUESTION, "--ratio", "3", "--compress-every", "6", "--quiet"]
     model = make_model()
     spans, chunking = model.compress(TEXT, ratio=3).spans[0], Chunking(model.processor, 6, 3)
     model.config.decoder_config.max_position_embeddings = taken_positions(
@@ -99,6 +99,8 @@ def test_positions_of_answers_in_chunks(run, make_model, texts):
     assert run(*command, "--model", "narrow", "--max-new-tokens", f"{most}")[0] == 0
     code, out, err = run(*command, "--model", "narrow", "--max-new-tokens", f"{most + 1}")
     assert (code, out) == (2, "") and f"there is room for {most} new tokens, 6 of them in 2 latents" in err
+    code, out, err = run(*command, "-q", "Who? " * 40, "--model", "narrow", "--compress-every", "100")
+    assert (code, out) == (2, "") and "a chunk of the question is read at positions up to" in err
 
 
 def test_the_texts_themselves(ask, answer, model, texts):
