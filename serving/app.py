@@ -3,7 +3,6 @@
 import asyncio
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -22,6 +21,7 @@ from .keys import Keys
 from .latents_checks import LatentsChecks
 from .own_names import OwnNamesOnly
 from .prompts import Prompts
+from .turns import Turns
 from .unread_bodies import CloseUnread
 
 MOST_BODY = 64 << 20
@@ -53,7 +53,7 @@ class Served:
     most_body: int = MOST_BODY
     body_seconds: float = SECONDS
     started: int = field(default_factory=lambda: int(time.time()))
-    jobs: set = field(default_factory=set)
+    turns: Turns = field(default_factory=Turns)
 
     def __post_init__(self):
         if self.model.config.prompt_positions != "consecutive":
@@ -63,19 +63,18 @@ class Served:
             )
         checks = LatentsChecks(self.model)
         self.name = checks.provenance.model_name or "c3"
-        self.contexts = Contexts(self.model, checks, self.store, self.batch_size)
+        self.contexts = Contexts(self.model, checks, self.store, self.batch_size, self.turns.pause)
         self.prompts = Prompts(self.model, self.contexts)
-        self.worker = ThreadPoolExecutor(1, thread_name_prefix="c3-compress")
 
     async def close(self):
         """Ends what is being worked on."""
         await self.backend.close()
-        # What is being compressed cannot be stopped, and is not waited for.
-        self.worker.shutdown(wait=False, cancel_futures=True)
+        # The windows that are being encoded or decoded cannot be stopped, and are not waited for.
+        self.turns.close()
 
     def is_working(self):
         """Whether a text is still being compressed or given back."""
-        return any(not job.done() for job in self.jobs)
+        return self.turns.is_working()
 
 
 def make_app(served):
