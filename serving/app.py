@@ -21,6 +21,7 @@ from .keys import Keys
 from .latents_checks import LatentsChecks
 from .own_names import OwnNamesOnly
 from .prompts import Prompts
+from .request_heads import HeadChecks
 from .turns import Turns
 from .unread_bodies import CloseUnread
 
@@ -93,6 +94,7 @@ def make_app(served):
     )
     if not served.keys:
         app.add_middleware(OwnNamesOnly)
+    app.add_middleware(HeadChecks)
     app.add_middleware(CloseUnread)
     add_error_handlers(app)
     add_completions(app, served)
