@@ -26,6 +26,8 @@ from .turns import Turns
 from .unread_bodies import CloseUnread
 
 MOST_BODY = 64 << 20
+# Of a text, whose tokenizing nobody interrupts: some seconds of a CPU, where it has no words.
+MOST_CHARACTERS = 1 << 20
 SECONDS_BETWEEN_SWEEPS = 3600.0
 
 
@@ -44,6 +46,7 @@ class Served:
         batch_size (`int`): windows that are encoded or decoded at once.
         most_body (`int`): bytes of a request's body.
         body_seconds (`float`): that one may take, see `read_body`.
+        most_characters (`int`): of a text to compress.
     """
 
     model: object
@@ -53,6 +56,7 @@ class Served:
     batch_size: int = 8
     most_body: int = MOST_BODY
     body_seconds: float = SECONDS
+    most_characters: int = MOST_CHARACTERS
     started: int = field(default_factory=lambda: int(time.time()))
     turns: Turns = field(default_factory=Turns)
 

@@ -41,6 +41,9 @@ def add_contexts(app, served):
         fields = checked(body, FIELDS)
         if "text" not in fields:
             raise ApiError(400, "text is missing.", "text")
+        if (length := len(fields["text"])) > served.most_characters:
+            message = f"The text has {length} characters, and this server takes {served.most_characters}: send parts."
+            raise ApiError(413, message, "text", "text_too_long")
         if "ratio" in fields and "num_latents" in fields:
             raise ApiError(400, "ratio and num_latents are both given: give one.", "ratio")
         options = fields.get("ratio"), fields.get("num_latents")
