@@ -70,12 +70,15 @@ class Served:
         self.name = checks.provenance.model_name or "c3"
         self.contexts = Contexts(self.model, checks, self.store, self.batch_size, self.turns.pause)
         self.prompts = Prompts(self.model, self.contexts)
+        # A batch of windows may take hundreds of passes, as where somebody made up its latents.
+        self.passes = self.model.decoder.base_model.register_forward_pre_hook(lambda *_: self.turns.pause())
 
     async def close(self):
         """Ends what is being worked on."""
         await self.backend.close()
-        # The windows that are being encoded or decoded cannot be stopped, and are not waited for.
+        # The pass that is being made cannot be stopped, and is not waited for.
         self.turns.close()
+        self.passes.remove()
 
     def is_working(self):
         """Whether a text is still being compressed or given back."""

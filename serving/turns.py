@@ -1,6 +1,7 @@
 """Who may compute next: works of several owners take turns on one model, and end when nobody waits for them."""
 
 import threading
+import time
 from collections import deque
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -37,9 +38,13 @@ class Turns:
         contexts = Contexts(model, checks, store, after_batch=turns.pause)
         with turns.waiting_for(owner, contexts.add_text, owner, "a long text") as work:
             about = work.result()
+
+    Args:
+        seconds (`float`): of a turn, before which a pause changes nothing.
     """
 
-    def __init__(self):
+    def __init__(self, seconds=0.1):
+        self.seconds, self._end = seconds, 0.0
         self._lock, self._here = threading.Lock(), threading.local()
         self._works, self._queues, self._current = {}, {}, None
 
@@ -75,8 +80,10 @@ class Turns:
     def pause(self):
         """In the midst of a work: lets others have their turns, or ends it. Does nothing elsewhere."""
         work = getattr(self._here, "work", None)
-        if work is None:
+        if work is None or (work.is_wanted and time.monotonic() < self._end):
             return
+        if not work.is_wanted:
+            raise Unwanted
         with self._lock:
             # Behind all other owners, also where more of this one's came meanwhile.
             self._queues[work.owner] = self._queues.pop(work.owner, deque())
@@ -111,7 +118,7 @@ class Turns:
         queue.remove(work)
         if queue:
             self._queues[owner] = queue
-        self._current = work
+        self._current, self._end = work, time.monotonic() + self.seconds
         if work.is_begun:
             work.turn.release()
         else:

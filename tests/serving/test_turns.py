@@ -1,4 +1,4 @@
-"""Works of several keys take turns, batch by batch, and end with their last client. Run: pytest tests/serving"""
+"""Works of several keys take turns, pass by pass, and end with their last client. Run: pytest tests/serving"""
 
 import asyncio
 import json
@@ -8,7 +8,11 @@ from functools import partial
 
 import pytest
 
+from c3.serving.app import Served
+from c3.serving.context_store import ContextStore
 from c3.serving.errors import ApiError
+from c3.serving.keys import Keys
+from c3.serving.transformers_backend import TransformersBackend
 from c3.serving.turns import MOST_BEGUN, Turns, Unwanted
 from serving_requests import CONTEXTS, PASSAGE, bearer
 
@@ -27,7 +31,7 @@ class Steps:
     """Works of steps that note themselves; the first of all waits for `start`, so that others can come."""
 
     def __init__(self):
-        self.turns, self.done, self.start, self.threads = Turns(), [], threading.Event(), []
+        self.turns, self.done, self.start, self.threads = Turns(0), [], threading.Event(), []
 
     def work(self, name, steps):
         self.start.wait(20)
@@ -79,7 +83,7 @@ def test_an_owner_has_few_begun():
 
 
 def test_a_work_ends_with_its_last_client():
-    turns, seen, go = Turns(), [], threading.Event()
+    turns, seen, go = Turns(0), [], threading.Event()
 
     def work(name):
         while True:
@@ -166,6 +170,20 @@ def test_a_long_text_holds_nobody(serve, model, monkeypatch, tmp_path):
     count = len(batches)
     time.sleep(0.3)
     assert len(batches) <= count + 1 and len(list(tmp_path.glob("*/ctx-*"))) == 1
+
+
+def test_a_batch_of_many_passes_pauses_in_its_midst(model, tmp_path, monkeypatch):
+    served = Served(model, TransformersBackend(model), ContextStore(tmp_path, 1 << 20, 3600), Keys("one"))
+    latents, calls = model.compress(PASSAGE), []
+    monkeypatch.setattr(served.turns, "pause", lambda: calls.append(1))
+    for method in ("greedy", "parallel"):
+        calls.clear()
+        model.expand(latents, method=method, batch_size=latents.num_windows)
+        assert len(calls) > (1 if method == "parallel" else int(latents.text_lengths.max()) - 1)
+    calls.clear()
+    asyncio.run(served.close())
+    model.expand(latents)
+    assert not calls
 
 
 @pytest.mark.parametrize("method", ["compress", "expand"])
