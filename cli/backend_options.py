@@ -29,7 +29,7 @@ def check_backend_options(args):
     Returns: `tuple[str, str]`, which Python has which vLLM; None where none is to be started.
 
     Raises:
-        UserError: options that contradict each other, or no vLLM.
+        UserError: options that contradict each other, no address, or no vLLM.
     """
     given = [name for name in ("--vllm-python", "--vllm-url") if getattr(args, name[2:].replace("-", "_"))]
     if args.backend != "vllm":
@@ -38,10 +38,14 @@ def check_backend_options(args):
         return None
     if len(given) == 2:
         raise UserError("--vllm-python starts a vLLM, --vllm-url names one that runs: give one of the two")
+    from c3.serving.vllm_address import check_address
     from c3.serving.vllm_command import find_vllm
     from c3.serving.vllm_process import VllmProcess  # noqa: F401  needs the extra
 
-    return find_vllm(args.vllm_python) if args.vllm_url is None else None
+    if args.vllm_url is None:
+        return find_vllm(args.vllm_python)
+    check_address(args.vllm_url)
+    return None
 
 
 @contextmanager

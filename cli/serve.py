@@ -35,6 +35,7 @@ def add_arguments(parser):
         ("--max-store-mib", 1024, "contexts of an API key: the oldest make room"),
         ("--max-age-hours", 168, "a context, since its text was last sent"),
         ("--max-body-mib", 64, "a request"),
+        ("--max-text-chars", 1 << 20, "characters of a text to compress"),
     ):
         parser.add_argument(
             name, type=whole_number(1), default=default, metavar="N", help=f"{about} (default: {default})"
@@ -60,7 +61,8 @@ def run(args):
     with _listening(args.host, args.port) as listener:
         store = _opened(ContextStore, args)
         with asked_model(args) as model, asked_backend(args, model, vllm) as backend:
-            served = Served(model, backend, store, keys, args.batch_size, args.max_body_mib << 20)
+            limits = {"most_body": args.max_body_mib << 20, "most_characters": args.max_text_chars}
+            served = Served(model, backend, store, keys, args.batch_size, **limits)
             check_canary(model, served.backend)
             host, port = listener.getsockname()[:2]
             where = f"http://{f'[{host}]' if ':' in host else host}:{port}/v1"

@@ -3,7 +3,6 @@
 import asyncio
 import math
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -22,9 +21,13 @@ from .keys import Keys
 from .latents_checks import LatentsChecks
 from .own_names import OwnNamesOnly
 from .prompts import Prompts
+from .request_heads import HeadChecks
+from .turns import Turns
 from .unread_bodies import CloseUnread
 
 MOST_BODY = 64 << 20
+# Of a text, whose tokenizing nobody interrupts: some seconds of a CPU, where it has no words.
+MOST_CHARACTERS = 1 << 20
 SECONDS_BETWEEN_SWEEPS = 3600.0
 
 
@@ -43,6 +46,7 @@ class Served:
         batch_size (`int`): windows that are encoded or decoded at once.
         most_body (`int`): bytes of a request's body.
         body_seconds (`float`): that one may take, see `read_body`.
+        most_characters (`int`): of a text to compress.
     """
 
     model: object
@@ -52,8 +56,9 @@ class Served:
     batch_size: int = 8
     most_body: int = MOST_BODY
     body_seconds: float = SECONDS
+    most_characters: int = MOST_CHARACTERS
     started: int = field(default_factory=lambda: int(time.time()))
-    jobs: set = field(default_factory=set)
+    turns: Turns = field(default_factory=Turns)
 
     def __post_init__(self):
         if self.model.config.prompt_positions != "consecutive":
@@ -63,19 +68,21 @@ class Served:
             )
         checks = LatentsChecks(self.model)
         self.name = checks.provenance.model_name or "c3"
-        self.contexts = Contexts(self.model, checks, self.store, self.batch_size)
+        self.contexts = Contexts(self.model, checks, self.store, self.batch_size, self.turns.pause)
         self.prompts = Prompts(self.model, self.contexts)
-        self.worker = ThreadPoolExecutor(1, thread_name_prefix="c3-compress")
+        # A batch of windows may take hundreds of passes, as where somebody made up its latents.
+        self.passes = self.model.decoder.base_model.register_forward_pre_hook(lambda *_: self.turns.pause())
 
     async def close(self):
         """Ends what is being worked on."""
         await self.backend.close()
-        # What is being compressed cannot be stopped, and is not waited for.
-        self.worker.shutdown(wait=False, cancel_futures=True)
+        # The pass that is being made cannot be stopped, and is not waited for.
+        self.turns.close()
+        self.passes.remove()
 
     def is_working(self):
         """Whether a text is still being compressed or given back."""
-        return any(not job.done() for job in self.jobs)
+        return self.turns.is_working()
 
 
 def make_app(served):
@@ -94,6 +101,7 @@ def make_app(served):
     )
     if not served.keys:
         app.add_middleware(OwnNamesOnly)
+    app.add_middleware(HeadChecks)
     app.add_middleware(CloseUnread)
     add_error_handlers(app)
     add_completions(app, served)

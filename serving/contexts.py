@@ -37,10 +37,12 @@ class Contexts:
         checks ([`LatentsChecks`]): of what is read.
         store ([`ContextStore`]): keeps the files of latents.
         batch_size (`int`): windows at once.
+        after_batch (`Callable` or False): is called after each batch, and may raise to end the work.
     """
 
-    def __init__(self, model, checks, store, batch_size=8):
-        self.model, self.checks, self.store, self.batch_size = model, checks, store, batch_size
+    def __init__(self, model, checks, store, batch_size=8, after_batch=False):
+        self.model, self.checks, self.store = model, checks, store
+        self._batches = {"batch_size": batch_size, "show_progress": after_batch}
 
     def add_text(self, owner, text, ratio=None, num_latents=None):
         """
@@ -69,9 +71,7 @@ class Contexts:
             latents = None
         if latents is None:
             with refusing("text" if ratio is None and num_latents is None else None):
-                latents = self.model.compress(
-                    text, **options, exact=True, batch_size=self.batch_size, show_progress=False
-                )
+                latents = self.model.compress(text, **options, exact=True, **self._batches)
             data = latents.to_bytes()
         self._keep(owner, name, data)
         return self.describe(owner, name, latents)
@@ -97,6 +97,7 @@ class Contexts:
                 message = "This file has no checksum: load it with C3Latents.load, save it again and send that."
                 raise ApiError(400, message) from None
         self.checks.check(latents)
+        self.checks.check_ratios(latents)
         # What is not of the latents, as other tensors in the file, is not kept.
         data = latents.to_bytes()
         name = _name(owner, data)
@@ -140,7 +141,7 @@ class Contexts:
         latents = self.get(owner, name)[0]
         try:
             # That they are this model's was checked.
-            return self.model.expand(latents, batch_size=self.batch_size, show_progress=False, allow_mismatch=True)
+            return self.model.expand(latents, **self._batches, allow_mismatch=True)
         except InexactTextError as error:
             raise ApiError(422, str(error), code="inexact_text") from None
 

@@ -11,7 +11,6 @@ from .disconnects import ClientGone, unless_gone
 from .errors import ApiError
 from .fields import checked, number, string, whole_number
 
-MOST_WAITING = 256
 FIELDS = {"model": string, "text": string, "ratio": number(1, 10**6), "num_latents": whole_number(1, 10**6)}
 
 
@@ -21,23 +20,13 @@ def add_contexts(app, served):
     def owner_of(request):
         return served.keys.owner(request.headers.get("authorization"))
 
-    waiting = served.jobs
-
-    async def work(request, function, *arguments):
-        """
-        What encodes or decodes windows, one after the other; the same text, sent twice, waits for the first. For a
-        client that goes away nothing is begun.
-        """
-        if len(waiting) >= MOST_WAITING:
-            raise ApiError(503, f"{MOST_WAITING} requests wait already: ask again later.", code="overloaded")
-        job = served.worker.submit(function, *arguments)
-        waiting.add(job)
-        job.add_done_callback(waiting.discard)
-        try:
-            return await unless_gone(request, asyncio.wrap_future(job))
-        except ClientGone:
-            job.cancel()
-            raise ApiError(499, "The client is gone.") from None
+    async def work(request, function, owner, *arguments):
+        """What encodes or decodes windows, for which owners take turns; it ends when all its clients are gone."""
+        with served.turns.waiting_for(owner, function, owner, *arguments) as found:
+            try:
+                return await unless_gone(request, asyncio.wrap_future(found))
+            except ClientGone:
+                raise ApiError(499, "The client is gone.") from None
 
     @app.post("/v1/contexts")
     async def add(request: Request):
@@ -52,6 +41,9 @@ def add_contexts(app, served):
         fields = checked(body, FIELDS)
         if "text" not in fields:
             raise ApiError(400, "text is missing.", "text")
+        if (length := len(fields["text"])) > served.most_characters:
+            message = f"The text has {length} characters, and this server takes {served.most_characters}: send parts."
+            raise ApiError(413, message, "text", "text_too_long")
         if "ratio" in fields and "num_latents" in fields:
             raise ApiError(400, "ratio and num_latents are both given: give one.", "ratio")
         options = fields.get("ratio"), fields.get("num_latents")

@@ -1,5 +1,7 @@
 """Latents of a file from elsewhere: whether the model that is served can have made them."""
 
+import math
+
 import torch
 
 from c3.expansion_c3 import unpacked_corrections
@@ -57,6 +59,18 @@ class LatentsChecks:
             allowed = f"{self.least_norm:.4g} to {self.most_norm:.4g}"
             found = f"{float(norms.min()):.4g} to {float(norms.max()):.4g}"
             raise ApiError(400, f"These latents have norms from {found}, but this model's lie within {allowed}.")
+
+    def check_ratios(self, latents):
+        """
+        Raises `ApiError` 400 for windows above the highest ratio of `config.ratio_range`: the decoder knows little of
+        them, and to give their text back takes long. Rounded down, a window's latents may be nearly one fewer.
+        """
+        _, highest = self.model.config.ratio_range or (0, math.inf)
+        windows = zip(latents.text_lengths.tolist(), latents.latent_lengths.tolist(), strict=True)
+        for number, (tokens, count) in enumerate(windows):
+            if tokens >= highest * (count + 1):
+                found = f"window {number} of these latents has {tokens} tokens, and {count} latents"
+                raise ApiError(400, f"This model takes at most {highest:g} tokens per latent, but {found}.")
 
 
 def _norms(values):

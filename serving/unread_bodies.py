@@ -39,7 +39,7 @@ class CloseUnread:
             nonlocal is_closing
             if message["type"] == "http.response.start" and not is_read:
                 is_closing = True
-                message = message | {"headers": [*message.get("headers", ()), (b"connection", b"close")]}
+                message = closing(message)
             elif is_closing and not message.get("more_body", False):
                 await send(message | {"more_body": True})
                 await read_on()
@@ -47,6 +47,12 @@ class CloseUnread:
             await send(message)
 
         await self.app(scope, receive_noting, send_closing)
+
+
+def closing(start):
+    """The start of an answer, with which its connection ends."""
+    headers = [each for each in start.get("headers", ()) if each[0].lower() != b"connection"]
+    return start | {"headers": [*headers, (b"connection", b"close")]}
 
 
 def _has_body(headers):

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import httpx2
 
-from c3.quoting_c3 import in_one_line
+from c3.quoting_c3 import in_one_line, printable
 from c3.support.errors import UserError
 
 KEY_VARIABLE = "C3_VLLM_API_KEY"
@@ -70,12 +70,10 @@ def found_engine(url, key, positions):
     Returns: [`VllmAddress`].
 
     Raises:
-        UserError: nothing answers there, or it is no such engine.
+        UserError: as `check_address`; nothing answers there, or it is no such engine.
     """
-    where = f"--vllm-url {url}"
-    parts = _parts(url)
-    if parts is None or parts.scheme not in ("http", "https") or not parts.host:
-        raise UserError(f"{where} is no address of an engine, such as http://127.0.0.1:9000/v1")
+    check_address(url)
+    where = f"--vllm-url {printable(url)}"
     models = asyncio.run(_models(where, VllmAddress(url, "", key)))
     try:
         name, most = models["data"][0]["id"], models["data"][0].get("max_model_len")
@@ -88,6 +86,16 @@ def found_engine(url, key, positions):
             f"{where}: the engine has {most} positions, the model {positions}: start it with --max-model-len"
         )
     return VllmAddress(url, name, key)
+
+
+def check_address(url):
+    """Raises `UserError` for what is no address of an engine; nothing of it is said, it may hold a password."""
+    if "@" in url:
+        raise UserError(f"--vllm-url may hold no user name or password: give the engine's key in {KEY_VARIABLE}")
+    parts = _parts(url)
+    is_http = parts is not None and parts.scheme in ("http", "https") and parts.host
+    if not is_http or not (parts.port is None or 0 < parts.port < 1 << 16):
+        raise UserError("--vllm-url is no address of an engine, such as http://127.0.0.1:9000/v1")
 
 
 def is_open(url):

@@ -40,11 +40,13 @@ def serve(model):
         of=model,
         keys="one,two",
         body_seconds=30,
+        most_characters=1 << 20,
     ):
         clock = {} if clock is None else {"clock": clock}
         store = ContextStore(folder, most_bytes, most_seconds, **clock)
         backend = TransformersBackend(of) if backend is None else backend
-        app = make_app(Served(of, backend, store, Keys(keys), most_body=most_body, body_seconds=body_seconds))
+        limits = {"most_body": most_body, "body_seconds": body_seconds, "most_characters": most_characters}
+        app = make_app(Served(of, backend, store, Keys(keys), **limits))
         return TestClient(app, "http://127.0.0.1", headers=bearer("one"), raise_server_exceptions=False)
 
     return make

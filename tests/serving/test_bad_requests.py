@@ -168,6 +168,14 @@ def test_sizes(client):
     assert_refused(client.post(CONTEXTS, content=long, headers=sent), 413)
 
 
+def test_texts_that_are_long(serve, tmp_path):
+    """Before they are tokenized."""
+    client = serve(tmp_path, most_characters=len(PASSAGE))
+    assert add_text(client, PASSAGE)
+    error = assert_refused(client.post(CONTEXTS, json={"text": PASSAGE + "!"}), 413)
+    assert error["code"] == "text_too_long" and str(len(PASSAGE)) in error["message"]
+
+
 def test_keys(client):
     for headers in ({"Authorization": ""}, {"Authorization": "Bearer"}, {"Authorization": "Basic one"}):
         for address in (COMPLETIONS, CHAT, CONTEXTS):

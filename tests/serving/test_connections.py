@@ -128,6 +128,28 @@ def test_bodies_that_are_not_read(address, monkeypatch):
             assert refused(talk(address, start + body), status, code)
 
 
+def test_heads_that_are_long(address):
+    """Also in one piece; the connection ends, and what follows is no request."""
+    for request in (HEALTH, head(0), head(1 << 20)):
+        for size in (17_000, 100_000):
+            long = request.replace(b"Host: here", b"Host: here\r\nX: " + b"a" * size)
+            assert refused(talk(address, long + HEALTH), 431, "head_too_long")
+    just = b"Host: here\r\nX: ".ljust((16 << 10) - len(HEALTH) + len(b"Host: here"), b"a")
+    with socket.create_connection(address, timeout=20) as connection:
+        assert answered(connection, HEALTH.replace(b"Host: here", just)).startswith(b"HTTP/1.1 200")
+    assert refused(talk(address, HEALTH.replace(b"Host: here", just + b"a")), 431, "head_too_long")
+
+
+def test_a_body_with_two_lengths(address):
+    """It is answered, by its chunks, and the connection ends: another may have read it otherwise."""
+    body = json.dumps({"text": PASSAGE}).encode()
+    both = head(3).replace(b"\r\n\r\n", b"\r\nTransfer-Encoding: chunked\r\n\r\n")
+    answer = talk(address, both + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) + HEALTH)
+    assert answer.startswith(b"HTTP/1.1 200") and answer.count(b"HTTP/1.1") == 1
+    assert answer.lower().count(b"connection: close") == 1
+    assert refused(talk(address, both.replace(b"Bearer one", b"Bearer six") + b"0\r\n\r\n"), 401, "invalid_api_key")
+
+
 @pytest.mark.parametrize("rounds", [40, pytest.param(1000, marks=pytest.mark.slow)])
 def test_mutated_requests(address, rounds):
     """Heads, too: an answer or a 4xx, or the end of the connection where half a head is all that came."""

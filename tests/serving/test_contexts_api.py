@@ -185,6 +185,19 @@ def test_files_that_are_refused(client, model):
     assert {why: message for why, message in said.items() if unsaid.get(why, why) not in message} == {}
 
 
+def test_windows_above_the_highest_ratio(client, model, monkeypatch):
+    """The decoder knows little of them, and would work on their text for long. Ratios are rounded up, for a window."""
+    monkeypatch.setattr(model.config, "ratio_range", [2.0, 6.0])
+    for ratio in (1, 2, 5.9, 6):
+        for text in ("a", PASSAGE, PASSAGE * 5):
+            assert send(client, model.compress(text, ratio=ratio, window=model.config.window)).status_code == 200
+    ours = model.compress(PASSAGE, ratio=6)
+    longer = ours.text_lengths.clone()
+    longer[0] = 6 * (ours.latent_lengths[0] + 1)
+    for latents in (damaged(ours, text_lengths=longer), model.compress(PASSAGE, ratio=30)):
+        assert "at most 6 tokens per latent" in assert_refused(send(client, latents), 400)["message"]
+
+
 def test_another_models_context_is_no_context(serve, make_model, tmp_path):
     """Where a folder was another model's."""
     with serve(tmp_path) as client:

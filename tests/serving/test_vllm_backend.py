@@ -17,7 +17,7 @@ from c3.serving import vllm_address, vllm_backend
 from c3.serving.backends import Sampling
 from c3.serving.canary import check_canary
 from c3.serving.errors import ApiError
-from c3.serving.vllm_address import VllmAddress, found_engine, is_open
+from c3.serving.vllm_address import VllmAddress, check_address, found_engine, is_open
 from c3.serving.vllm_backend import VllmBackend
 from c3.support.errors import CommandError, UserError
 from serving_requests import CHAT, COMPLETIONS, CONTEXTS, add_text, assert_refused, context_part, message
@@ -237,6 +237,8 @@ def test_options_that_contradict_each_other(capsys, monkeypatch, tmp_path):
         "--vllm-url is for --backend vllm": ["--vllm-url", "http://127.0.0.1:1/v1"],
         "--vllm-python is for --backend vllm": ["--vllm-python", "python3"],
         "give one of the two": ["--backend", "vllm", "--vllm-python", "python3", "--vllm-url", "http://127.0.0.1:1/v1"],
+        "is no address of an engine": ["--backend", "vllm", "--vllm-url", "http://127.0.0.1:99999/v1"],
+        "may hold no user name or password": ["--backend", "vllm", "--vllm-url", "http://me:secret@127.0.0.1:1/v1"],
         "cannot be run: No such file": ["--backend", "vllm", "--vllm-python", tmp_path / "none"],
         "is no Python that works": ["--backend", "vllm", "--vllm-python", tmp_path / "python"],
         "this Python has no vLLM: name one": ["--backend", "vllm"],
@@ -244,4 +246,17 @@ def test_options_that_contradict_each_other(capsys, monkeypatch, tmp_path):
     for why, options in said.items():
         assert main(["serve", "--port", "0", "--store", str(tmp_path), *map(str, options)]) == 2
         line = capsys.readouterr().err
-        assert why in line and line.count("\n") == 1 and line.startswith("c3: error: ")
+        assert why in line and line.count("\n") == 1 and line.startswith("c3: error: ") and "secret" not in line
+    for url in (
+        "",
+        "http://",
+        "ftp://a/v1",
+        "http://a:0/v1",
+        "http://a:b/v1",
+        "http://a:12/secret@b/v1",
+        "http://a@b:x",
+    ):
+        with pytest.raises(UserError) as caught:
+            check_address(url)
+        assert "secret" not in str(caught.value)
+    assert [check_address(url) for url in ("http://[::1]:65535/v1", "https://far/v1")] == [None, None]
