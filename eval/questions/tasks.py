@@ -1,6 +1,6 @@
 """The tasks by name; to add one, write its function (see `question.py`) and register it here."""
 
-from . import common_words, frequent_words, numbered_sentence, sentence_order
+from . import common_words, frequent_words, next_words, numbered_sentence, sentence_order
 from .needles import NEEDLE_TASKS
 from .neighbouring_sentence import FOLLOWS, PRECEDES, NeighbouringSentence
 from .sentence_presence import PRESENCE_TASKS
@@ -14,6 +14,7 @@ TASKS = {
     "frequent_words": frequent_words.make,
     "next_sentence": NeighbouringSentence(FOLLOWS, step=1),
     "previous_sentence": NeighbouringSentence(PRECEDES, step=-1),
+    "next_words": next_words.make,
     "numbered_sentence": numbered_sentence.make,
     "sentence_order": sentence_order.make,
     **PRESENCE_TASKS,

@@ -41,6 +41,7 @@ TASKS = (
     "common_words",
     "frequent_words",
     "next_sentence",
+    "next_words",
     "numbered_sentence",
     "sentence_order",
     "presence",

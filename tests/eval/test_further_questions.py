@@ -14,7 +14,7 @@ from question_corpus import make_corpus
 QUESTIONS = 5
 TASKS = (
     "many_keys-words many_queries-numbers many_values-words variable_tracking next_sentence previous_sentence "
-    "numbered_sentence sentence_order presence common_words"
+    "next_words numbered_sentence sentence_order presence common_words"
 ).split()
 
 
@@ -43,7 +43,9 @@ def test_the_first_question_is_that_of_a_row_with_one(rows):
         roles = [message["role"] for message in several["messages"]]
         assert roles == ["user", "assistant"] * (len(roles) // 2)
         # Phrasings differ: what is asked about may not be the same twice.
-        asked = [re.findall(r"[a-z]+-[a-z]+|\d{5}|\n.*", each["content"]) for each in several["messages"][::2]]
+        asked = [
+            re.findall(r"[a-z]+-[a-z]+|\d{5}|\n.*|[\"“].+[\"”]", each["content"]) for each in several["messages"][::2]
+        ]
         if family(one["task"]) not in ("numbered_sentence", "many_queries"):
             assert len(set(map(tuple, asked))) == len(asked) <= QUESTIONS
     assert max(len(row["messages"]) for row in rows[1]) == 2 * QUESTIONS
@@ -88,6 +90,9 @@ def test_sentences(rows, tokenizer):
         given = prompt.split("\n")[1]
         pair = (given, answer) if family(row["task"]) == "next_sentence" else (answer, given)
         assert re.search(r"\s*".join(map(re.escape, pair)), row["context"])
+    for row, prompt, answer in pairs(rows, "next_words"):
+        quote = re.search('["“](.+)["”]', prompt)[1]
+        assert len(re.findall(re.escape(quote) + " ?" + re.escape(answer), row["context"])) == 1
     for row, prompt, answer in pairs(rows, "sentence_order"):
         named = dict(re.findall(r"^(A|B)[:：] ?(.+)$", prompt, re.MULTILINE))
         assert answer == min(named, key=lambda name: row["context"].index(named[name]))

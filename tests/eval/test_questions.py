@@ -21,7 +21,7 @@ from question_corpus import make_corpus
 
 LENGTHS = 300, 1000
 # Of a full turn of all tasks at both lengths.
-TURN = 18 * 12
+TURN = 18 * 13
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +152,14 @@ def test_sentences_stand_where_they_are_said_to(rows):
         from_end = re.search("from (its|the) end|From the end|倒数", asked(row), re.IGNORECASE)
         assert row["answers"] == [sentences[::-1][number] if from_end else sentences[number]]
         assert row["context"].count(row["answers"][0]) == 1
+
+
+def test_quotations_are_there_once_and_go_on_so(rows):
+    for row in of_families(rows, "next_words"):
+        quote = re.search('["“](.+)["”]', asked(row))[1]
+        between = "" if row["language"] == "zh" else " "
+        assert row["context"].count(quote) == row["context"].count(between.join([quote, row["answers"][0]])) == 1
+        assert str(2 if between else 3) in asked(row)
 
 
 def test_sentences_are_compared_and_looked_for(rows):
