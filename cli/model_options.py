@@ -10,10 +10,11 @@ def add_debug(parser):
     parser.add_argument("--debug", action="store_true", help="show tracebacks and the libraries' own messages")
 
 
-def add_model_options(parser, quiet="no progress bars"):
-    """Which model, where, in what precision; how many windows at once; `--quiet` and `--debug`."""
+def add_model_options(parser, quiet="no progress bars", default=None):
+    """Which model, by default `default`; where, in what precision; how many windows at once; `--quiet` and `--debug`."""
     add_debug(parser)
-    parser.add_argument("--model", type=file_name, metavar="PATH_OR_ID", help=MODEL_HELP)
+    about = MODEL_HELP if default is None else f"{MODEL_HELP.partition(' (')[0]} (default: {default})"
+    parser.add_argument("--model", type=file_name, default=default, metavar="PATH_OR_ID", help=about)
     add_device_options(parser)
     parser.add_argument("--quiet", action="store_true", help=quiet)
 
