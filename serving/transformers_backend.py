@@ -13,13 +13,13 @@ from collections import deque
 from .batches import Batch, BatchRow, can_join
 from .errors import ApiError, logged
 from .generation_ends import keep_only_ends
+from .told_tokens import END, ToldTokens
 
 # Together, of a batch: what their cache takes.
 MOST_ROWS, MOST_POSITIONS = 64, 1 << 17
 # That are read at once, of rows that begin together: what goes through the decoder then takes far more than its cache.
 MOST_READ = 1 << 14
 MOST_WAITING = 256
-END = object()
 
 
 class TransformersBackend:
@@ -45,7 +45,7 @@ class TransformersBackend:
 
     async def answer(self, embeds, sampling):
         """See [`Backend`]."""
-        loop, said = asyncio.get_running_loop(), asyncio.Queue()
+        loop, said = asyncio.get_running_loop(), ToldTokens()
 
         def tell(each):
             try:
@@ -62,10 +62,8 @@ class TransformersBackend:
             self._waiting.append(row)
             self._changed.notify()
         try:
-            while (each := await said.get()) is not END:
-                if isinstance(each, Exception):
-                    raise each
-                yield each
+            async for token in said:
+                yield token
         finally:
             row.is_cancelled = True
             with self._changed:

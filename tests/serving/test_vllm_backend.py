@@ -11,6 +11,7 @@ from contextlib import aclosing
 import httpx2
 import pytest
 import torch
+from backend_requests import alone, ask, together
 
 from c3.cli.main import main
 from c3.serving import vllm_address, vllm_backend
@@ -43,22 +44,6 @@ def engine(stand_in):
     stand_in.left.clear()
     yield stand_in
     stand_in.fault = None
-
-
-def alone(model, embeds, count):
-    return model.generate(inputs_embeds=embeds[None], max_new_tokens=count, do_sample=False)[0].tolist()
-
-
-async def ask(backend, embeds, max_tokens=12, **sampling):
-    async with aclosing(backend.answer(embeds, Sampling(max_tokens, **sampling))) as tokens:
-        return [token async for token in tokens]
-
-
-def together(*waiting):
-    async def gather():
-        return await asyncio.gather(*waiting)
-
-    return asyncio.run(gather())
 
 
 def test_the_same_as_the_model_itself(model, rows, engine):
