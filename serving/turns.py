@@ -35,7 +35,7 @@ class Turns:
     of its works.
 
         turns = Turns()
-        contexts = Contexts(model, checks, store, after_batch=turns.pause)
+        contexts = Contexts(model, checks, store)  # whose model pauses before each pass
         with turns.waiting_for(owner, contexts.add_text, owner, "a long text") as work:
             about = work.result()
 
