@@ -56,8 +56,8 @@ def test_a_context_that_is_deleted_while_it_is_asked_about(serve, model, latents
     """The answer goes on to its end; the next request hears of it."""
 
     class Deleting(TransformersBackend):
-        async def answer(self, embeds, sampling):
-            async for token in super().answer(embeds, sampling):
+        async def answer(self, *asked):
+            async for token in super().answer(*asked):
                 if not deleted:
                     deleted.append(await asyncio.to_thread(client.delete, f"{CONTEXTS}/{name}"))
                 yield token

@@ -13,17 +13,9 @@ from c3.serving.errors import ApiError
 from c3.serving.keys import Keys
 from c3.serving.transformers_backend import TransformersBackend
 from c3.serving.turns import MOST_BEGUN, Turns, Unwanted
-from serving_requests import CONTEXTS, PASSAGE, bearer
+from serving_requests import CONTEXTS, PASSAGE, bearer, until
 
 LONG = PASSAGE * 200
-
-
-def until(is_so):
-    """Waits until `is_so()`, for twenty seconds at most."""
-    begun = time.monotonic()
-    while not is_so():
-        assert time.monotonic() < begun + 20
-        time.sleep(0.002)
 
 
 class Steps:
@@ -113,7 +105,7 @@ def test_errors_and_too_many(monkeypatch):
 
     monkeypatch.setattr("c3.serving.turns.MOST_WAITING", 1)
     with turns.waiting_for("one", fail) as work:
-        with pytest.raises(ApiError, match="1 requests wait"), turns.waiting_for("two", print):
+        with pytest.raises(ApiError, match="1 requests wait"), turns.waiting_for("one", print):
             pass
         go.set()
         assert isinstance(work.exception(20), ApiError)

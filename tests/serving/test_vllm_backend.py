@@ -180,6 +180,10 @@ def test_too_many_wait_and_none_after_the_end(model, rows, engine, monkeypatch):
         async with aclosing(backend.answer(rows[0], Sampling(400))) as tokens:
             await anext(tokens)
             errors = await asyncio.gather(ask(backend, rows[1]), return_exceptions=True)
+            # Another key has its share all the same, and the first one more than its own.
+            async with aclosing(backend.answer(rows[0], Sampling(400), "other")) as others:
+                await anext(others)
+                errors += await asyncio.gather(ask(backend, rows[1]), return_exceptions=True)
             await backend.close()
             with pytest.raises(ApiError) as caught:
                 while True:
@@ -187,7 +191,8 @@ def test_too_many_wait_and_none_after_the_end(model, rows, engine, monkeypatch):
         errors += [caught.value, *await asyncio.gather(ask(backend, rows[1]), return_exceptions=True)]
         return [(error.status, error.code) for error in errors]
 
-    assert asyncio.run(ask_too_much()) == [(503, "overloaded"), (503, "shutting_down"), (503, "shutting_down")]
+    codes = [(503, "overloaded"), (429, "rate_limit_exceeded"), (503, "shutting_down"), (503, "shutting_down")]
+    assert asyncio.run(ask_too_much()) == codes
     assert engine.left.wait(20)
 
 
