@@ -1,5 +1,6 @@
 """A model as a checkpoint: loaded and saved with its processor, and told apart from others by what its latents say."""
 
+import re
 from pathlib import Path
 
 import torch
@@ -28,6 +29,7 @@ logger = logging.get_logger(__name__)
 
 # Below this magnitude float16 rounds, so such weights do not count in a fingerprint.
 SMALLEST_NORMAL_FLOAT16 = 2.0**-14
+HUB_ID = re.compile(r"(\w[\w.-]*/)?\w[\w.-]*")
 TIED_APART = (
     "This device_map offloads only one of the modules that share a weight: give encoder.embed_tokens, "
     "decoder.model.embed_tokens and decoder.lm_head the same place, or take device_map='auto'."
@@ -56,6 +58,7 @@ class CheckpointMixin:
 
     _processor = None
     _source_options = {}
+    _named_at_load = None, ""  # `name_or_path`, and the public name of what lay there
     _base_config = None  # that of the checkpoint whose weights it has, where its own is another one
     _fingerprint_cache = (None, None, {})
 
@@ -85,6 +88,7 @@ class CheckpointMixin:
         if kwargs.get("device_map") is not None and has_parted_ties(model):
             raise ValueError(TIED_APART)
         model._source_options = {name: kwargs[name] for name in SOURCE_OPTIONS if kwargs.get(name)}
+        model._named_at_load = model.name_or_path, _public_name(model.name_or_path)
         return loaded
 
     # ------------------------------------------------------------------------------------------------- processor
@@ -235,8 +239,11 @@ class CheckpointMixin:
                 weights |= unpack()
             fingerprint = fingerprint_tensors(weights, _rounded)
             self._fingerprint_cache = checksum, fingerprint, holders
+        # A folder may be gone by now, and a relative one be no folder from where the process stands.
+        loaded_from, name = self._named_at_load
+        name = name if loaded_from == self.name_or_path else _public_name(self.name_or_path)
         return LatentProvenance(
-            model_name=" + adapter ".join([_public_name(self.name_or_path), *active_adapters(self)]),
+            model_name=" + adapter ".join([name, *active_adapters(self)]),
             config_fingerprint=fingerprint_config({name: config[name] for name in _fingerprinted_fields(config)}),
             weights_fingerprint=fingerprint,
             dtype=str(self.dtype).removeprefix("torch."),
@@ -263,8 +270,10 @@ def _rounded(weights):
 
 def _public_name(name_or_path):
     """A Hub id as it is; of a folder only its own name, since latents travel and paths are private."""
-    path = Path(name_or_path or "")
-    return path.resolve().name if name_or_path and path.is_dir() else str(name_or_path or "")
+    name = str(name_or_path or "")
+    if name and Path(name).is_dir():
+        return Path(name).resolve().name
+    return name if HUB_ID.fullmatch(name) else re.split(r"[/\\]", name.rstrip("/\\"))[-1]
 
 
 __all__ = ["CheckpointMixin"]

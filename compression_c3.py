@@ -64,8 +64,7 @@ class CompressionMixin:
             window (`int`, *optional*): text tokens of a window, at most `config.window`, by default
                 `config.default_window`.
             batch_size (`int`): windows that go through the encoder at once.
-            show_progress (`bool` or `Callable`, *optional*): a bar on standard error; by default for more than one
-                batch. Or what is called after each batch, `show_progress()`, and may raise to end the work.
+            show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch.
             output (`str` or `PathLike`, *optional*): a file for the latents, as `C3Latents.save` writes it. They are
                 written there while they are made, so that memory does not grow with the text.
             on_error (`str`): `"raise"`; or `"skip"`, which leaves out texts that cannot be compressed and says which.

@@ -78,8 +78,8 @@ class ExpansionMixin:
                 wrong are decoded again with beams until the right text is found, which takes many times as long (see
                 `search_decoding_c3.py`); where it is not found the nearest one is taken.
             batch_size (`int`): windows decoded at once.
-            show_progress (`bool` or `Callable`, *optional*): a bar on standard error; by default for more than one
-                batch, and for a search. Or what is called after each batch, and may raise to end the work.
+            show_progress (`bool`, *optional*): a bar on standard error; by default for more than one batch, and for a
+                search.
             stream (`bool`): return an iterator over pieces of text, in order, as they come; where a list was compressed
                 over `(text index, piece)`. A piece is then given out when one byte has proven it, and the whole text's
                 checksum is looked at after the last one.

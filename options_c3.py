@@ -64,9 +64,6 @@ def plain_options(options):
 
 
 def progress_bar(total, batch_size, show, description, unit):
-    """A bar on standard error; `show=None` shows it for more than one batch. A callable is called instead."""
+    """A bar on standard error; `show=None` shows it for more than one batch."""
     show = total > batch_size if show is None else show
-    bar = tqdm(total=total, desc=description, unit=unit, disable=callable(show) or not show)
-    if callable(show):
-        bar.update = lambda count=1: show()
-    return bar
+    return tqdm(total=total, desc=description, unit=unit, disable=not show)

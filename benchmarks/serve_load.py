@@ -146,7 +146,7 @@ class Load:
 
 def _rows(setup, clients, alone, together):
     failed = [served.error for _, served in together.served if served.error]
-    case = f"{clients} clients, {len(together.served)} requests"
+    case = f"{clients} clients, {together.seconds:.0f} s, {len(together.served)} requests"
     per_token = [[load.seconds / max(load.tokens, 1)] for load in (together, alone)]
     if min(len(alone.answered), len(together.answered)) < 2:
         raise RuntimeError(f"the server answered nearly nothing: {failed[:1]}")
@@ -156,11 +156,11 @@ def _rows(setup, clients, alone, together):
         ratio_row(f"{case}: seconds a token against one request after the other", per_token, "speed"),
         check_row(f"{case}: answered", 1 - len(failed) / len(together.served), failed=failed[:3]),
         agreement_row(setup, f"{case}: answered as alone", equal),
-        value_row(f"{case}: tokens a second", together.tokens / together.seconds, "tokens/s"),
+        value_row(f"{case}: tokens a second", together.tokens / together.seconds, " tokens/s"),
     ]
     for name, load in (("together", together), ("one after the other", alone)):
         cuts = quantiles([served.first for _, served in load.answered], n=100, method="inclusive")
-        rows += [value_row(f"first piece, {name}, p{share}", 1000 * cuts[share - 1], "ms") for share in (50, 99)]
+        rows += [value_row(f"first piece, {name}, p{share}", cuts[share - 1], "s") for share in (50, 99)]
     early = next(held for when, held in together.memory if when >= together.seconds / 3)
     rows.append(value_row(f"{case}: memory at the end against after a third", together.memory[-1][1] / early, "x"))
     return rows

@@ -1,6 +1,6 @@
 """Shards of a data set in many processes, or on many machines, by Ray Data."""
 
-from c3.support.errors import UserError
+from c3.support.errors import UserError, pip_install
 
 from .compressor import ShardCompressor
 from .shards import Shard, ShardFolder
@@ -26,7 +26,7 @@ def compress_with_ray(shards, model, options, address, load, workers, cluster=No
     try:
         import ray
     except ImportError:
-        raise UserError("--ray needs Ray: pip install -e .[ray]") from None
+        raise UserError(f"--ray needs Ray: {pip_install('ray')}") from None
     if not ray.is_initialized():
         ray.init(address=cluster, include_dashboard=False, log_to_driver=False, configure_logging=False)
     gpus = 1 if str(model["device"] or "").startswith("cuda") else 0

@@ -2,7 +2,7 @@
 
 from c3.quoting_c3 import printable
 from c3.support.arguments import file_name, utf8_text, whole_number
-from c3.support.errors import needing
+from c3.support.errors import needing, pip_install
 from c3.support.loading import quiet_libraries
 
 from .model_options import add_amount_options, add_model_options, amount
@@ -21,7 +21,7 @@ def add_arguments(parser):
     parser.add_argument("--limit", type=whole_number(1), metavar="N", help="the first N rows")
     about = "rows of a file of latents (default: 256)"
     parser.add_argument("--rows-per-shard", type=whole_number(1), default=256, metavar="N", help=about)
-    about = "in so many processes of Ray, each with the model (pip install -e .[ray])"
+    about = f"in so many processes of Ray, each with the model ({pip_install('ray')})"
     parser.add_argument("--ray", type=whole_number(1), metavar="WORKERS", help=about)
     about = "of a running cluster, such as auto (default: one on this machine)"
     parser.add_argument("--ray-address", type=utf8_text, metavar="ADDRESS", help=about)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from c3.quoting_c3 import listed, printable, quoted
+from c3.support.errors import pip_install
 
 from .fox_data import fox_files
 from .page_data import Page
@@ -95,7 +96,7 @@ def read_parquet(path, columns=None):
     try:
         import pyarrow.parquet as parquet
     except ImportError:
-        raise ValueError("reading .parquet files needs pyarrow: pip install 'c3-latent[eval]'") from None
+        raise ValueError(f"reading .parquet files needs pyarrow: {pip_install('eval')}") from None
     try:
         table = parquet.read_table(path)
     except ValueError as error:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from c3.support.errors import pip_install
+
 POINTS_PER_INCH = 72
 SMALLEST_FONT = 1  # pixel
 
@@ -81,7 +83,7 @@ def _font_file(path, font):
         try:
             import matplotlib
         except ImportError:
-            needed = "pages are drawn in a font of matplotlib: pip install 'c3-latent[eval]', or name a font file"
+            needed = f"pages are drawn in a font of matplotlib: {pip_install('eval')}, or name a font file"
             raise ValueError(f"{path}: {needed}") from None
         return str(Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf"))
     if not Path(font).is_file():

@@ -2,6 +2,8 @@
 
 import statistics
 
+from c3.support.errors import pip_install
+
 from .metrics import bootstrap_interval
 
 
@@ -134,4 +136,4 @@ def check_figures():
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise ValueError("figures need matplotlib: pip install 'c3-latent[eval]'") from None
+        raise ValueError(f"figures need matplotlib: {pip_install('eval')}") from None

@@ -2,6 +2,8 @@
 
 import re
 
+from c3.support.errors import pip_install
+
 # Chinese characters: unified ideographs with their extension A, and the compatibility ideographs.
 _CHINESE = re.compile("[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 
@@ -35,7 +37,7 @@ def _jieba():
     try:
         import jieba
     except ImportError:
-        raise ValueError("the words of Chinese text need jieba: pip install 'c3-latent[chinese]'") from None
+        raise ValueError(f"the words of Chinese text need jieba: {pip_install('chinese')}") from None
     # It reports on standard error how long its dictionary took to load.
     jieba.setLogLevel("WARNING")
     return jieba

@@ -9,7 +9,7 @@ class Answer:
     """
     The answer to one prompt.
 
-        answer = Answer(backend, processor, prompt.embeds, sampling, stops=["\\n"])
+        answer = Answer(backend, processor, prompt.embeds, sampling, owner, stops=["\\n"])
         async with aclosing(answer.pieces()) as pieces:
             async for piece in pieces: ...
         answer.finish_reason, answer.tokens
@@ -17,7 +17,7 @@ class Answer:
     Args:
         backend ([`Backend`]): what answers.
         processor ([`C3Processor`]): ids to text.
-        embeds (`torch.Tensor` of shape `(length, D_dec)`), sampling ([`Sampling`]): for the backend.
+        embeds (`torch.Tensor` of shape `(length, D_dec)`), sampling ([`Sampling`]), owner (`str`): for the backend.
         stops (`list[str]`): strings that end the text and are no part of it.
 
     Attributes:
@@ -25,14 +25,14 @@ class Answer:
         tokens (`int`): how many the backend gave, without the one that ends the text.
     """
 
-    def __init__(self, backend, processor, embeds, sampling, stops=()):
-        self.backend, self.embeds, self.sampling = backend, embeds, sampling
+    def __init__(self, backend, processor, embeds, sampling, owner, stops=()):
+        self.backend, self.embeds, self.sampling, self.owner = backend, embeds, sampling, owner
         self.text = StoppedText(processor, stops)
         self.finish_reason, self.tokens = None, 0
 
     async def pieces(self):
         """An asynchronous generator over pieces of the text, none empty. To close it ends the backend's work."""
-        async with aclosing(self.backend.answer(self.embeds, self.sampling)) as tokens:
+        async with aclosing(self.backend.answer(self.embeds, self.sampling, self.owner)) as tokens:
             async for token in tokens:
                 self.tokens += 1
                 if piece := self.text.add(token):

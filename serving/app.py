@@ -68,17 +68,19 @@ class Served:
             )
         checks = LatentsChecks(self.model)
         self.name = checks.provenance.model_name or "c3"
-        self.contexts = Contexts(self.model, checks, self.store, self.batch_size, self.turns.pause)
+        self.contexts = Contexts(self.model, checks, self.store, self.batch_size)
         self.prompts = Prompts(self.model, self.contexts)
-        # A batch of windows may take hundreds of passes, as where somebody made up its latents.
-        self.passes = self.model.decoder.base_model.register_forward_pre_hook(lambda *_: self.turns.pause())
+        # Before each pass: a batch of windows may take hundreds, as where somebody made up its latents.
+        parts = self.model.encoder, self.model.decoder.base_model
+        self.hooks = [part.register_forward_pre_hook(lambda *_: self.turns.pause()) for part in parts]
 
     async def close(self):
         """Ends what is being worked on."""
         await self.backend.close()
         # The pass that is being made cannot be stopped, and is not waited for.
         self.turns.close()
-        self.passes.remove()
+        for hook in self.hooks:
+            hook.remove()
 
     def is_working(self):
         """Whether a text is still being compressed or given back."""

@@ -9,6 +9,8 @@ from typing import Protocol
 
 import torch
 
+from .keys import ANYBODY
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -31,7 +33,7 @@ class Sampling:
 class Backend(Protocol):
     """Answers rows of embeddings. It is used in one event loop, by many requests at once."""
 
-    def answer(self, embeds: torch.Tensor, sampling: Sampling) -> AsyncIterator[int]:
+    def answer(self, embeds: torch.Tensor, sampling: Sampling, owner: str = ANYBODY) -> AsyncIterator[int]:
         """
         An asynchronous generator over the tokens that follow a row.
 
@@ -42,12 +44,13 @@ class Backend(Protocol):
             embeds (`torch.Tensor` of shape `(length, D_dec)`): finite; they stand at positions 0, 1, 2, …, and there is
                 room for `max_tokens` after them.
             sampling ([`Sampling`]): how to choose.
+            owner (`str`): of [`Keys`], who asks.
 
         Yields: `int`, up to the token that ends the text, which is not among them, or `max_tokens`. To close the
             generator before ends the work.
 
         Raises:
-            ApiError: 503, too many wait already.
+            ApiError: 503 or 429, too many wait already, see `check_share`.
         """
 
     async def close(self) -> None:

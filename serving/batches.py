@@ -10,6 +10,7 @@ from transformers.cache_utils import DynamicLayer
 
 from c3.stored_weights_c3 import execution_device
 
+from .keys import ANYBODY
 from .token_choice import TokenChoice, make_generator
 
 
@@ -21,6 +22,7 @@ class BatchRow:
         embeds (`torch.Tensor` of shape `(length, D_dec)`): at positions 0, 1, 2, …
         sampling ([`Sampling`]): how to choose the tokens.
         tell (`Callable`): is called with each token, from the thread that computes.
+        owner (`str`): of [`Keys`], whose it is.
 
     Attributes:
         tokens (`list[int]`): what follows.
@@ -28,8 +30,8 @@ class BatchRow:
         is_done (`bool`): whether no more follows.
     """
 
-    def __init__(self, embeds, sampling, tell):
-        self.embeds, self.sampling, self.tell = embeds, sampling, tell
+    def __init__(self, embeds, sampling, tell, owner=ANYBODY):
+        self.embeds, self.sampling, self.tell, self.owner = embeds, sampling, tell, owner
         self.tokens, self.is_cancelled, self.is_done = [], False, False
         self.generator = make_generator(sampling, embeds.device) if sampling.temperature else None
 

@@ -37,12 +37,11 @@ class Contexts:
         checks ([`LatentsChecks`]): of what is read.
         store ([`ContextStore`]): keeps the files of latents.
         batch_size (`int`): windows at once.
-        after_batch (`Callable` or False): is called after each batch, and may raise to end the work.
     """
 
-    def __init__(self, model, checks, store, batch_size=8, after_batch=False):
+    def __init__(self, model, checks, store, batch_size=8):
         self.model, self.checks, self.store = model, checks, store
-        self._batches = {"batch_size": batch_size, "show_progress": after_batch}
+        self._batches = {"batch_size": batch_size, "show_progress": False}
 
     def add_text(self, owner, text, ratio=None, num_latents=None):
         """

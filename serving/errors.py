@@ -14,10 +14,12 @@ from c3.support.errors import is_out_of_memory
 TYPES = {
     401: "authentication_error",
     404: "not_found_error",
+    429: "rate_limit_error",
     500: "server_error",
     502: "server_error",
     503: "server_error",
 }
+AGAIN = {"Retry-After": "1"}
 REASONS = {404: "There is nothing at this address.", 405: "This address does not take this method."}
 
 
@@ -45,7 +47,7 @@ class ApiError(Exception):
 
     def response(self):
         """The HTTP response."""
-        headers = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "1"}}.get(self.status)
+        headers = {401: {"WWW-Authenticate": "Bearer"}, 429: AGAIN, 503: AGAIN}.get(self.status)
         return JSONResponse(self.body(), self.status, headers)
 
 

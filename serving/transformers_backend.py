@@ -12,14 +12,16 @@ from collections import deque
 
 from .batches import Batch, BatchRow, can_join
 from .errors import ApiError, logged
+from .fair_shares import check_share, place_in_turn
 from .generation_ends import keep_only_ends
+from .keys import ANYBODY
+from .told_tokens import END, ToldTokens
 
 # Together, of a batch: what their cache takes.
 MOST_ROWS, MOST_POSITIONS = 64, 1 << 17
 # That are read at once, of rows that begin together: what goes through the decoder then takes far more than its cache.
 MOST_READ = 1 << 14
 MOST_WAITING = 256
-END = object()
 
 
 class TransformersBackend:
@@ -43,9 +45,9 @@ class TransformersBackend:
         self._thread = threading.Thread(target=self._work, name="c3-generate", daemon=True)
         self._thread.start()
 
-    async def answer(self, embeds, sampling):
+    async def answer(self, embeds, sampling, owner=ANYBODY):
         """See [`Backend`]."""
-        loop, said = asyncio.get_running_loop(), asyncio.Queue()
+        loop, said = asyncio.get_running_loop(), ToldTokens()
 
         def tell(each):
             try:
@@ -53,19 +55,17 @@ class TransformersBackend:
             except RuntimeError:  # the loop is closed: nobody listens any more
                 row.is_cancelled = True
 
-        row = BatchRow(embeds, sampling, tell)
+        row = BatchRow(embeds, sampling, tell, owner)
         with self._changed:
             if self._is_closed:
                 raise ApiError(503, "The server is being shut down.", code="shutting_down")
-            if len(self._waiting) >= MOST_WAITING:
-                raise ApiError(503, f"{MOST_WAITING} requests wait already: ask again later.", code="overloaded")
-            self._waiting.append(row)
+            owners = [each.owner for each in self._waiting]
+            check_share(owner, owners, MOST_WAITING)
+            self._waiting.insert(place_in_turn(owner, owners), row)
             self._changed.notify()
         try:
-            while (each := await said.get()) is not END:
-                if isinstance(each, Exception):
-                    raise each
-                yield each
+            async for token in said:
+                yield token
         finally:
             row.is_cancelled = True
             with self._changed:

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 
-from .errors import ApiError
+from .fair_shares import check_share
 
 MOST_WAITING = 256
 # Of an owner, whose memory is held at once.
@@ -35,7 +35,7 @@ class Turns:
     of its works.
 
         turns = Turns()
-        contexts = Contexts(model, checks, store, after_batch=turns.pause)
+        contexts = Contexts(model, checks, store)  # whose model pauses before each pass
         with turns.waiting_for(owner, contexts.add_text, owner, "a long text") as work:
             about = work.result()
 
@@ -56,14 +56,13 @@ class Turns:
         Yields: [`Work`], a `concurrent.futures.Future`.
 
         Raises:
-            ApiError: 503, `MOST_WAITING` works wait already.
+            ApiError: 503, `MOST_WAITING` works wait already; 429, the owner's share of them does.
         """
         key = function, arguments
         with self._lock:
             work = self._works.get(key)
             if work is None:
-                if len(self._works) >= MOST_WAITING:
-                    raise ApiError(503, f"{MOST_WAITING} requests wait already: ask again later.", code="overloaded")
+                check_share(owner, (each.owner for each in self._works.values()), MOST_WAITING)
                 work = self._works[key] = Work(owner, function, arguments)
                 self._queue(work)
             work.clients += 1

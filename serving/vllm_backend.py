@@ -4,14 +4,16 @@ import asyncio
 from contextlib import aclosing
 
 from .errors import ApiError, logged
+from .fair_shares import check_share
 from .generation_ends import keep_only_ends
+from .keys import ANYBODY
+from .told_tokens import END, ToldTokens
 from .vllm_answers import request_body, streamed_tokens
 
 # At once: how many of them are answered together vLLM decides, but each holds its row here and there.
 MOST_ASKED = 320
 # Errors after which the engine may be dead.
 DOUBTFUL = ("engine_unavailable", "engine_failed", "engine_timeout")
-END = object()
 
 
 class VllmBackend:
@@ -28,24 +30,21 @@ class VllmBackend:
 
     def __init__(self, model, engine):
         self.engine, self.ends = engine, keep_only_ends(model)
-        self._reading, self._is_closed = set(), False
+        self._reading, self._is_closed = {}, False  # tasks, and whose they are
 
-    async def answer(self, embeds, sampling):
+    async def answer(self, embeds, sampling, owner=ANYBODY):
         """See [`Backend`]."""
         if self._is_closed:
             raise ApiError(503, "The server is being shut down.", code="shutting_down")
-        if len(self._reading) >= MOST_ASKED:
-            raise ApiError(503, f"{MOST_ASKED} requests wait already: ask again later.", code="overloaded")
-        said = asyncio.Queue()
+        check_share(owner, self._reading.values(), MOST_ASKED)
+        said = ToldTokens()
         # In a task of its own, which can be ended from outside while nobody waits for a token.
         reading = asyncio.ensure_future(self._read(embeds, sampling, said.put_nowait))
-        self._reading.add(reading)
-        reading.add_done_callback(self._reading.discard)
+        self._reading[reading] = owner
+        reading.add_done_callback(self._reading.pop)
         try:
-            while (each := await said.get()) is not END:
-                if isinstance(each, Exception):
-                    raise each
-                yield each
+            async for token in said:
+                yield token
         finally:
             reading.cancel()
             await asyncio.wait([reading])

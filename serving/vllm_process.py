@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import secrets
 import signal
 import socket
@@ -25,6 +26,8 @@ LOG, LINES_OF_LOG = "log", 40
 SECONDS_TO_START, SECONDS_TO_SAY, SECONDS_TO_END, SECONDS_OF_HEALTH = 900, 30, 20, 30
 # So often within so many seconds: what dies at once would otherwise be started for ever.
 MOST_STARTS, SECONDS_OF_STARTS = 5, 900
+# Python's names of shared memory, as they stand in a process's map; of vLLM's each may take 250 MB.
+SHARED_MEMORY = re.compile(r"/dev/shm/psm_\w+$", re.MULTILINE)
 
 
 class VllmProcess:
@@ -44,7 +47,7 @@ class VllmProcess:
     def __init__(self, command, folder):
         self.command, self.folder, self.address = command, folder, None
         self._process, self._starting, self._is_doubted, self._is_closed = None, None, False, False
-        self._starts = deque(maxlen=MOST_STARTS)
+        self._starts, self._shared = deque(maxlen=MOST_STARTS), set()
 
     def __enter__(self):
         return self
@@ -112,7 +115,7 @@ class VllmProcess:
         except BaseException:
             self._kill()
             raise
-        self._is_doubted = False
+        self._is_doubted, self._shared = False, _shared_memory(self._process.pid)
 
     def _check_may_start(self):
         now = time.monotonic()
@@ -176,6 +179,10 @@ class VllmProcess:
             self._process.wait()
             self._process.stdin.close()
             self._process = None
+            # Its processes remove that themselves, unless all of them were killed.
+            for path in self._shared:
+                with suppress(OSError):
+                    os.remove(path)
 
     @staticmethod
     def _say(what):
@@ -185,3 +192,13 @@ class VllmProcess:
 def _free_port():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
+
+
+def _shared_memory(group):
+    """Paths of what processes of a group share, `set[str]`, where the system tells (Linux)."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if os.getpgid(int(folder.name)) == group:
+                found.update(SHARED_MEMORY.findall((folder / "maps").read_text()))
+    return found

@@ -63,22 +63,22 @@ def make_page(model):
                 button = gr.Button("Compress and read back", variant="primary")
                 heads = ["", "latents", "the text"]
                 facts = gr.Dataframe(headers=heads, label="Measured", elem_id="facts", interactive=False)
+                windows = gr.Dataframe(
+                    headers=["window", "fidelity, %", "comes back"], label="Window by window", interactive=False
+                )
             with gr.Column():
                 marked = gr.HighlightedText(
                     label="What came back", color_map=COLOURS, show_legend=True, elem_id="marked"
                 )
-                windows = gr.Dataframe(
-                    headers=["window", "fidelity, %", "comes back"], label="Window by window", interactive=False
+                with gr.Row():
+                    question = gr.Textbox(label="Ask about the latents", scale=4, interactive=not model.only_repeats())
+                    asking = gr.Button("Ask", interactive=not model.only_repeats())
+                answer = gr.Textbox(
+                    "This checkpoint only gives texts back: set C3_MODEL to one that was trained on questions."
+                    if model.only_repeats()
+                    else "",
+                    label="Answer",
                 )
-        with gr.Row():
-            question = gr.Textbox(label="Ask about the latents", scale=4, interactive=not model.only_repeats())
-            asking = gr.Button("Ask", interactive=not model.only_repeats())
-        answer = gr.Textbox(
-            "This checkpoint only gives texts back: set C3_MODEL to one that was trained on questions."
-            if model.only_repeats()
-            else "",
-            label="Answer",
-        )
         upload.upload(read, upload, text)
         button.click(compress, [text, ratio], [marked, facts, windows, latents])
         asking.click(ask, [latents, question], answer)

@@ -4,6 +4,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from c3 import DEFAULT_CHECKPOINT
 from c3.cli.demo import UNSURE_BELOW
 from c3.cli.text_difference import SAME, difference_parts
@@ -80,6 +82,7 @@ def _facts(model, text, latents, expanded, compress_seconds, expand_seconds):
         ("positions in a prompt", f"{count}", f"{tokens}"),
         ("cache, MB", f"{count * own / 1e6:.2f}", f"{tokens * own / 1e6:.2f}"),
         *with_the_papers_decoder,
+        ("seconds to read in a prompt", *(f"{each:.3f}" for each in _seconds_to_read(model, text, latents))),
         ("bytes to store", f"{latents.nbytes}", f"{len(text.encode())}"),
         ("tokens per latent", f"{latents.ratio:.1f}", ""),
         ("precision of what came back", f"{precision(text, expanded.text):.2%}", ""),
@@ -87,3 +90,16 @@ def _facts(model, text, latents, expanded, compress_seconds, expand_seconds):
         ("seconds to compress", f"{compress_seconds:.2f}", ""),
         ("seconds to read back", f"{expand_seconds:.2f}", ""),
     ]
+
+
+@torch.no_grad()
+def _seconds_to_read(model, text, latents):
+    """That the decoder takes before it can answer, two `float`: about the latents, and about the text itself."""
+    decoder, ids = model.decoder, torch.tensor([model.processor.encode(text)], device=model.device)
+    values = latents.values.to(decoder.get_input_embeddings().weight)
+    found = []
+    for inputs in ({"inputs_embeds": values[None]}, {"input_ids": ids}):
+        start = time.perf_counter()
+        decoder(**inputs, use_cache=True, logits_to_keep=1).logits.argmax().item()  # which waits for a GPU
+        found.append(time.perf_counter() - start)
+    return found

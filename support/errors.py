@@ -95,9 +95,21 @@ def needing(extra):
     try:
         yield
     except ModuleNotFoundError as error:
-        raise UserError(
-            f"{error}. Install c3 with its extra {extra}, in a checkout: pip install -e .[{extra}]"
-        ) from error
+        raise UserError(f"{error}. Install c3 with its extra {extra}, in a checkout: {pip_install(extra)}") from error
+
+
+def pip_install(extra):
+    """
+    How to install what an extra of c3 brings, see setup.cfg: in a checkout, since no package index has c3.
+
+        pip_install("eval")  # "pip install -e .[eval]"
+
+    Args:
+        extra (`str`): its name.
+
+    Returns: `str`.
+    """
+    return f"pip install -e .[{extra}]"
 
 
 def is_out_of_memory(error):

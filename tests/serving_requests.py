@@ -2,6 +2,7 @@
 
 import json
 import random
+import time
 
 CHAT, COMPLETIONS, CONTEXTS = "/v1/chat/completions", "/v1/completions", "/v1/contexts"
 PASSAGE = "It was the best of times, it was the worst of times, it was the age of wisdom."
@@ -33,6 +34,14 @@ def events(answer):
     lines = [line for line in answer.text.split("\n\n") if line]
     assert all(line.startswith("data: ") for line in lines) and lines[-1] == "data: [DONE]", answer.text
     return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+def until(is_so):
+    """Waits until `is_so()`, for twenty seconds at most."""
+    begun = time.monotonic()
+    while not is_so():
+        assert time.monotonic() < begun + 20
+        time.sleep(0.002)
 
 
 def mutated(data):

@@ -134,7 +134,22 @@ def test_provenance_follows_the_config(make_model):
     assert model.latent_provenance().config_fingerprint != before.config_fingerprint
 
 
-def test_provenance_names_the_folder_and_not_its_path(make_model, tmp_path):
-    make_model("uniform").save_pretrained(tmp_path / "my-c3")
-    provenance = C3Model.from_pretrained(tmp_path / "my-c3").compress("text").provenance
-    assert provenance.model_name == "my-c3" and str(tmp_path) not in repr(provenance)
+def test_provenance_names_the_folder_and_not_its_path(make_model, tmp_path, monkeypatch):
+    """Also of a relative one that is elsewhere now, of one that is gone, and of what was assigned."""
+    (tmp_path / "private").mkdir()
+    make_model("uniform").save_pretrained(tmp_path / "private" / "my-c3")
+    monkeypatch.chdir(tmp_path)
+    for source in (tmp_path / "private" / "my-c3", "private/my-c3", "./private/my-c3/"):
+        model = C3Model.from_pretrained(source)
+        provenance = model.compress("text").provenance
+        assert provenance.model_name == "my-c3" and str(tmp_path) not in repr(provenance)
+    model.name_or_path = str(tmp_path / "private" / "my-c3")
+    monkeypatch.chdir("/")
+    (tmp_path / "private" / "my-c3").rename(tmp_path / "moved")
+    assert model.latent_provenance() == provenance
+    model.name_or_path = "./private/my-c3/"
+    assert model.latent_provenance() == provenance
+    assigned = {"org/my-c3": "org/my-c3", "my-c3": "my-c3", "~/a/b": "b", r"C:\Users\me\c3": "c3", "a/b/c": "c", "": ""}
+    for name, public in assigned.items():
+        model.name_or_path = name
+        assert model.latent_provenance().model_name == public

@@ -125,6 +125,10 @@ here = pathlib.Path(__file__).parents[3]
 options = dict(zip(sys.argv, sys.argv[1:]))
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)"])
 said = {"argv": sys.argv, "environment": dict(os.environ), "pids": [os.getpid(), child.pid], "folder": os.getcwd()}
+if (here / "shares").exists():
+    from multiprocessing.shared_memory import SharedMemory
+    memory = SharedMemory(create=True, size=4096)
+    said["memory"] = memory.name
 (here / "starts.jsonl").open("a").write(json.dumps(said) + "\\n")
 if (here / "dies").exists():
     child.kill()
@@ -153,7 +157,7 @@ http.server.ThreadingHTTPServer((options["--host"], int(options["--port"])), Han
 
 
 def write_vllm(folder):
-    """A Python, its path, that has such a `vllm`; files `dies` and `is ill` in the folder make it do so."""
+    """A Python, its path, that has such a `vllm`; files `dies`, `is ill`, `shares` (memory) there make it so."""
     inner = folder / "vllm" / "entrypoints" / "openai"
     inner.mkdir(parents=True)
     for each in (inner, inner.parent, inner.parent.parent):

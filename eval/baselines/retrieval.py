@@ -7,6 +7,8 @@ import re
 from bisect import bisect_left
 from itertools import pairwise
 
+from c3.support.errors import pip_install
+
 # Where a sentence ends: behind its full stop and what closes with it, or at the end of a line.
 _ENDS = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)|[。！？][”’」』）]*|(?=\n)")
 # Words and numbers; Chinese character by character, as it has no spaces.
@@ -20,7 +22,7 @@ def check_bm25():
     try:
         import bm25s  # noqa: F401
     except ImportError:
-        needed = "the baseline bm25 needs bm25s: pip install 'c3-latent[eval]', or name other --baselines"
+        needed = f"the baseline bm25 needs bm25s: {pip_install('eval')}, or name other --baselines"
         raise ValueError(needed) from None
 
 

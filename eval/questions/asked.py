@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from c3.quoting_c3 import listed
+from c3.support.errors import pip_install
 
 
 class AskedQuestion(NamedTuple):
@@ -81,7 +82,7 @@ def _read_parquet(path, limit):
     try:
         import pyarrow.parquet as parquet
     except ImportError:
-        raise ValueError("reading .parquet files needs pyarrow: pip install 'c3-latent[eval]'") from None
+        raise ValueError(f"reading .parquet files needs pyarrow: {pip_install('eval')}") from None
     try:
         return parquet.read_table(path).slice(0, limit).to_pylist()
     except ValueError as error:

@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from c3.quoting_c3 import in_one_line
+from c3.support.errors import pip_install
 from c3.support.loading import find_source
 
 from .asked import AskedQuestion
@@ -109,7 +110,7 @@ def load_hub_set(name, limit=None):
     try:
         import datasets  # noqa: F401
     except ImportError:
-        raise ValueError(f"the set {name} needs datasets: pip install 'c3-latent[eval]'") from None
+        raise ValueError(f"the set {name} needs datasets: {pip_install('eval')}") from None
     # A set that is in the cache is found without the Hub.
     source = {} if folder else find_source(found.hub_id, f"the set {name}", files=["README.md"], repo_type="dataset")
     questions = []

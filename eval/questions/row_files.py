@@ -4,6 +4,8 @@ import json
 from contextlib import contextmanager
 from pathlib import Path
 
+from c3.support.errors import pip_install
+
 ENDINGS = ".jsonl", ".parquet"
 # Rows that are written to a .parquet file together, as it compresses them.
 ROWS_TOGETHER = 1000
@@ -52,7 +54,7 @@ def _pyarrow():
     try:
         import pyarrow.parquet
     except ImportError:
-        raise ValueError("writing .parquet files needs pyarrow: pip install 'c3-latent[eval]'") from None
+        raise ValueError(f"writing .parquet files needs pyarrow: {pip_install('eval')}") from None
     return pyarrow
 
 

@@ -26,6 +26,16 @@ def test_the_table_is_the_committed_result(result):
     assert section.strip() == render(result).strip()
 
 
+def test_what_serving_says_of_load_is_the_committed_result():
+    """If this fails: the last command of docs/serving.md."""
+    _, section, _ = find_markers(ROOT / "docs" / "serving.md")
+    path = ROOT / "benchmarks" / "results" / "serve_load" / "results.json"
+    if path.is_file():
+        assert section.strip() == render(json.loads(path.read_text(encoding="utf-8"))).strip()
+    else:  # what was measured before results were kept, in words
+        assert "|" not in section and "tokens a second" in section
+
+
 def test_the_readme_says_the_committed_result(result):
     def measured(benchmark, case):
         rows = result["benchmarks"][benchmark]["rows"]

@@ -180,12 +180,14 @@ def refuse(*_):
     raise UserError("give fewer workers")
 
 
-def test_nothing_says_where_the_file_lay(compress, data, tmp_path):
-    """And it may lie elsewhere when the run goes on."""
+def test_nothing_says_where_the_file_lay(compress, data, checkpoint, tmp_path):
+    """Nor where the model does; and the file may lie elsewhere when the run goes on."""
     compress(tmp_path / "out", "--limit", "2")
     files = files_of(tmp_path / "out")
     assert b'"source": "rows.jsonl"' in files["settings.json"] and b'"source": "rows.jsonl"' in files["index.json"]
-    assert not [name for name, content in files.items() if str(tmp_path).encode() in content]
+    folders = [str(folder).encode() for folder in (tmp_path, checkpoint.parent)]
+    assert not [name for name, content in files.items() if any(folder in content for folder in folders)]
+    assert checkpoint.name.encode() in files["shard-000000.c3"]
     (tmp_path / "elsewhere").mkdir()
     compress(tmp_path / "out", "--limit", "2", source=data.rename(tmp_path / "elsewhere" / data.name))
     assert files_of(tmp_path / "out") == files

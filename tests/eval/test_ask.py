@@ -225,5 +225,5 @@ def test_errors(arguments, checkpoint, tmp_path, monkeypatch):
             main(argv)
         assert "\n" not in str(error.value)
     monkeypatch.setitem(sys.modules, "bm25s", None)
-    with pytest.raises((OSError, ValueError), match=r"the baseline bm25 needs bm25s: pip install 'c3-latent\[eval\]'"):
+    with pytest.raises((OSError, ValueError), match=r"the baseline bm25 needs bm25s: pip install -e .\[eval\]"):
         main(arguments)

@@ -124,7 +124,7 @@ def test_fox_sets_by_hand():
 
 
 def test_chinese_words():
-    pytest.importorskip("jieba", reason="pip install 'c3-latent[chinese]'")
+    pytest.importorskip("jieba", reason="pip install -e .[chinese]")
     text = "我来到北京清华大学"  # the example of jieba's own README
     assert is_chinese(text) and not is_chinese("Émigré カナ")
     assert split_words(text, chinese=True) == ["我", "来到", "北京", "清华大学"]
@@ -138,7 +138,7 @@ def test_chinese_words():
 def test_chinese_without_jieba(monkeypatch):
     monkeypatch.setitem(sys.modules, "jieba", None)
     for metric in (bleu, rouge_l, fox_set_precision, fox_set_recall):
-        with pytest.raises(ValueError, match=r"Chinese text need jieba: pip install 'c3-latent\[chinese\]'"):
+        with pytest.raises(ValueError, match=r"Chinese text need jieba: pip install -e .\[chinese\]"):
             metric("我来到", "x")
     with pytest.raises(ValueError, match="need jieba"):
         check_segmenter(["a", "我"])

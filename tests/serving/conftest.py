@@ -9,7 +9,7 @@ from c3.serving.app import Served, make_app
 from c3.serving.context_store import ContextStore
 from c3.serving.keys import Keys
 from c3.serving.transformers_backend import TransformersBackend
-from serving_requests import bearer
+from serving_requests import PASSAGE, bearer
 
 TEMPLATE = (
     "{% for message in messages %}{{ message['role'] + ': ' + message['content'] + '\n' }}{% endfor %}"
@@ -57,3 +57,15 @@ def client(serve, tmp_path_factory):
     """One server for all tests that leave it as it was."""
     with serve(tmp_path_factory.mktemp("contexts")) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def second_key():
+    """The headers of the other key."""
+    return bearer("two")
+
+
+@pytest.fixture(scope="session")
+def latents(model):
+    """Those of the passage, as a server has them that was sent it with `ratio=3`."""
+    return model.compress(PASSAGE, ratio=3, exact=True)

@@ -6,6 +6,7 @@ from contextlib import aclosing, suppress
 
 import pytest
 import torch
+from backend_requests import alone, ask, together
 
 from c3.serving import transformers_backend
 from c3.serving.backends import Sampling
@@ -34,25 +35,6 @@ def backend(model):
     assert not backend._thread.is_alive()
 
 
-def alone(model, embeds, count, **options):
-    """What `generate` gives one row."""
-    options = {"do_sample": False} | options
-    return model.generate(inputs_embeds=embeds[None], max_new_tokens=count, **options)[0].tolist()
-
-
-async def ask(backend, embeds, after=0.0, **sampling):
-    await asyncio.sleep(after)
-    async with aclosing(backend.answer(embeds, Sampling(**sampling))) as tokens:
-        return [token async for token in tokens]
-
-
-def together(*waiting):
-    async def gather():
-        return await asyncio.gather(*waiting)
-
-    return asyncio.run(gather())
-
-
 @pytest.mark.parametrize("most_rows", [64, 3])
 def test_the_same_as_one_by_one(model, rows, most_rows, monkeypatch):
     """Though rows come while others run, leave before them, and wait for a place."""
@@ -62,8 +44,7 @@ def test_the_same_as_one_by_one(model, rows, most_rows, monkeypatch):
     backend = TransformersBackend(model, most_rows)
     counts = [40, 3, 25, 60, 1, 33, 12]
     asked = [
-        ask(backend, embeds, 0.02 * place, max_tokens=n)
-        for place, (embeds, n) in enumerate(zip(rows, counts, strict=True))
+        ask(backend, embeds, n, after=0.02 * place) for place, (embeds, n) in enumerate(zip(rows, counts, strict=True))
     ]
     found = together(*asked)
     asyncio.run(backend.close())
@@ -100,7 +81,7 @@ def test_caches_that_cannot_be_joined(model, rows, monkeypatch):
     monkeypatch.setattr(transformers_backend, "can_join", lambda model: False)
     monkeypatch.setattr(Batch, "join", None)
     backend = TransformersBackend(model)
-    found = together(*(ask(backend, embeds, 0.03 * place, max_tokens=15) for place, embeds in enumerate(rows[:4])))
+    found = together(*(ask(backend, embeds, 15, after=0.03 * place) for place, embeds in enumerate(rows[:4])))
     asyncio.run(backend.close())
     assert found == [alone(model, embeds, 15) for embeds in rows[:4]]
 

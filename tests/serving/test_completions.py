@@ -7,17 +7,7 @@ import pytest
 from c3.generation_c3 import DEFAULT_NEW_TOKENS
 from c3.serving import prompts
 from c3.serving.transformers_backend import TransformersBackend
-from serving_requests import (
-    CHAT,
-    COMPLETIONS,
-    CONTEXTS,
-    PASSAGE,
-    add_text,
-    assert_refused,
-    context_part,
-    events,
-    message,
-)
+from serving_requests import CHAT, COMPLETIONS, CONTEXTS, add_text, assert_refused, context_part, events, message
 
 QUESTION = "When was it so? "
 
@@ -25,11 +15,6 @@ QUESTION = "When was it so? "
 @pytest.fixture(scope="module")
 def name(client):
     return add_text(client, ratio=3)
-
-
-@pytest.fixture(scope="module")
-def latents(model):
-    return model.compress(PASSAGE, ratio=3, exact=True)
 
 
 def test_a_prompt_about_a_context(client, model, name, latents):
@@ -71,8 +56,8 @@ def test_a_context_that_is_deleted_while_it_is_asked_about(serve, model, latents
     """The answer goes on to its end; the next request hears of it."""
 
     class Deleting(TransformersBackend):
-        async def answer(self, embeds, sampling):
-            async for token in super().answer(embeds, sampling):
+        async def answer(self, *asked):
+            async for token in super().answer(*asked):
                 if not deleted:
                     deleted.append(await asyncio.to_thread(client.delete, f"{CONTEXTS}/{name}"))
                 yield token

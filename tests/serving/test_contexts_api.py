@@ -11,17 +11,7 @@ import torch
 from c3.corrections_c3 import pack, unpack
 from c3.latents_c3 import C3Latents
 from c3.serving.latents_checks import LatentsChecks
-from serving_requests import (
-    CHAT,
-    COMPLETIONS,
-    CONTEXTS,
-    PASSAGE,
-    add_text,
-    assert_refused,
-    bearer,
-    context_part,
-    message,
-)
+from serving_requests import CHAT, COMPLETIONS, CONTEXTS, PASSAGE, add_text, assert_refused, context_part, message
 
 LATENTS = {"Content-Type": "application/octet-stream"}
 
@@ -39,8 +29,7 @@ def compressed(model, monkeypatch):
     return texts
 
 
-def test_what_is_said_of_a_text(client, model):
-    latents = model.compress(PASSAGE, ratio=3, exact=True)
+def test_what_is_said_of_a_text(client, model, latents):
     about = client.post(CONTEXTS, json={"text": PASSAGE, "ratio": 3}).json()
     assert about == client.get(f"{CONTEXTS}/{about['id']}").json()
     assert (about["ratio"], about["fidelity"]) == (latents.ratio, latents.fidelity) and about["object"] == "context"
@@ -67,21 +56,21 @@ def test_a_text_is_compressed_once(serve, compressed, tmp_path):
         assert client.get(f"{CONTEXTS}/{found[0]}/text").text == PASSAGE
 
 
-def test_nobody_sees_another_keys(client, compressed):
-    mine, two = add_text(client, ratio=2), bearer("two")
+def test_nobody_sees_another_keys(client, second_key, compressed):
+    mine = add_text(client, ratio=2)
     body = {"messages": [message(context_part(mine), "When?")]}
     for answer in (
-        client.get(f"{CONTEXTS}/{mine}", headers=two),
-        client.get(f"{CONTEXTS}/{mine}/text", headers=two),
-        client.delete(f"{CONTEXTS}/{mine}", headers=two),
-        client.post(CHAT, json=body, headers=two),
-        client.post(COMPLETIONS, json={"prompt": "When?", "contexts": [mine]}, headers=two),
+        client.get(f"{CONTEXTS}/{mine}", headers=second_key),
+        client.get(f"{CONTEXTS}/{mine}/text", headers=second_key),
+        client.delete(f"{CONTEXTS}/{mine}", headers=second_key),
+        client.post(CHAT, json=body, headers=second_key),
+        client.post(COMPLETIONS, json={"prompt": "When?", "contexts": [mine]}, headers=second_key),
     ):
         assert assert_refused(answer, 404)["code"] == "context_not_found"
     compressed.clear()
-    theirs = client.post(CONTEXTS, json={"text": PASSAGE, "ratio": 2}, headers=two).json()["id"]
+    theirs = client.post(CONTEXTS, json={"text": PASSAGE, "ratio": 2}, headers=second_key).json()["id"]
     assert theirs != mine and compressed == [PASSAGE]  # nor, by the time that it takes, that there is one
-    assert client.delete(f"{CONTEXTS}/{theirs}", headers=two).json()["deleted"] is True
+    assert client.delete(f"{CONTEXTS}/{theirs}", headers=second_key).json()["deleted"] is True
     assert client.get(f"{CONTEXTS}/{mine}").status_code == 200
 
 
@@ -124,17 +113,13 @@ def test_limits_by_age_and_size(serve, tmp_path, monkeypatch):
 
 
 def test_a_file_of_latents(client, model, latents):
-    ours = model.compress(PASSAGE, ratio=3, exact=True)
-    about = send(client, ours).json()
-    assert about["ratio"] == ours.ratio and about["fidelity"] == ours.fidelity == about["fidelity"]
-    assert (
-        send(client, ours).json()["id"]
-        == about["id"]
-        == send(client, C3Latents.from_bytes(ours.to_bytes())).json()["id"]
-    )
+    about = send(client, latents).json()
+    assert about["ratio"] == latents.ratio and about["fidelity"] == latents.fidelity
+    for again in (latents, C3Latents.from_bytes(latents.to_bytes())):
+        assert send(client, again).json()["id"] == about["id"]
     assert client.get(f"{CONTEXTS}/{about['id']}/text").text == PASSAGE
     answer = client.post(COMPLETIONS, json={"prompt": "When? ", "contexts": [about["id"]], "max_tokens": 8}).json()
-    assert answer["choices"][0]["text"] == model.generate(ours, "When? ", max_new_tokens=8)
+    assert answer["choices"][0]["text"] == model.generate(latents, "When? ", max_new_tokens=8)
     assert send(client, model.compress(PASSAGE)).json()["fidelity"] is None
 
 
@@ -145,9 +130,9 @@ def damaged(latents, **parts):
     return file.to_bytes()
 
 
-def test_files_that_are_refused(client, model):
+def test_files_that_are_refused(client, model, latents):
     """Before the decoder sees them."""
-    ours, exact = model.compress(PASSAGE, ratio=3), model.compress(PASSAGE, ratio=3, exact=True)
+    ours, exact = model.compress(PASSAGE, ratio=3), latents
     forged = unpack(exact.corrections[0], exact.text_lengths.tolist())
     forged.windows[0][0] = 10**6
     data, values = ours.to_bytes(), ours.values

@@ -14,7 +14,7 @@ class Endless:
     def __init__(self):
         self.given, self.ended = 0, asyncio.Event()
 
-    async def answer(self, embeds, sampling):
+    async def answer(self, embeds, sampling, owner):
         try:
             while True:
                 self.given += 1

@@ -4,7 +4,6 @@ import asyncio
 import json
 import threading
 import time
-from functools import partial
 
 import pytest
 
@@ -14,17 +13,9 @@ from c3.serving.errors import ApiError
 from c3.serving.keys import Keys
 from c3.serving.transformers_backend import TransformersBackend
 from c3.serving.turns import MOST_BEGUN, Turns, Unwanted
-from serving_requests import CONTEXTS, PASSAGE, bearer
+from serving_requests import CONTEXTS, PASSAGE, bearer, until
 
 LONG = PASSAGE * 200
-
-
-def until(is_so):
-    """Waits until `is_so()`, for twenty seconds at most."""
-    begun = time.monotonic()
-    while not is_so():
-        assert time.monotonic() < begun + 20
-        time.sleep(0.002)
 
 
 class Steps:
@@ -114,7 +105,7 @@ def test_errors_and_too_many(monkeypatch):
 
     monkeypatch.setattr("c3.serving.turns.MOST_WAITING", 1)
     with turns.waiting_for("one", fail) as work:
-        with pytest.raises(ApiError, match="1 requests wait"), turns.waiting_for("two", print):
+        with pytest.raises(ApiError, match="1 requests wait"), turns.waiting_for("one", print):
             pass
         go.set()
         assert isinstance(work.exception(20), ApiError)
@@ -172,7 +163,8 @@ def test_a_long_text_holds_nobody(serve, model, monkeypatch, tmp_path):
     assert len(batches) <= count + 1 and len(list(tmp_path.glob("*/ctx-*"))) == 1
 
 
-def test_a_batch_of_many_passes_pauses_in_its_midst(model, tmp_path, monkeypatch):
+def test_every_pass_can_pause(model, tmp_path, monkeypatch):
+    """Of the encoder, too; and a batch of windows has many of the decoder."""
     served = Served(model, TransformersBackend(model), ContextStore(tmp_path, 1 << 20, 3600), Keys("one"))
     latents, calls = model.compress(PASSAGE), []
     monkeypatch.setattr(served.turns, "pause", lambda: calls.append(1))
@@ -181,23 +173,19 @@ def test_a_batch_of_many_passes_pauses_in_its_midst(model, tmp_path, monkeypatch
         model.expand(latents, method=method, batch_size=latents.num_windows)
         assert len(calls) > (1 if method == "parallel" else int(latents.text_lengths.max()) - 1)
     calls.clear()
-    asyncio.run(served.close())
-    model.expand(latents)
-    assert not calls
-
-
-@pytest.mark.parametrize("method", ["compress", "expand"])
-def test_a_call_after_each_batch(model, method):
-    latents, calls = model.compress(PASSAGE * 3, window=8), []
-    windows = latents.num_windows
-    source = {"compress": PASSAGE * 3, "expand": latents}[method]
-    call = partial(getattr(model, method), source, **({"window": 8} if method == "compress" else {}), batch_size=2)
-    assert windows > 4
-    call(show_progress=lambda: calls.append(1))
-    assert len(calls) == -(-windows // 2)
+    batches = -(-model.compress(PASSAGE * 3, window=8, batch_size=2).num_windows // 2)
+    assert len(calls) == batches > 2
+    calls.clear()
+    model.compress(PASSAGE * 3, window=8, batch_size=2, exact=True)
+    assert len(calls) == 2 * batches
+    calls.clear()
 
     def end():
         raise Unwanted
 
-    with pytest.raises(Unwanted):
-        call(show_progress=end)
+    monkeypatch.setattr(served.turns, "pause", end)
+    for read in (model.compress, model.expand):
+        with pytest.raises(Unwanted):
+            read(PASSAGE if read == model.compress else latents)
+    asyncio.run(served.close())
+    assert model.expand(latents) and model.compress(PASSAGE)

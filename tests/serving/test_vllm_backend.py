@@ -11,6 +11,7 @@ from contextlib import aclosing
 import httpx2
 import pytest
 import torch
+from backend_requests import alone, ask, together
 
 from c3.cli.main import main
 from c3.serving import vllm_address, vllm_backend
@@ -43,22 +44,6 @@ def engine(stand_in):
     stand_in.left.clear()
     yield stand_in
     stand_in.fault = None
-
-
-def alone(model, embeds, count):
-    return model.generate(inputs_embeds=embeds[None], max_new_tokens=count, do_sample=False)[0].tolist()
-
-
-async def ask(backend, embeds, max_tokens=12, **sampling):
-    async with aclosing(backend.answer(embeds, Sampling(max_tokens, **sampling))) as tokens:
-        return [token async for token in tokens]
-
-
-def together(*waiting):
-    async def gather():
-        return await asyncio.gather(*waiting)
-
-    return asyncio.run(gather())
 
 
 def test_the_same_as_the_model_itself(model, rows, engine):
@@ -195,6 +180,10 @@ def test_too_many_wait_and_none_after_the_end(model, rows, engine, monkeypatch):
         async with aclosing(backend.answer(rows[0], Sampling(400))) as tokens:
             await anext(tokens)
             errors = await asyncio.gather(ask(backend, rows[1]), return_exceptions=True)
+            # Another key has its share all the same, and the first one more than its own.
+            async with aclosing(backend.answer(rows[0], Sampling(400), "other")) as others:
+                await anext(others)
+                errors += await asyncio.gather(ask(backend, rows[1]), return_exceptions=True)
             await backend.close()
             with pytest.raises(ApiError) as caught:
                 while True:
@@ -202,7 +191,8 @@ def test_too_many_wait_and_none_after_the_end(model, rows, engine, monkeypatch):
         errors += [caught.value, *await asyncio.gather(ask(backend, rows[1]), return_exceptions=True)]
         return [(error.status, error.code) for error in errors]
 
-    assert asyncio.run(ask_too_much()) == [(503, "overloaded"), (503, "shutting_down"), (503, "shutting_down")]
+    codes = [(503, "overloaded"), (429, "rate_limit_exceeded"), (503, "shutting_down"), (503, "shutting_down")]
+    assert asyncio.run(ask_too_much()) == codes
     assert engine.left.wait(20)
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import aclosing, suppress
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,26 @@ def test_it_dies_in_the_middle(model, vllm, engine):
     engine._process.wait()
     assert asyncio.run(ask(backend)) == [40, 41, 42] and len(starts(vllm)) == 3
     assert are_gone(starts(vllm)[0]["pids"] + starts(vllm)[1]["pids"]) and is_there(starts(vllm)[2]["pids"][0])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="shared memory has paths on Linux alone")
+def test_memory_that_it_shared_goes_with_it(model, vllm, engine):
+    """Also where all its processes were killed, the one that would have removed it among them; and nobody else's."""
+    (vllm / "shares").touch()
+    others = SharedMemory(create=True, size=4096)
+    try:
+        backend = VllmBackend(model, engine)
+        assert asyncio.run(ask(backend)) == [40, 41, 42]
+        memory, group = Path("/dev/shm", starts(vllm)[0]["memory"]), engine._process.pid
+        os.killpg(group, signal.SIGKILL)
+        engine._process.wait()
+        assert are_gone(starts(vllm)[0]["pids"]) and memory.exists()
+        assert asyncio.run(ask(backend)) == [40, 41, 42] and not memory.exists()
+        asyncio.run(backend.close())
+        assert not Path("/dev/shm", starts(vllm)[1]["memory"]).exists() and Path("/dev/shm", others.name).exists()
+    finally:
+        others.close()
+        others.unlink()
 
 
 def test_it_died_before_or_is_ill(model, vllm, engine):

@@ -1,12 +1,17 @@
 """One line and an exit code for whatever ends a command: `support/errors.py`, outside `c3` itself."""
 
+import configparser
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from c3.support.errors import CommandError, UserError, needing, one_line_errors
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def ended(capsys, error, **options):
@@ -72,3 +77,20 @@ def test_what_is_not_installed_names_the_extra(monkeypatch):
     ):
         with needing("train"):
             import datasets  # noqa: F401
+
+
+def test_extras_are_named_in_one_way():
+    """As an installation of a checkout, of extras that there are; in packages by `pip_install`."""
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg", encoding="utf-8")
+    packages = [path.parent for path in ROOT.glob("[a-z]*/__init__.py")]
+    files = [*ROOT.glob("*.py"), *ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]
+    files += [path for folder in packages for path in folder.rglob("*.py")]
+    found = []
+    for path in files:
+        commands = re.findall(r"pip install .*?([^\s\"']+)\[([\w,{}]+)\]", path.read_text(encoding="utf-8"))
+        found += [(path.relative_to(ROOT), what, extras) for what, extras in commands]
+    assert len(found) > 10 and {what for _, what, _ in found} == {"."}
+    assert {place.name for place, _, _ in found if place.parent.name and place.suffix == ".py"} == {"errors.py"}
+    named = {extra for _, _, extras in found for extra in extras.split(",")} - {"{extra}"}
+    assert named <= setup["options.extras_require"].keys()

@@ -5,6 +5,8 @@ import json
 import os
 from pathlib import Path
 
+from c3.support.errors import pip_install
+
 
 def deepspeed_config(training):
     """
@@ -64,7 +66,7 @@ def check_fsdp(optimizer):
 def require_deepspeed(training):
     """Raises `ValueError` where settings (`dict`) of `TrainingArguments` need DeepSpeed and it is not installed."""
     if training.get("deepspeed") and importlib.util.find_spec("deepspeed") is None:
-        raise ValueError("training.deepspeed needs the package deepspeed: pip install -e .[deepspeed]")
+        raise ValueError(f"training.deepspeed needs the package deepspeed: {pip_install('deepspeed')}")
 
 
 def check_deepspeed(config, optimizer, max_grad_norm):

@@ -28,13 +28,14 @@ from torch import nn
 
 from c3.base_models_c3 import WHOLE, save_without_bases
 from c3.configuration_c3 import OWN_FIELDS, C3Config
+from c3.support.errors import pip_install
 from c3.whole_files_c3 import whole_folder
 
 ADAPTED_PARTS = ("encoder", "decoder")
 ALL_LINEAR = "all-linear"
 MAKING_LATENTS = ("context_queries", "projector")
 TRAINED_IN_FULL = (*MAKING_LATENTS, "mask_embedding")
-NO_PEFT = "LoRA needs peft, which is not installed: pip install -e .[train]"
+NO_PEFT = f"LoRA needs peft, which is not installed: {pip_install('train')}"
 
 
 @dataclass
