@@ -11,7 +11,7 @@ def add_debug(parser):
 
 
 def add_model_options(parser, quiet="no progress bars", default=None):
-    """Which model, by default `default`; where, in what precision; how many windows at once; `--quiet` and `--debug`."""
+    """Which model; where, in what precision; how many windows at once; `--quiet` and `--debug`."""
     add_debug(parser)
     about = MODEL_HELP if default is None else f"{MODEL_HELP.partition(' (')[0]} (default: {default})"
     parser.add_argument("--model", type=file_name, default=default, metavar="PATH_OR_ID", help=about)

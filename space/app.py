@@ -8,13 +8,14 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 
 import gradio as gr  # noqa: E402
 
-from c3 import DEFAULT_CHECKPOINT, C3Model, CompressionWarning  # noqa: E402
+from c3 import ASK_CHECKPOINT, DEFAULT_CHECKPOINT, C3Model, CompressionWarning  # noqa: E402
 from compressed_page import LONGEST_TEXT, compress_page  # noqa: E402
 
-MODEL = os.environ.get("C3_MODEL", DEFAULT_CHECKPOINT)
+MODEL = os.environ.get("C3_MODEL", ASK_CHECKPOINT)
 # Gradio breaks what is marked in the middle of words.
 STYLE = "#marked .textfield, #marked .textspan { word-break: normal !important; overflow-wrap: break-word; }"
 EXAMPLE = Path(DEFAULT_CHECKPOINT) / "examples" / "jefferson_1805.txt"
+QUESTION = 'Which 2 words come right after "the friendship of all"?'
 COLOURS = {"lost": "#e5484d", "added": "#2b9a66", "unsure": "#f5a623"}
 ABOUT = """# C3: a text in a few latent vectors, and back
 A small model reads the text and leaves latents; another one gives the text back from them alone. What differs is
@@ -71,7 +72,12 @@ def make_page(model):
                     label="What came back", color_map=COLOURS, show_legend=True, elem_id="marked"
                 )
                 with gr.Row():
-                    question = gr.Textbox(label="Ask about the latents", scale=4, interactive=not model.only_repeats())
+                    question = gr.Textbox(
+                        label="Ask about the latents",
+                        placeholder=QUESTION,
+                        scale=4,
+                        interactive=not model.only_repeats(),
+                    )
                     asking = gr.Button("Ask", interactive=not model.only_repeats())
                 answer = gr.Textbox(
                     "This checkpoint only gives texts back: set C3_MODEL to one that was trained on questions."

@@ -13,15 +13,14 @@ from pathlib import Path
 import pytest
 from huggingface_hub import SpaceCard
 
-from c3 import DEFAULT_CHECKPOINT, C3Config, C3Model
+from c3 import ASK_CHECKPOINT, DEFAULT_CHECKPOINT, C3Config, C3Model
 from compressed_page import LONGEST_TEXT, compress_page
 from tiny_models import LONG
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLE = ROOT / "examples" / "jefferson_1805.txt"
-MODEL = os.environ.get("C3_MODEL", DEFAULT_CHECKPOINT)  # as the page has it
-QUESTION = "Which taxes were discontinued?"
-HAS_WEIGHTS = (ROOT / "model.safetensors").is_file()
+MODEL = os.environ.get("C3_MODEL", ASK_CHECKPOINT)  # as the page has it
+HAS_WEIGHTS = all(Path(each, "model.safetensors").is_file() for each in (DEFAULT_CHECKPOINT, ASK_CHECKPOINT))
 
 
 def test_what_differs_is_marked(uniform):
@@ -84,6 +83,8 @@ def test_in_a_browser(tmp_path):
     """
     playwright = pytest.importorskip("playwright.sync_api")
     pytest.importorskip("gradio")
+    from app import QUESTION
+
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("there is no Chromium")
