@@ -65,6 +65,15 @@ class Chunking:
         ends = not text.endswith(NO_CHARACTER) or more >= MOST_OF_CHARACTER
         return ends and bool(text) and bool(self.processor.encode(text))
 
+    def chunks_of_answer(self, ids):
+        """The ids of an answer, `list[int]`, as `generate` cuts them, `list[list[int]]`; the last gets no latents."""
+        chunks = [[]]
+        for token in ids:
+            if self.is_complete(chunks[-1]):
+                chunks.append([])
+            chunks[-1].append(token)
+        return chunks
+
     def _end(self, ids, place):
         """Where the chunk of a prompt that begins at `place` ends: as `is_complete`, with fewer ids if it can be."""
         end = place + self.every

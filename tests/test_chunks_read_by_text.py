@@ -38,15 +38,6 @@ def answer(model, ids, every, ratio, prompts="Who?", **options):
     return model.generate(None, prompts, compress_every=every, ratio=ratio, **options)
 
 
-def chunks_of_answer(chunking, ids):
-    chunks = [[]]
-    for token in ids:
-        chunks[-1].append(token)
-        if chunking.is_complete(chunks[-1]):
-            chunks.append([])
-    return chunks
-
-
 @pytest.mark.parametrize("every", [1, 2, 5, 16])
 def test_no_character_is_cut(by_text, uniform, every):
     """Of a prompt chunks have a few tokens fewer where that does, of an answer a few more; else they are whole."""
@@ -55,7 +46,7 @@ def test_no_character_is_cut(by_text, uniform, every):
     chunking = Chunking(processor, every, 4)
     segments, rest = chunking.chunks(ids)
     prompt = [each.ids for each in segments if isinstance(each, TextSegment)] + [rest]
-    for chunks in (prompt, chunks_of_answer(chunking, ids)):
+    for chunks in (prompt, chunking.chunks_of_answer(ids)):
         assert sum(chunks, []) == ids
         assert "".join(map(processor.decode, chunks)) == MIXED
         assert all(abs(len(each) - every) <= 3 for each in chunks[:-1])
@@ -63,12 +54,12 @@ def test_no_character_is_cut(by_text, uniform, every):
     if every > 4:
         assert max(map(len, prompt)) == every
     # Where ids are read a chunk has as many as it is asked to.
-    assert set(map(len, chunks_of_answer(Chunking(uniform.processor, every, 4), ids)[:-1])) == {every}
+    assert set(map(len, Chunking(uniform.processor, every, 4).chunks_of_answer(ids)[:-1])) == {every}
 
 
 def test_bytes_that_never_make_a_character_do_not_wait_forever(by_text):
     (half,) = by_text.processor.encode("短")[:1]
-    chunks = chunks_of_answer(Chunking(by_text.processor, 8, 4), [half] * 25)
+    chunks = Chunking(by_text.processor, 8, 4).chunks_of_answer([half] * 25)
     assert list(map(len, chunks)) == [11, 11, 3]
     assert answer(by_text, [[half] * 25], 8, 1).latents[0].num_windows >= 2
 
