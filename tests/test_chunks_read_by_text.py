@@ -14,7 +14,7 @@ from c3.chunked_rows_c3 import Chunking
 from c3.decoder_rows_c3 import TextSegment
 from c3.training.data.tokenizer import train_tokenizer
 from c3.window_decoding_c3 import ForceTokens
-from image_models import model_of
+from image_models import LINE, model_of_lines
 from tiny_models import TEXTS
 
 MIXED = "Who? 短い文章です。短い文章です。🔥🔥🔥 Who?"
@@ -82,11 +82,9 @@ def test_chunks_of_special_tokens_wait_for_text(by_text):
 
 @pytest.fixture(scope="module")
 def pictures():
-    """A model of pictures whose tokens are whole lines of characters that its font lacks, and an answer of these."""
-    line = "天地玄黄宇宙洪荒"
-    tokenizer = train_tokenizer([line] * 40 + ["Who is it? "] * 40, vocab_size=330)
-    model = model_of(tokenizer, prompt_template="{latents}{prompt}\n")
-    return model, model.processor.encode("Who is it? ") + model.processor.encode(line * 4)
+    """A model of pictures that show little of an answer, and that answer."""
+    model = model_of_lines(prompt_template="{latents}{prompt}\n")
+    return model, model.processor.encode("Who is it? ") + model.processor.encode(LINE * 4)
 
 
 def test_pictures_of_an_answer_are_as_large_as_its_text_needs(pictures):
@@ -101,7 +99,7 @@ def test_pictures_of_an_answer_are_as_large_as_its_text_needs(pictures):
     assert output.sequences[0].tolist() == ids
     assert output.latents[0].num_latents > nominal * output.latents[0].num_windows
     # Where no number of latents shows the text it is drawn smaller.
-    plan = model.processor.readable_plan("天地玄黄宇宙洪荒", ratio=8)
+    plan = model.processor.readable_plan(LINE, ratio=8)
     assert sum(plan.num_latents) == 1 and len(plan.windows.ids) < 8
 
 

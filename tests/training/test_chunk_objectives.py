@@ -17,11 +17,12 @@ from c3.training.data.chunked_instructions import ChunkedInstructionExamples
 from c3.training.data.collator import C3Collator
 from c3.training.data.curriculum import Curriculum, Phase
 from c3.training.data.examples import WindowDataset
+from c3.training.data.instructions import InstructionExamples
 from c3.training.data.specs import Draw, RowSpec, WindowSpec
 from c3.training.data.tokenizer import train_tokenizer
 from c3.training.run.stages import train
 from c3.window_decoding_c3 import ForceTokens
-from image_models import model_of
+from image_models import LINE, model_of, model_of_lines
 from tiny_models import TEXTS, history
 
 IDS = [np.arange(64) % 50 + 3, np.arange(48) % 40 + 9]
@@ -68,6 +69,19 @@ def test_rows_by_hand(dataset):
     learned = [-100, *a[1:]]
     assert made(example) == [("c", 1, a, learned), ("v", 1, 2, 8), ("c", 2, b, b), ("v", 2, 2, 8), ("c", 3, c, c)]
     assert (example.contexts, example.num_latents) == ([a, b], [2, 2])
+
+
+def test_documents_are_cut_behind_whole_characters(tokenizer):
+    """Where the encoder reads no ids, as prompts are; no character is left out but those that a row's ends cut."""
+    dataset = WindowDataset([np.array(tokenizer.encode(MULTIBYTE))], model_of(tokenizer).processor)
+    length = len(dataset.ids[0])
+    for objective in ("multi_turn_reconstruction", "global_language_modeling"):
+        example = dataset[WindowSpec(0, CHUNK, 2, 0, continuation=length - CHUNK, objective=objective)]
+        texts = [list(each.ids) for each in example.row if isinstance(each, TextSegment)]
+        said = dataset.processor.decode(sum(texts, []))
+        assert MULTIBYTE.startswith(said) and (len(said) == len(MULTIBYTE)) is (objective[0] == "g")
+        assert all(CHUNK - 3 <= len(each) <= CHUNK for each in texts[:-1]) and len(set(map(len, texts))) > 1
+        assert example.contexts == [dataset.processor.decode(each) for each in texts[: len(example.contexts)]]
 
 
 @pytest.mark.parametrize("objective", ["multi_turn_reconstruction", "global_language_modeling"])
@@ -232,6 +246,21 @@ def test_a_batch_of_short_instruction_rows_has_latents(make_model):
     assert [each.num_latents for each in examples] == [[1], []]
     model(**C3Collator(model.processor)(examples)).loss.backward()
     assert all(each.grad.abs().sum() > 0 for each in (model.projector.linear_1.weight, model.context_queries.weight))
+
+
+def test_rows_that_a_picture_does_not_show_get_more_latents():
+    """Which of them a batch holds, at which ratio, is drawn while a model is trained: none stops the run."""
+    processor = model_of_lines().processor
+    said = {"messages": [{"role": "user", "content": LINE * 8}, {"role": "assistant", "content": LINE * 8}]}
+    chunked = ChunkedInstructionExamples([{"context": None} | said], processor)
+    asked = chunked.example(Draw(0, CHUNK, CHUNK, "instruction_in_chunks"), 0)
+    plain = InstructionExamples([{"context": LINE * 8} | said], processor)
+    about = plain.example(Draw(0, CHUNK, CHUNK, "instruction"), 0)
+    with pytest.raises(ValueError, match="do not show all of its characters apart"):
+        processor.plan(LINE * 8, ratio=CHUNK)
+    for example, least in ((asked, 2), (about, 1)):
+        assert len(example.contexts) >= least and min(example.num_latents) > 1
+        assert example.num_latents == [span.num_latents for span in example.row if isinstance(span, LatentSpan)]
 
 
 def test_instruction_rows_that_cannot_be_used(make_model):

@@ -10,6 +10,16 @@ from .instructions import InstructionExamples
 from .specs import TrainingExample
 
 
+class TrainingChunking(Chunking):
+    """
+    Chunks as `generate` reads and writes them, but for a prompt that it refuses, as one that is too much for a picture
+    of so few latents: its chunks get as many as they need, as those of an answer do.
+    """
+
+    def plan(self, ids):
+        return self.plan_of_answer(ids)
+
+
 class ChunkedInstructionExamples(InstructionExamples):
     """
     Rows as `C3Model.generate(None, prompt, compress_every=…)` reads and answers them,
@@ -30,7 +40,7 @@ class ChunkedInstructionExamples(InstructionExamples):
         """
         each = self.examples[index]
         prompt = "\n\n".join(filter(None, (each.context, each.prompt)))
-        chunking = Chunking(self.processor, draw.window, draw.ratio or draw.window / draw.num_latents)
+        chunking = TrainingChunking(self.processor, draw.window, draw.ratio or draw.window / draw.num_latents)
         asked = chunking.row([], prompt)
         answer, plans = _in_chunks(chunking, _first_answer(each), first=1 + max(segment.chunk for segment in asked))
         if always_compressed and not any(isinstance(segment, LatentSpan) for segment in asked + answer):
@@ -51,7 +61,5 @@ def _in_chunks(chunking, ids, first):
     """An answer's ids in chunks from number `first`, each but the last with its latents after it, and their plans."""
     *whole, last = chunking.chunks_of_answer(ids)
     plans = list(map(chunking.plan_of_answer, whole))
-    segments = []
-    for number, (chunk, plan) in enumerate(zip(whole, plans, strict=True), start=first):
-        segments += [TextSegment(chunk, chunk, chunk=number), *(replace(span, chunk=number) for span in plan.spans)]
-    return [*segments, TextSegment(last, last, chunk=first + len(whole))], plans
+    compressed = chunking.in_row(whole, plans, first, is_learned=True)
+    return [*compressed, TextSegment(last, last, chunk=first + len(whole))], plans
