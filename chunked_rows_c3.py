@@ -43,15 +43,16 @@ class Chunking:
 
     def plan(self, ids):
         """The [`WindowPlan`] of a chunk, `list[int]`; its text is encoded anew where the encoder reads no ids."""
-        if self.processor.modality.reads_ids(self.processor):
-            return self.processor.plan_ids(array("i", ids), ratio=self.ratio)
-        return self.processor.plan(self.processor.decode(ids), ratio=self.ratio)
+        return self._plan(ids, self.processor.plan)
 
     def plan_of_answer(self, ids):
         """As `plan`, of a chunk that was generated, which is not refused, see `C3Processor.readable_plan`."""
+        return self._plan(ids, self.processor.readable_plan)
+
+    def _plan(self, ids, plan_of_text):
         if self.processor.modality.reads_ids(self.processor):
-            return self.plan(ids)
-        return self.processor.readable_plan(self.processor.decode(ids), ratio=self.ratio)
+            return self.processor.plan_ids(array("i", ids), ratio=self.ratio)
+        return plan_of_text(self.processor.decode(ids), ratio=self.ratio)
 
     def is_complete(self, ids):
         """
@@ -65,6 +66,15 @@ class Chunking:
         ends = not text.endswith(NO_CHARACTER) or more >= MOST_OF_CHARACTER
         return ends and bool(text) and bool(self.processor.encode(text))
 
+    def chunks_of_answer(self, ids):
+        """The ids of an answer, `list[int]`, as `generate` cuts them, `list[list[int]]`; the last gets no latents."""
+        chunks = [[]]
+        for token in ids:
+            if self.is_complete(chunks[-1]):
+                chunks.append([])
+            chunks[-1].append(token)
+        return chunks
+
     def _end(self, ids, place):
         """Where the chunk of a prompt that begins at `place` ends: as `is_complete`, with fewer ids if it can be."""
         end = place + self.every
@@ -76,6 +86,14 @@ class Chunking:
         ends = (each for each, text in zip(nearby, texts, strict=True) if text and not text.endswith(NO_CHARACTER))
         return min(next(ends, end), len(ids))
 
+    def pieces(self, ids):
+        """A prompt's ids, `list[int]`, cut into chunks, `list[list[int]]`, the last of what is left over at the end."""
+        pieces, place = [], 0
+        while place < len(ids):
+            pieces.append(ids[place : self._end(ids, place)])
+            place += len(pieces[-1])
+        return pieces
+
     def chunks(self, ids):
         """
         Ids as chunks with their latents, numbered from 1, and what stays text: of what is left over at the end all,
@@ -86,13 +104,29 @@ class Chunking:
 
         Returns: `tuple[list[TextSegment or LatentSpan], list[int]]`.
         """
-        segments, place, number = [], 0, 0
-        while len(ids) - place >= self.every or len(ids) - place > self.num_latents:
-            chunk, number = ids[place : self._end(ids, place)], number + 1
-            spans = [replace(span, chunk=number) for span in self.plan(chunk).spans]
-            segments += [TextSegment(chunk, chunk=number), *spans]
-            place += len(chunk)
-        return segments, ids[place:]
+        pieces, rest = self.pieces(ids), []
+        if pieces and len(pieces[-1]) < self.every and len(pieces[-1]) <= self.num_latents:
+            rest = pieces.pop()
+        return self.in_row(pieces, map(self.plan, pieces)), rest
+
+    @staticmethod
+    def in_row(chunks, plans, first=1, is_learned=False):
+        """
+        Chunks, each with its latents, as segments of a row.
+
+        Args:
+            chunks (`list[list[int]]`): ids of each.
+            plans (`Iterable[WindowPlan]`): of each.
+            first (`int`): number of the first.
+            is_learned (`bool`): whether their ids are labels too.
+
+        Returns: `list[TextSegment or LatentSpan]`.
+        """
+        segments = []
+        for number, (ids, plan) in enumerate(zip(chunks, plans, strict=True), start=first):
+            segments.append(TextSegment(ids, ids if is_learned else None, chunk=number))
+            segments += [replace(span, chunk=number) for span in plan.spans]
+        return segments
 
     def row(self, spans, prompt):
         """

@@ -139,15 +139,15 @@ class WindowPlanningMixin:
         lengths, counts = zip(*even_windows(len(ids), total, window), strict=True)
         return WindowPlan(windows_at(lengths, ids), list(counts))
 
-    def readable_plan(self, text, ratio=None):
+    def readable_plan(self, text, *, num_latents=None, ratio=None, window=None):
         """
         As `plan`, of text that must not be refused, such as a chunk that a model wrote: with more latents where the
         encoder could not read it from so few, and with fewer where the appended layout has not so many.
         """
         if ratio is not None and self.latent_position_layout != "uniform":
-            most = min(len(self.encode(text)), self.default_window)
+            most = min(len(self.encode(text)), window or self.default_window)
             ratio = max(ratio, most / self.num_latents)
-        plan = self._plan(text, None, ratio, None)
+        plan = self._plan(text, num_latents, ratio, window)
         return plan._replace(num_latents=self.modality.readable_counts(self, plan))
 
     def _plan(self, text, num_latents, ratio, window):

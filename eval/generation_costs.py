@@ -12,12 +12,12 @@ class GenerationCost:
     Args:
         cache_bytes (`int`): of the decoder's keys and values, at their most.
         decoder_flops, encoder_flops (`int`): a multiplication and an addition counted as two; the projector's are the
-            encoder's.
+            encoder's. Those of the encoder are None where they are not known, see `flops_of_encoding`.
     """
 
     cache_bytes: int
     decoder_flops: int
-    encoder_flops: int = 0
+    encoder_flops: int | None = 0
 
 
 def cost_of_plain(model, tokens):
@@ -49,21 +49,26 @@ def cost_in_chunks(model, chunking, tokens):
         decoder += flops_of_reading(config, queries, keys)
         most = max(most, keys)
     plan = chunking.plan_of_chunk
-    encoder = sum(
-        flops_of_encoding(model, *shape) for shape in zip(plan.windows.lengths, plan.num_latents, strict=True)
-    )
-    return GenerationCost(cache_bytes(model, most), decoder, encoder * ((tokens - 1) // every))
+    shapes = zip(plan.windows.lengths, plan.num_latents, strict=True)
+    encoder = [flops_of_encoding(model, *shape) for shape in shapes]
+    encoder = None if None in encoder else sum(encoder) * ((tokens - 1) // every)
+    return GenerationCost(cache_bytes(model, most), decoder, encoder)
 
 
 def flops_of_encoding(model, length, num_latents):
-    """Those of one window of text and its latents, with the projector; without padding to other windows."""
+    """
+    Those of one window of text and its latents, with the projector; without padding to other windows. None for a kind
+    of context that is not c3's own (`docs/extending.md`): what its encoder reads of a text nobody here knows.
+    """
     config, width = model.config, model.config.hidden_size
     projector = config.context_size * width + (width * width if config.projector == "mlp" else 0)
     if config.context_modality == "image":
         reading = flops_of_seeing(config.encoder_config, ContextPicture.of(config.context_picture), num_latents)
-    else:
+    elif config.context_modality == "text":
         positions = length + (num_latents if config.num_queries else 0)
         reading = flops_of_reading(config.encoder_config, positions, positions, with_logits=False)
+    else:
+        return None
     return reading + 2 * num_latents * projector
 
 

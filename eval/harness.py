@@ -92,13 +92,14 @@ class Suite:
 def leave_out_impossible(model, examples, window):
     """
     Examples that the model can make so many latents for, and a line for each setting about the others: a model of the
-    appended layout has no more latents in a window than it was trained with.
+    appended layout has no more latents in a window than it was trained with, and a kind of context that reads no ids
+    may refuse a text of which its encoder could not read everything from so few (`ContextModality.check_plan`).
 
     Returns: `tuple[list[Example], list[str]]`.
 
     Raises: `ValueError` where nothing is left.
     """
-    if model.config.latent_position_layout == "uniform":
+    if model.config.latent_position_layout == "uniform" and model.processor.modality.reads_ids(model.processor):
         return examples, []
     possible, others = [], {}
     for example in examples:

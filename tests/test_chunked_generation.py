@@ -46,12 +46,8 @@ def whole_row(model, spans, values, prompt, answer):
 
 
 def answer_segments(chunking, answer):
-    chunks, segments = [[]], []
-    for token in answer:
-        chunks[-1].append(token)
-        if chunking.is_complete(chunks[-1]):
-            chunks.append([])
-    for number, chunk in enumerate(filter(None, chunks), start=1):
+    segments = []
+    for number, chunk in enumerate(filter(None, chunking.chunks_of_answer(answer)), start=1):
         segments.append(TextSegment(chunk, chunk=number))
         if chunking.is_complete(chunk):
             segments += [replace(span, chunk=number) for span in chunking.plan(chunk).spans]

@@ -14,7 +14,7 @@ from c3.chunked_rows_c3 import Chunking
 from c3.decoder_rows_c3 import TextSegment
 from c3.training.data.tokenizer import train_tokenizer
 from c3.window_decoding_c3 import ForceTokens
-from image_models import model_of
+from image_models import LINE, model_of_lines
 from tiny_models import TEXTS
 
 MIXED = "Who? 短い文章です。短い文章です。🔥🔥🔥 Who?"
@@ -38,15 +38,6 @@ def answer(model, ids, every, ratio, prompts="Who?", **options):
     return model.generate(None, prompts, compress_every=every, ratio=ratio, **options)
 
 
-def chunks_of_answer(chunking, ids):
-    chunks = [[]]
-    for token in ids:
-        chunks[-1].append(token)
-        if chunking.is_complete(chunks[-1]):
-            chunks.append([])
-    return chunks
-
-
 @pytest.mark.parametrize("every", [1, 2, 5, 16])
 def test_no_character_is_cut(by_text, uniform, every):
     """Of a prompt chunks have a few tokens fewer where that does, of an answer a few more; else they are whole."""
@@ -55,7 +46,7 @@ def test_no_character_is_cut(by_text, uniform, every):
     chunking = Chunking(processor, every, 4)
     segments, rest = chunking.chunks(ids)
     prompt = [each.ids for each in segments if isinstance(each, TextSegment)] + [rest]
-    for chunks in (prompt, chunks_of_answer(chunking, ids)):
+    for chunks in (prompt, chunking.chunks_of_answer(ids)):
         assert sum(chunks, []) == ids
         assert "".join(map(processor.decode, chunks)) == MIXED
         assert all(abs(len(each) - every) <= 3 for each in chunks[:-1])
@@ -63,12 +54,12 @@ def test_no_character_is_cut(by_text, uniform, every):
     if every > 4:
         assert max(map(len, prompt)) == every
     # Where ids are read a chunk has as many as it is asked to.
-    assert set(map(len, chunks_of_answer(Chunking(uniform.processor, every, 4), ids)[:-1])) == {every}
+    assert set(map(len, Chunking(uniform.processor, every, 4).chunks_of_answer(ids)[:-1])) == {every}
 
 
 def test_bytes_that_never_make_a_character_do_not_wait_forever(by_text):
     (half,) = by_text.processor.encode("短")[:1]
-    chunks = chunks_of_answer(Chunking(by_text.processor, 8, 4), [half] * 25)
+    chunks = Chunking(by_text.processor, 8, 4).chunks_of_answer([half] * 25)
     assert list(map(len, chunks)) == [11, 11, 3]
     assert answer(by_text, [[half] * 25], 8, 1).latents[0].num_windows >= 2
 
@@ -91,11 +82,9 @@ def test_chunks_of_special_tokens_wait_for_text(by_text):
 
 @pytest.fixture(scope="module")
 def pictures():
-    """A model of pictures whose tokens are whole lines of characters that its font lacks, and an answer of these."""
-    line = "天地玄黄宇宙洪荒"
-    tokenizer = train_tokenizer([line] * 40 + ["Who is it? "] * 40, vocab_size=330)
-    model = model_of(tokenizer, prompt_template="{latents}{prompt}\n")
-    return model, model.processor.encode("Who is it? ") + model.processor.encode(line * 4)
+    """A model of pictures that show little of an answer, and that answer."""
+    model = model_of_lines(prompt_template="{latents}{prompt}\n")
+    return model, model.processor.encode("Who is it? ") + model.processor.encode(LINE * 4)
 
 
 def test_pictures_of_an_answer_are_as_large_as_its_text_needs(pictures):
@@ -110,7 +99,7 @@ def test_pictures_of_an_answer_are_as_large_as_its_text_needs(pictures):
     assert output.sequences[0].tolist() == ids
     assert output.latents[0].num_latents > nominal * output.latents[0].num_windows
     # Where no number of latents shows the text it is drawn smaller.
-    plan = model.processor.readable_plan("天地玄黄宇宙洪荒", ratio=8)
+    plan = model.processor.readable_plan(LINE, ratio=8)
     assert sum(plan.num_latents) == 1 and len(plan.windows.ids) < 8
 
 

@@ -7,9 +7,10 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM
 from c3 import C3Model, C3Processor, LatentMismatchError
 from c3.context_c3 import ContextModality
 from c3.context_modalities_c3 import CONTEXT_MODALITIES, context_modality
-from c3.context_text_c3 import TextContext, mean_pool
+from c3.context_text_c3 import TextContext
 from c3.decoder_rows_c3 import pad_left
 from c3.reencoding_c3 import MOST_DISTANCE, latent_distances
+from image_models import PixelsContext
 from tiny_models import LONG, TEXTS, tiny_backbone
 
 QUERY = 256  # the first id that is no byte
@@ -122,21 +123,6 @@ def test_chat_of_a_kind_with_a_tokenizer_gives_it_the_text_at_once(model, monkey
     latents = model.encode_windows([list(text.encode())], [model.config.num_latents])
     monkeypatch.setattr(model, "_answer", lambda rows, values, *rest, **options: [str(torch.equal(values, latents))])
     assert model.chat(text, "Go on: ") == "True"
-
-
-class PixelsContext(ContextModality):
-    """The encoder sees the bytes of a window's text as grey pixels."""
-
-    def from_text(self, processor, text):
-        return list(text.encode()[:256].ljust(256))
-
-    def inputs(self, processor, contexts, num_latents, pack=False):
-        pixels = torch.tensor(contexts).view(-1, 1, 16, 16).expand(-1, 3, -1, -1) / 255
-        return {"context_pixel_values": pixels, "context_num_latents": torch.tensor(num_latents)}
-
-    def states(self, model, context_pixel_values, context_num_latents):
-        patches = model.encoder(pixel_values=context_pixel_values).last_hidden_state
-        return mean_pool(patches, torch.ones_like(patches[..., 0], dtype=torch.bool), context_num_latents)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "queries"])

@@ -6,11 +6,11 @@ and of a window that slides over as many positions; and what generating takes, b
 
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
 
 import torch
 
-from c3.chunked_rows_c3 import Chunking
+from c3.chunked_rows_c3 import MOST_OF_CHARACTER, Chunking
 from c3.decoder_rows_c3 import TextSegment
 from c3.eval.generation_costs import cost_in_chunks, cost_of_plain
 from c3.eval.harness import Example, Suite, described
@@ -28,10 +28,19 @@ PUBLISHED = {"cache": 0.77, "FLOPs": 0.74}
 
 @dataclass(frozen=True)
 class LongText(Example):
-    """The beginning of a page, as the decoder's ids, and tokens of a chunk."""
+    """
+    The beginning of a page as chunks of the decoder's ids; tokens that a chunk was to have, and what it has but where a
+    character would be cut; and how many latents each but the last gets.
+    """
 
-    ids: tuple[int, ...]
+    chunks: tuple[tuple[int, ...], ...]
     chunk: int
+    counts: tuple[int, ...]
+
+    @property
+    def shape(self):
+        """What texts of a batch have alike: whatever is before a chunk is as long in all of them."""
+        return self.setting, tuple(map(len, self.chunks)), self.counts
 
 
 def add_arguments(parser):
@@ -44,38 +53,40 @@ def add_arguments(parser):
 
 
 def prepare(args, pages, model, counter, window):
-    if window < 2:
-        raise ValueError("--window must be 2 or more: the first token of a chunk is given, the others are scored")
+    least = 2 if model.processor.modality.reads_ids(model.processor) else 2 + MOST_OF_CHARACTER
+    if window < least:
+        raise ValueError(
+            f"--window must be {least} or more: the first token of a chunk is given, the others are scored"
+        )
     length = args.chunks * window
     texts, too_short = [], []
     for page in pages:
         text = cut_tokens(model.processor.tokenizer, page.text, length)
         ids = model.processor.encode(text)[:length] if text is not None else []
-        if len(ids) < length:
+        chunks = Chunking(model.processor, window).pieces(ids)[: args.chunks]
+        if len(ids) < length or len(chunks) < args.chunks:
             too_short.append(page.id)
             continue
-        texts.append((language(text), count_page(Page(page.id, page.source, text), model, counter, window), tuple(ids)))
+        counted = count_page(Page(page.id, page.source, text), model, counter, window)
+        texts.append((language(text), counted, tuple(map(tuple, chunks))))
     examples = []
     for ratio in sorted(set(args.ratios)):
         chunking = Chunking(model.processor, window, ratio)
-        latents = chunking.num_latents * (args.chunks - 1)
-        chosen = [LongText(page, lang, f"{ratio:g}x", latents, ids, window) for lang, page, ids in texts]
-        for example in chosen:
-            _check_chunks(chunking, example)
-        examples += chosen
+        for lang, page, chunks in texts:
+            setting = f"{ratio:g}x"
+            counts = _latents_of_chunks(chunking, chunks[:-1], page.id, setting)
+            examples.append(LongText(page, lang, setting, sum(counts), chunks, window, counts))
     if not examples:
         raise ValueError(f"no page has {length} tokens: give fewer --chunks, or longer texts")
     return examples, [f"{len(too_short)} pages below {length} tokens ({', '.join(too_short)})"] if too_short else []
 
 
-def _check_chunks(chunking, example):
-    """`ValueError` where the encoder cannot read a chunk at its ratio, as one that is too much for its picture."""
+def _latents_of_chunks(chunking, chunks, page, setting):
+    """`tuple[int]`; `ValueError` where the encoder cannot read one at its ratio, as it is too much for its picture."""
     try:
-        _row(chunking, list(example.ids))
+        return tuple(sum(chunking.plan(list(ids)).num_latents) for ids in chunks)
     except ValueError as error:
-        raise ValueError(
-            f"page {example.page.id}, a chunk of {chunking.every} tokens at {example.setting}: {error}"
-        ) from None
+        raise ValueError(f"page {page}, a chunk of {chunking.every} tokens at {setting}: {error}") from None
 
 
 # ------------------------------------------------------------------------------------------------------- conditions
@@ -84,10 +95,10 @@ def _check_chunks(chunking, example):
 def conditions(args, model, examples):
     """What a chunk follows, by name, and what else the numbers depend on."""
     ways = {
-        FULL: partial(losses_after_tokens, before=lambda start, chunking: start),
+        FULL: partial(losses_after_tokens, before=lambda start, held: start),
         GLOBAL: losses_after_latents,
-        CHUNK: partial(losses_after_tokens, before=lambda start, chunking: 0),
-        SLIDING: partial(losses_after_tokens, before=as_many_as_latents),
+        CHUNK: partial(losses_after_tokens, before=lambda start, held: 0),
+        SLIDING: partial(losses_after_tokens, before=min),
     }
     plain, costs = asdict(cost_of_plain(model, args.generated)), {}
     for setting in dict.fromkeys(example.setting for example in examples):
@@ -96,31 +107,25 @@ def conditions(args, model, examples):
     return ways, {"costs": costs, "latents_see_chunk": model.config.latents_see_chunk}
 
 
-def as_many_as_latents(start, chunking):
-    """How many tokens before a chunk that starts there take the positions of the latents of all before it."""
-    return min(start, start // chunking.every * chunking.num_latents)
-
-
 @torch.no_grad()
 def losses_after_tokens(model, examples, options, before):
     """
     Loss of each chunk of each text after some tokens before it, at positions 0, 1, …
 
     Args:
-        before: `(start of the chunk, Chunking) -> int`, how many of the tokens before it are read.
+        before: `(tokens before a chunk, their latents) -> int`, how many of these tokens are read.
 
     Returns: `list[list[float]]`: of each text, for each chunk, nats per scored token, which are all but its first.
     """
     found = []
     for batch in _batches(examples, options):
-        chunk = batch[0].chunk
-        chunking = Chunking(model.processor, chunk, asked_ratio(batch[0].setting))
-        ids = torch.tensor([example.ids for example in batch], device=model.device)
-        losses = []
-        for start in range(0, ids.shape[1], chunk):
-            read = ids[:, start - before(start, chunking) : start + chunk]
-            logits = model.decoder(input_ids=read, use_cache=False, logits_to_keep=chunk).logits
-            losses.append(_losses(logits, ids[:, start : start + chunk]))
+        ids = torch.tensor([list(chain(*example.chunks)) for example in batch], device=model.device)
+        losses, start, held = [], 0, 0
+        for length, count in zip(map(len, batch[0].chunks), (*batch[0].counts, 0), strict=True):
+            read = ids[:, start - before(start, held) : start + length]
+            logits = model.decoder(input_ids=read, use_cache=False, logits_to_keep=length).logits
+            losses.append(_losses(logits, ids[:, start : start + length]))
+            start, held = start + length, held + count
         found += torch.stack(losses, dim=1).tolist()
     return found
 
@@ -130,32 +135,31 @@ def losses_after_latents(model, examples, options):
     """As `losses_after_tokens`, after the latents of all chunks before, in one row with the mask."""
     found = []
     for batch in _batches(examples, options):
-        chunk = batch[0].chunk
-        chunking = Chunking(model.processor, chunk, asked_ratio(batch[0].setting))
-        rows = [_row(chunking, list(example.ids)) for example in batch]
+        chunking = Chunking(model.processor, batch[0].chunk, asked_ratio(batch[0].setting))
+        rows = [_row(chunking, example.chunks) for example in batch]
         values = chunking.encode(model, list(chain(*map(chunking.plans, rows))))
         inputs = model.processor.decoder_inputs(rows).to(model.device)
         logits = model(**inputs, latents=torch.cat(values), use_cache=False).logits
-        ids = torch.tensor([example.ids for example in batch], device=model.device)
+        ids = torch.tensor([list(chain(*example.chunks)) for example in batch], device=model.device)
         logits = logits[inputs["chunk_ids"] > 0].view(*ids.shape, -1)
-        pairs = zip(logits.split(chunk, dim=1), ids.split(chunk, dim=1), strict=True)
+        lengths = list(map(len, batch[0].chunks))
+        pairs = zip(logits.split(lengths, dim=1), ids.split(lengths, dim=1), strict=True)
         found += torch.stack([_losses(*each) for each in pairs], dim=1).tolist()
     return found
 
 
-def _row(chunking, ids):
+def _row(chunking, chunks):
     """A text in chunks, with the latents of all but the last."""
-    segments, _ = chunking.chunks(ids)
-    last = max(place for place, each in enumerate(segments) if isinstance(each, TextSegment))
-    return segments[: last + 1]
+    *before, last = map(list, chunks)
+    return [*chunking.in_row(before, map(chunking.plan, before)), TextSegment(last, chunk=len(chunks))]
 
 
 def _batches(examples, options):
-    """Of one ratio each."""
-    for setting in dict.fromkeys(example.setting for example in examples):
-        chosen = [example for example in examples if example.setting == setting]
-        for start in range(0, len(chosen), options.batch_size):
-            yield chosen[start : start + options.batch_size]
+    """Of texts that are alike, see `LongText.shape`."""
+    for _, alike in groupby(examples, key=lambda example: example.shape):
+        alike = list(alike)
+        for start in range(0, len(alike), options.batch_size):
+            yield alike[start : start + options.batch_size]
 
 
 def _losses(logits, ids):
@@ -227,15 +231,16 @@ def _tables(rows, chunk):
 
 def _costs(result):
     """What generating takes, beside what the paper says."""
-    table = []
+    table, is_counted = [], all(cost["chunked"]["encoder_flops"] is not None for cost in result["costs"].values())
     for setting, cost in result["costs"].items():
         plain, ours = cost["plain"], cost["chunked"]
-        flops = [each["decoder_flops"] + each["encoder_flops"] for each in (plain, ours)]
-        rows = (
+        rows = [
             ("cache", plain["cache_bytes"] / 2**20, ours["cache_bytes"] / 2**20, "MiB"),
-            ("FLOPs", flops[0] / 1e9, flops[1] / 1e9, "GFLOP with the encoder"),
             ("decoder", plain["decoder_flops"] / 1e9, ours["decoder_flops"] / 1e9, "GFLOP"),
-        )
+        ]
+        if is_counted:
+            flops = [(each["decoder_flops"] + each["encoder_flops"]) / 1e9 for each in (plain, ours)]
+            rows.insert(1, ("FLOPs", *flops, "GFLOP with the encoder"))
         for name, before, after, unit in rows:
             said = f"-{PUBLISHED[name]:.0%}" if name in PUBLISHED else ""
             table.append(
@@ -245,7 +250,9 @@ def _costs(result):
         f"What {result['options']['generated']} generated tokens take, by arithmetic from the model's shapes "
         "(`eval/generation_costs.py`); the paper's figures are of larger models and other lengths:"
     )
-    return heading + "\n\n" + markdown_table(["ratio", "", "plain", "in chunks", "change", "paper, 4x"], table)
+    table = markdown_table(["ratio", "", "plain", "in chunks", "change", "paper, 4x"], table)
+    missing = "The encoder's are left out: it reads neither text nor c3's own pictures, and c3 cannot count them."
+    return "\n\n".join([heading, table, *([] if is_counted else [missing])])
 
 
 def draw(result, path):

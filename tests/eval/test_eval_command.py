@@ -14,6 +14,7 @@ from c3.eval.metrics import METRICS
 from c3.eval.questions import material
 from c3.eval.suites import SUITES
 from eval_files import load, main, write_lines
+from image_models import LINE, model_of_lines
 
 ROOT = Path(__file__).parents[2]
 
@@ -112,6 +113,19 @@ def test_latents_that_a_model_does_not_have_are_left_out(make_model, long_pages,
     assert "left out: 400 latents" in capsys.readouterr().err
     with pytest.raises((OSError, ValueError), match="no text can be measured: 400 latents"):
         main([*options, "--latents", "400"])
+
+
+def test_pages_that_pictures_cannot_show_are_left_out(tmp_path):
+    """Of one ratio, before anything is measured; the others are measured."""
+    model_of_lines().save_pretrained(tmp_path / "pictures")
+    rows = [{"id": "plain", "text": "Who is it? " * 20}, {"id": "wide", "text": LINE * 20}]
+    data = write_lines(tmp_path / "pages.jsonl", rows)
+    options = ["--model", str(tmp_path / "pictures"), "--data", str(data), "--device", "cpu", "--ratios", "1", "4"]
+    main(["pages", *options, "--methods", "c3", "--output", str(tmp_path)])
+    result = load(tmp_path / "pages.json")
+    done = [(row["id"], row["setting"]) for row in result["examples"]]
+    assert sorted(done) == [("plain", "1x"), ("plain", "4x"), ("wide", "1x")]
+    assert re.match(r"4x: 1 texts \(wide\), as Pictures of \d+ latents", result["left_out"][-1])
 
 
 def with_defaults(suite, **defaults):

@@ -1,5 +1,6 @@
 """The suite of global compression with a tiny model. Run: pytest tests/eval/test_global_compression.py"""
 
+import argparse
 import math
 
 import pytest
@@ -7,13 +8,17 @@ import torch
 
 from c3 import C3Model
 from c3.chunked_rows_c3 import Chunking
+from c3.context_modalities_c3 import CONTEXT_MODALITIES
 from c3.decoder_rows_c3 import LatentSpan, TextSegment
+from c3.eval.harness import Options
+from c3.eval.page_data import Page
 from c3.eval.suites import global_compression as suite
 from c3.eval.text_kinds import cut_tokens
 from eval_files import PAGES, load, main, write_lines
-from image_models import model_of
+from image_models import PixelsContext, model_of, pixels_model
 
 CHUNK, LENGTH = 8, 40
+METHODS = ("full text", "global compression", "current chunk", "sliding window")
 OPTIONS = ["--ratios", "2", "4", "--window", str(CHUNK), "--chunks", "5", "--generated", "100"]
 
 
@@ -35,13 +40,11 @@ def losses(result, method, setting="4x"):
     return {row["id"]: row["losses"] for row in rows if (row["method"], row["setting"]) == (method, setting)}
 
 
-def test_losses_by_hand(result, checkpoint):
-    """Each chunk by itself, after exactly what the condition says."""
-    model = C3Model.from_pretrained(checkpoint)
-    ids = model.processor.encode(cut_tokens(model.processor.tokenizer, PAGES[1] * 3, LENGTH))[:LENGTH]
-    chunks = [ids[start : start + CHUNK] for start in range(0, LENGTH, CHUNK)]
-    chunking, found = Chunking(model.processor, CHUNK, 4), {method: losses(result, method)["p1"] for method in METHODS}
-    assert chunking.num_latents == 2 and all(len(each) == len(chunks) == 5 for each in found.values())
+def by_hand(model, chunks):
+    """Each chunk's loss by itself, after exactly what a condition says: `dict[str, list[float]]`."""
+    chunking, expected = Chunking(model.processor, CHUNK, 4), {method: [] for method in METHODS}
+    plans = list(map(chunking.plan, chunks[:-1]))
+    counts = [sum(plan.num_latents) for plan in plans]
 
     @torch.no_grad()
     def after(before, chunk, latents=None):
@@ -49,25 +52,49 @@ def test_losses_by_hand(result, checkpoint):
         return float(model(**batch, latents=latents).loss)
 
     for number, chunk in enumerate(chunks):
-        start = number * CHUNK
-        held = 2 * number
-        expected = {
-            "full text": after([TextSegment(ids[:start])], chunk),
-            "current chunk": after([], chunk),
-            "sliding window": after([TextSegment(ids[start - held : start])], chunk),
-        }
-        before, values = [], chunking.encode(model, [chunking.plan(each) for each in chunks[:number]])
-        for place, each in enumerate(chunks[:number], start=1):
-            before += [TextSegment(each, chunk=place), LatentSpan(2, CHUNK, place)]
-        expected["global compression"] = after(before, chunk, torch.cat(values) if values else None)
-        for method, loss in expected.items():
-            assert found[method][number] == pytest.approx(loss, rel=1e-3), (method, number)
+        text, held = sum(chunks[:number], []), sum(counts[:number])
+        expected["full text"].append(after([TextSegment(text)], chunk))
+        expected["current chunk"].append(after([], chunk))
+        expected["sliding window"].append(after([TextSegment(text[len(text) - held :])], chunk))
+        before, values = [], chunking.encode(model, plans[:number])
+        for place, (each, count) in enumerate(zip(chunks[:number], counts, strict=False), start=1):
+            before += [TextSegment(each, chunk=place), LatentSpan(count, len(each), place)]
+        latents = torch.cat(values) if values else None
+        expected["global compression"].append(after(before, chunk, latents))
+    return expected
+
+
+def test_losses_by_hand(result, checkpoint):
+    model = C3Model.from_pretrained(checkpoint)
+    ids = model.processor.encode(cut_tokens(model.processor.tokenizer, PAGES[1] * 3, LENGTH))[:LENGTH]
+    chunks = [ids[start : start + CHUNK] for start in range(0, LENGTH, CHUNK)]
+    found = {method: losses(result, method)["p1"] for method in METHODS}
+    for method, expected in by_hand(model, chunks).items():
+        assert found[method] == pytest.approx(expected, rel=1e-3) and len(expected) == 5, method
     # In the first chunk there is nothing to differ in; a check of the check.
     assert len({round(each[0], 4) for each in found.values()}) == 1
     assert len({round(each[-1], 4) for each in found.values()}) == 4
 
 
-METHODS = ("full text", "global compression", "current chunk", "sliding window")
+def test_no_character_is_cut_where_the_encoder_reads_no_ids(tokenizer):
+    """Chunks are those of a prompt, and of texts of a batch not alike; those before are held by as many latents."""
+    model = model_of(tokenizer)
+    args = argparse.Namespace(chunks=5, ratios=[4.0], generated=100)
+    texts = {
+        name: text * 4 for name, text in (("multi-byte", "短い文章です。🔥 é"), ("plain", PAGES[0]), ("both", "é👍 "))
+    }
+    pages = [Page(name, "", text) for name, text in texts.items()]
+    examples, _ = suite.prepare(args, pages, model, None, CHUNK)
+    ways, _ = suite.conditions(args, model, examples)
+    found = {method: way(model, examples, Options(CHUNK, 2, None)) for method, way in ways.items()}
+    for place, example in enumerate(examples):
+        chunks = list(map(list, example.chunks))
+        assert "".join(map(model.processor.decode, chunks[:-1])) in texts[example.page.id]
+        assert (set(map(len, chunks)) == {CHUNK}) is (example.page.id == "plain")
+        for method, expected in by_hand(model, chunks).items():
+            assert found[method][place] == pytest.approx(expected, rel=1e-3), (method, example.page.id)
+    with pytest.raises(ValueError, match="--window must be 5 or more"):
+        suite.prepare(args, pages, model, None, 4)
 
 
 def test_the_same_whatever_the_batch(result, arguments, tmp_path):
@@ -83,6 +110,7 @@ def test_the_same_whatever_the_batch(result, arguments, tmp_path):
 
 def test_report_and_figure(result, tmp_path):
     report = (tmp_path / "out" / "global.md").read_text(encoding="utf-8")
+    assert "with the encoder |" in report and "The encoder's are left out" not in report
     assert "### en, 2x\n" in report and "### en, 4x\n" in report and "latents see their chunk: yes" in report
     for name in ("0 to 8", "8 to 16", "16 to 32", "32 to 40"):
         assert f"| {name} |" in report
@@ -105,6 +133,20 @@ def test_a_model_that_reads_pictures(arguments, tokenizer, tmp_path, monkeypatch
     monkeypatch.setattr(suite, "losses_after_tokens", None)
     with pytest.raises(ValueError, match="^page p0, a chunk of 8 tokens at 4x: Pictures of 2 latents .* do not show"):
         main([*asked, "--model", str(tmp_path / "small"), "--output", str(tmp_path / "other")])
+
+
+def test_an_encoder_whose_operations_are_not_known(arguments, tokenizer, tmp_path, monkeypatch):
+    """A kind of context of one's own is measured, and what its encoder takes is left out."""
+    monkeypatch.setitem(CONTEXT_MODALITIES, "pixels", PixelsContext())
+    pixels_model(tokenizer).save_pretrained(tmp_path / "pixels")
+    main([*arguments, "--model", str(tmp_path / "pixels"), "--output", str(tmp_path / "out")])
+    result = load(tmp_path / "out" / "global.json")
+    assert len(losses(result, "global compression")) == 3
+    cost = result["costs"]["4x"]["chunked"]
+    assert cost["encoder_flops"] is None and cost["decoder_flops"] > 0
+    report = (tmp_path / "out" / "global.md").read_text(encoding="utf-8")
+    assert "| 4x | decoder, GFLOP |" in report and "with the encoder |" not in report
+    assert "The encoder's are left out" in report
 
 
 def test_errors(arguments):

@@ -10,16 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from c3 import C3Model
+from c3 import C3Model, C3Processor
 from c3.decoder_rows_c3 import LatentSpan, TextSegment
 from c3.training.checks import RecipeError
 from c3.training.data.chunked_instructions import ChunkedInstructionExamples
 from c3.training.data.collator import C3Collator
 from c3.training.data.curriculum import Curriculum, Phase
 from c3.training.data.examples import WindowDataset
+from c3.training.data.instructions import InstructionExamples
 from c3.training.data.specs import Draw, RowSpec, WindowSpec
+from c3.training.data.tokenizer import train_tokenizer
 from c3.training.run.stages import train
 from c3.window_decoding_c3 import ForceTokens
+from image_models import LINE, model_of, model_of_lines
 from tiny_models import TEXTS, history
 
 IDS = [np.arange(64) % 50 + 3, np.arange(48) % 40 + 9]
@@ -48,6 +51,9 @@ def made(example):
     ]
 
 
+MULTIBYTE = "短い文章です。🔥🔥 天地玄黄 é"
+
+
 @pytest.fixture
 def dataset(make_model):
     return WindowDataset(IDS, make_model().processor)
@@ -63,6 +69,19 @@ def test_rows_by_hand(dataset):
     learned = [-100, *a[1:]]
     assert made(example) == [("c", 1, a, learned), ("v", 1, 2, 8), ("c", 2, b, b), ("v", 2, 2, 8), ("c", 3, c, c)]
     assert (example.contexts, example.num_latents) == ([a, b], [2, 2])
+
+
+def test_documents_are_cut_behind_whole_characters(tokenizer):
+    """Where the encoder reads no ids, as prompts are; no character is left out but those that a row's ends cut."""
+    dataset = WindowDataset([np.array(tokenizer.encode(MULTIBYTE))], model_of(tokenizer).processor)
+    length = len(dataset.ids[0])
+    for objective in ("multi_turn_reconstruction", "global_language_modeling"):
+        example = dataset[WindowSpec(0, CHUNK, 2, 0, continuation=length - CHUNK, objective=objective)]
+        texts = [list(each.ids) for each in example.row if isinstance(each, TextSegment)]
+        said = dataset.processor.decode(sum(texts, []))
+        assert MULTIBYTE.startswith(said) and (len(said) == len(MULTIBYTE)) is (objective[0] == "g")
+        assert all(CHUNK - 3 <= len(each) <= CHUNK for each in texts[:-1]) and len(set(map(len, texts))) > 1
+        assert example.contexts == [dataset.processor.decode(each) for each in texts[: len(example.contexts)]]
 
 
 @pytest.mark.parametrize("objective", ["multi_turn_reconstruction", "global_language_modeling"])
@@ -132,20 +151,49 @@ def test_the_loss_is_that_of_each_chunk_after_the_latents_before(layout, make_mo
         torch.testing.assert_close(model(**batch).loss, sum(losses) / sum(counts), rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("layout", "sees"), [("appended", True), ("uniform", True), ("uniform", False)])
-def test_instruction_rows_are_what_generation_reads(layout, sees, make_model):
-    """A batch with the mask gives the logits that generation in chunks gives, token by token, and their loss."""
-    model = make_model(layout, latents_see_chunk=sees, prompt_template="a{latents}b{prompt}c")
-    rows = ChunkedInstructionExamples(ROWS, model.processor)
+def model_that_reads(kind, make_model, tokenizer, **options):
+    """A model whose encoder reads the decoder's ids, those of another tokenizer, or pictures."""
+    if kind == "pictures":
+        return model_of(tokenizer, **options)
+    model = make_model(**options)
+    if kind == "other ids":
+        model.processor = C3Processor.from_config(model.config, tokenizer, train_tokenizer(TEXTS[:1] * 4, 280))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("kind", "layout", "sees"),
+    [
+        ("ids", "appended", True),
+        ("ids", "uniform", True),
+        ("ids", "uniform", False),
+        ("other ids", "appended", True),
+        ("other ids", "uniform", False),
+        ("pictures", "uniform", True),
+    ],
+)
+def test_instruction_rows_are_what_generation_reads(kind, layout, sees, make_model, tokenizer):
+    """
+    A batch with the mask gives the logits that generation in chunks gives, token by token, and their loss: both cut at
+    the same places, where the encoder reads no ids behind whole characters, and compress to the same latents.
+    """
+    options = {"latent_position_layout" if kind == "pictures" else "layout": layout}
+    options |= {"latents_see_chunk": sees, "prompt_template": "a{latents}b{prompt}c"}
+    model = model_that_reads(kind, make_model, tokenizer, **options)
+    said = [*(row["messages"][1]["content"] for row in ROWS), MULTIBYTE]
+    rows = [*ROWS, {"context": None, "messages": [MESSAGES[0], {"role": "assistant", "content": MULTIBYTE}]}]
+    rows = ChunkedInstructionExamples(rows, model.processor)
     draw = Draw(0, CHUNK, RATIO, "instruction_in_chunks")
-    examples = [rows.example(draw, index) for index in range(len(ROWS))]
+    examples = [rows.example(draw, index) for index in range(len(said))]
+    lengths = [len(each.ids) for each in examples[-1].row if isinstance(each, TextSegment) and each.labels is not None]
+    assert len(lengths) > 4 and (set(lengths[:-1]) == {CHUNK}) is (kind == "ids")
     batch = C3Collator(model.processor)(examples)
     with torch.no_grad():
         output = model(**batch)
     labels, losses = batch["labels"][:, -output.logits.shape[1] :], []
-    prompts = [f"{TEXTS[0]}\n\nWho?", "It was the best of times.\n\nWho?", "?"]
-    for number, (prompt, answer) in enumerate(zip(prompts, (TEXTS[1].strip(), "Never.", "!"), strict=True)):
-        ids = [*model.processor.encode(answer), model.processor.tokenizer.eos_token_id]
+    prompts = [f"{TEXTS[0]}\n\nWho?", "It was the best of times.\n\nWho?", "?", "Who?"]
+    for number, (prompt, answer) in enumerate(zip(prompts, said, strict=True)):
+        ids = [*model.processor.encode(answer.strip()), model.processor.tokenizer.eos_token_id]
         learned = (labels[number] != -100).nonzero().flatten()
         assert labels[number, learned].tolist() == ids
         generated = model.generate(
@@ -163,8 +211,8 @@ def test_instruction_rows_are_what_generation_reads(layout, sees, make_model):
         logits = torch.cat(generated.logits)
         torch.testing.assert_close(output.logits[number, learned - 1], logits, rtol=1e-4, atol=1e-4)
         losses.append(torch.nn.functional.cross_entropy(logits, torch.tensor(ids), reduction="none"))
-        compressed = 0 if generated.latents[0] is None else generated.latents[0].num_latents
-        assert compressed == sum(examples[number].num_latents) and (compressed > 0) is (number < 2)
+        read = [] if generated.latents[0] is None else generated.latents[0].latent_lengths.tolist()
+        assert read == examples[number].num_latents and bool(read) is (number != 2)
     torch.testing.assert_close(output.loss, torch.cat(losses).mean(), rtol=1e-4, atol=1e-4)
 
 
@@ -198,6 +246,21 @@ def test_a_batch_of_short_instruction_rows_has_latents(make_model):
     assert [each.num_latents for each in examples] == [[1], []]
     model(**C3Collator(model.processor)(examples)).loss.backward()
     assert all(each.grad.abs().sum() > 0 for each in (model.projector.linear_1.weight, model.context_queries.weight))
+
+
+def test_rows_that_a_picture_does_not_show_get_more_latents():
+    """Which of them a batch holds, at which ratio, is drawn while a model is trained: none stops the run."""
+    processor = model_of_lines().processor
+    said = {"messages": [{"role": "user", "content": LINE * 8}, {"role": "assistant", "content": LINE * 8}]}
+    chunked = ChunkedInstructionExamples([{"context": None} | said], processor)
+    asked = chunked.example(Draw(0, CHUNK, CHUNK, "instruction_in_chunks"), 0)
+    plain = InstructionExamples([{"context": LINE * 8} | said], processor)
+    about = plain.example(Draw(0, CHUNK, CHUNK, "instruction"), 0)
+    with pytest.raises(ValueError, match="do not show all of its characters apart"):
+        processor.plan(LINE * 8, ratio=CHUNK)
+    for example, least in ((asked, 2), (about, 1)):
+        assert len(example.contexts) >= least and min(example.num_latents) > 1
+        assert example.num_latents == [span.num_latents for span in example.row if isinstance(span, LatentSpan)]
 
 
 def test_instruction_rows_that_cannot_be_used(make_model):

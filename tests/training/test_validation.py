@@ -8,6 +8,7 @@ from c3.training.checks import RecipeError
 from c3.training.data import validation
 from c3.training.data.documents import DataSource
 from c3.training.data.validation import validation_windows
+from image_models import LINE, model_of, model_of_lines
 from tiny_models import TEXTS
 
 
@@ -63,3 +64,19 @@ def test_loaded_data_are_spread_over(make_recipe, processor):
     recipe = make_recipe(texts, streaming=False)
     assert recipe.validation_data == [DataSource(recipe.validation_data[0].path)]
     assert len(validation_windows(recipe, processor)) == 3
+
+
+def test_texts_of_an_encoder_that_reads_no_ids(make_recipe, tokenizer):
+    """Of as many tokens, whatever characters lie at their ends; what its pictures do not show is left out at once."""
+    processor = model_of(tokenizer).processor
+    (found,) = validation_windows(make_recipe(["短い文章です" * 9], windows=1), processor)
+    assert 9 <= len(processor.encode(found)) <= 12 and found in "短い文章です" * 2
+    processor = model_of_lines().processor
+    recipe = make_recipe([LINE * 24, "Who is it? " * 24], windows=2)
+    recipe.evaluation["ratios"] = [2, 4]
+    (found,) = validation_windows(recipe, processor)
+    assert found.startswith("Who is it?") and found in "Who is it? " * 24
+    recipe = make_recipe([LINE * 24])
+    recipe.evaluation["ratios"] = [2, 4]
+    with pytest.raises(RecipeError, match="or the encoder cannot read them at evaluation.ratios; take fewer, or lower"):
+        validation_windows(recipe, processor)

@@ -10,6 +10,16 @@ from .instructions import InstructionExamples
 from .specs import TrainingExample
 
 
+class TrainingChunking(Chunking):
+    """
+    Chunks as `generate` reads and writes them, but for a prompt that it refuses, as one that is too much for a picture
+    of so few latents: its chunks get as many as they need, as those of an answer do.
+    """
+
+    def plan(self, ids):
+        return self.plan_of_answer(ids)
+
+
 class ChunkedInstructionExamples(InstructionExamples):
     """
     Rows as `C3Model.generate(None, prompt, compress_every=…)` reads and answers them,
@@ -30,13 +40,13 @@ class ChunkedInstructionExamples(InstructionExamples):
         """
         each = self.examples[index]
         prompt = "\n\n".join(filter(None, (each.context, each.prompt)))
-        chunking = Chunking(self.processor, draw.window, draw.ratio or draw.window / draw.num_latents)
+        chunking = TrainingChunking(self.processor, draw.window, draw.ratio or draw.window / draw.num_latents)
         asked = chunking.row([], prompt)
-        answer = _in_chunks(chunking, _first_answer(each), first=1 + max(segment.chunk for segment in asked))
+        answer, plans = _in_chunks(chunking, _first_answer(each), first=1 + max(segment.chunk for segment in asked))
         if always_compressed and not any(isinstance(segment, LatentSpan) for segment in asked + answer):
             asked = replace(chunking, every=len(self.processor.encode_prompt(prompt))).row([], prompt)
             answer = [replace(segment, chunk=2) for segment in answer]
-        plans = chunking.plans(asked + answer)
+        plans = chunking.plans(asked) + plans
         contexts = [window.context for plan in plans for window in plan.windows]
         return TrainingExample(contexts, list(chain(*(plan.num_latents for plan in plans))), asked + answer)
 
@@ -48,11 +58,8 @@ def _first_answer(conversation):
 
 
 def _in_chunks(chunking, ids, first):
-    """An answer's ids in chunks from number `first`, each but the last with its latents after it."""
-    segments = []
-    for number, place in enumerate(range(0, len(ids), chunking.every), start=first):
-        chunk = ids[place : place + chunking.every]
-        segments.append(TextSegment(chunk, chunk, chunk=number))
-        if place + len(chunk) < len(ids):
-            segments += [replace(span, chunk=number) for span in chunking.plan(chunk).spans]
-    return segments
+    """An answer's ids in chunks from number `first`, each but the last with its latents after it, and their plans."""
+    *whole, last = chunking.chunks_of_answer(ids)
+    plans = list(map(chunking.plan_of_answer, whole))
+    compressed = chunking.in_row(whole, plans, first, is_learned=True)
+    return [*compressed, TextSegment(last, last, chunk=first + len(whole))], plans

@@ -142,7 +142,10 @@ class InstructionExamples:
         return fitting
 
     def example(self, draw, index):
-        """The [`TrainingExample`], compressed at the window length and ratio of a `Draw`."""
+        """
+        The [`TrainingExample`], compressed at the window length and ratio of a `Draw`; to more latents where the
+        encoder could not read it from so few, see `C3Processor.readable_plan`.
+        """
         each = self.examples[index]
         plan = self._plan(each.context, draw)
         row = self._row(plan.spans, each)
@@ -171,7 +174,7 @@ class InstructionExamples:
             # Its windows hold a fixed number of latents.
             options = {"num_latents": max(1, min(draw.window // draw.ratio, self.processor.num_latents))}
         if isinstance(context, str):
-            return self.processor.plan(context, window=draw.window, **options)
+            return self.processor.readable_plan(context, window=draw.window, **options)
         return self.processor.plan_ids(context, window=draw.window, limit=False, **options)
 
 

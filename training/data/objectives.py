@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from c3.chunked_rows_c3 import Chunking
 from c3.decoder_rows_c3 import IGNORED_LABEL, LatentSpan, TextSegment
 
 from .chunked_instructions import ChunkedInstructionExamples
@@ -126,7 +127,8 @@ class ChunkedText(TextObjective):
 
     def example(self, spec, dataset):
         ids = dataset.ids[spec.source][spec.start : spec.start + spec.length + spec.continuation]
-        chunks = [ids[place : place + spec.length] for place in range(0, len(ids), spec.length)]
+        # As prompts are cut: behind whole characters where the encoder reads no ids.
+        chunks = Chunking(dataset.processor, spec.length).pieces(ids)
         contexts, row = self.row(chunks, spec, dataset)
         return TrainingExample(contexts, [spec.num_latents] * len(contexts), row)
 
@@ -136,7 +138,8 @@ class ChunkedText(TextObjective):
         A row of chunks.
 
         Args:
-            chunks (`list[np.ndarray]`): the decoder's ids of each; the last may be shorter.
+            chunks (`list[np.ndarray]`): the decoder's ids of each; the last may be shorter, and where the encoder reads
+                no ids others by the few of a character.
             spec ([`WindowSpec`]), dataset ([`WindowDataset`]): see `example`.
 
         Returns: what the encoder reads of each chunk that is compressed, `list`, and the row's segments.

@@ -1,5 +1,7 @@
 """The texts on which free-running precision is measured while training."""
 
+from itertools import chain
+
 from c3.training.checks import RecipeError, loading
 
 from .documents import load_texts
@@ -11,20 +13,24 @@ LOOKED_AT = 100
 def validation_windows(recipe, processor):
     """
     `list[str]`: texts of `evaluation.window` tokens each, from documents spread over the validation data; of data that
-    stream from the first ones that are long enough, and no more is read.
+    stream from the first ones that are long enough, and no more is read. Those are left out that the encoder could not
+    read at one of `evaluation.ratios`, as where their pictures are too small.
     """
-    num_windows, length = recipe.evaluation["windows"], recipe.evaluation["window"]
+    num_windows, length, ratios = (recipe.evaluation[name] for name in ("windows", "window", "ratios"))
     chosen = []
     for source in recipe.validation_data:
         with loading(f"validation_data: {source.path}"):
             found = []
             for text in _documents(source, num_windows):
-                found += _window(text, length, processor)
+                found += [each for each in _window(text, length, processor) if _is_readable(each, ratios, processor)]
                 if len(found) == num_windows:
                     break
             chosen += found
     if not chosen:
-        raise RecipeError(f"evaluation.window: no document of validation_data has {length} tokens; take fewer.")
+        advice = "take fewer"
+        if not processor.modality.reads_ids(processor):
+            advice = "or the encoder cannot read them at evaluation.ratios; take fewer, or lower ratios"
+        raise RecipeError(f"evaluation.window: no document of validation_data has {length} tokens; {advice}.")
     return chosen
 
 
@@ -39,11 +45,23 @@ def _documents(source, num_windows):
 
 def _window(text, length, processor):
     """A list of a window of `length` tokens from a text, or of none."""
-    pieces = [each.text_ids for each in processor.split(text, length)] if text else []
-    pieces = [ids for ids in pieces if len(ids) == length]
-    if not pieces:
+    # Not the windows themselves: where the encoder reads no ids some are shorter, so that no character is cut.
+    ids = list(chain(*(each.text_ids for each in processor.split(text, length)))) if text else []
+    places = range(0, len(ids) - length + 1, length)
+    if not places:
         return []
     # From the middle: documents start with titles and tables of contents. The characters that its cuts went through are
     # left out.
-    window = processor.decode(pieces[len(pieces) // 2]).strip("\ufffd")
+    place = places[len(places) // 2]
+    window = processor.decode(ids[place : place + length]).strip("\ufffd")
     return [window] if window.strip() and "\ufffd" not in window else []
+
+
+def _is_readable(text, ratios, processor):
+    """Whether a text can be compressed at these ratios; where the encoder reads ids, none is refused for what it is."""
+    if processor.modality.reads_ids(processor):
+        return True
+    try:
+        return all(processor.plan(text, ratio=ratio) for ratio in ratios)
+    except ValueError:
+        return False
