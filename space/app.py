@@ -15,7 +15,8 @@ MODEL = os.environ.get("C3_MODEL", ASK_CHECKPOINT)
 # Gradio breaks what is marked in the middle of words.
 STYLE = "#marked .textfield, #marked .textspan { word-break: normal !important; overflow-wrap: break-word; }"
 EXAMPLE = Path(DEFAULT_CHECKPOINT) / "examples" / "jefferson_1805.txt"
-QUESTION = 'Which 2 words come right after "the friendship of all"?'
+QUESTION = """Is this sentence in the text, yes or no?
+At home, fellow citizens, you best know whether we have done well or ill."""
 COLOURS = {"lost": "#e5484d", "added": "#2b9a66", "unsure": "#f5a623"}
 ABOUT = """# C3: a text in a few latent vectors, and back
 A small model reads the text and leaves latents; another one gives the text back from them alone. What differs is
@@ -75,6 +76,7 @@ def make_page(model):
                     question = gr.Textbox(
                         label="Ask about the latents",
                         placeholder=QUESTION,
+                        lines=2,
                         scale=4,
                         interactive=not model.only_repeats(),
                     )
