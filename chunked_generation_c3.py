@@ -15,6 +15,7 @@ from .compression_warnings_c3 import CALLER, warn_of_ratio
 from .decoder_rows_c3 import LatentSpan
 from .generation_keywords_c3 import setting, with_settings
 from .options_c3 import CompressionWarning, whole_number
+from .position_limits_c3 import check_chunk_length
 from .prompt_batches_c3 import OWN_CACHES
 from .stored_weights_c3 import is_sharded
 from .visible_cache_c3 import can_drop
@@ -45,6 +46,7 @@ class ChunkedGenerationMixin:
                 raise ValueError("ratio is that of compress_every: give that too; latents were compressed by compress.")
             return None
         every = whole_number("compress_every", compress_every)
+        check_chunk_length(self.config, every, self.processor.default_window)
         _, ratio = self._checked_amount(None, ratio, every)
         prompts = prompt if isinstance(prompt, (list, tuple)) else [prompt]
         if not prompts or not all(isinstance(each, str) for each in prompts):

@@ -65,6 +65,13 @@ class ContextModality(ABC):
             ValueError: inputs that do not fit together or that this model was not trained for.
         """
 
+    def check_ready(self, config):
+        """
+        Raises `ImportError` or `ValueError` where something that a model of this [`C3Config`] reads with is not there,
+        such as a font: asked before a run begins.
+        """
+        return
+
     def check_plan(self, processor, plan):
         """Raises `ValueError` where windows ([`WindowPlan`]) hold more than so many latents can be made of."""
         return

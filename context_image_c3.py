@@ -71,6 +71,9 @@ class ImageContext(ContextModality):
                 states[place] = each[:n]
         return torch.cat(states)
 
+    def check_ready(self, config):
+        _text_renderer(ContextPicture.of(config.context_picture))
+
     def check_plan(self, processor, plan):
         latents, tokens = sum(plan.num_latents), sum(plan.windows.lengths)
         counts = _shown_counts(processor, plan)

@@ -113,6 +113,8 @@ class PromptingMixin(ChunkedGenerationMixin, PromptChecksMixin, GenerationKeywor
         if isinstance(latents, (list, tuple)) and latents:
             return self._ask_together(latents, prompt, allow_mismatch, raw_below, batch_size, kwargs, chunking)
         if latents is None and chunking is not None:
+            if raw_below is not None:
+                raise ValueError("raw_below needs latents from compress, whose windows it is about: leave it out.")
             answers = self._ask_without_latents(prompt, batch_size, kwargs, chunking)
             return answers if _is_list(prompt) else _alone(answers)
         if latents is None or isinstance(latents, torch.Tensor):

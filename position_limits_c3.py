@@ -44,6 +44,21 @@ def positions_of_chunks(config, rows):
     return highest
 
 
+def check_chunk_length(config, every, window):
+    """
+    Raises `ValueError` where a decoder has no positions for the latents of so long a chunk, one at least of each of its
+    windows: before these are planned, which takes time and memory.
+
+        check_chunk_length(model.config, 64, model.processor.default_window)
+    """
+    most = most_positions(config.decoder_config)
+    if every > most * window:
+        raise ValueError(
+            f"compress_every must be {most * window} or less, not {every}: a window has at least one latent, and the "
+            f"decoder was made for {most} positions."
+        )
+
+
 def room_for_answers(config, rows):
     """
     New tokens for which the decoder has positions after each of some rows.
@@ -74,4 +89,4 @@ def room_for_answers(config, rows):
     return most - taken
 
 
-__all__ = ["most_positions", "positions_of_chunks", "room_for_answers", "taken_positions"]
+__all__ = ["check_chunk_length", "most_positions", "positions_of_chunks", "room_for_answers", "taken_positions"]

@@ -14,6 +14,7 @@ from c3.support.arguments import file_name, utf8_text, whole_number
 from c3.support.errors import UserError
 from c3.support.loading import ASK, check_answers
 
+from .generate import what_was_compressed
 from .inputs import LATENTS_ENDING, check_standard_input, naming_files, read_text_or_latents, source_name
 from .model_options import add_amount_options, add_model_options, amount, asked_model, progress
 
@@ -82,10 +83,7 @@ def run(args):
             seconds = time.perf_counter() - start if has_texts else None
             if not args.quiet:
                 print("c3:", what_was_read(model, context.name, *_counts(segments), seconds), file=sys.stderr)
-            options = {"max_new_tokens": args.max_new_tokens, "allow_mismatch": args.allow_mismatch}
-            if args.compress_every:
-                options |= {"compress_every": args.compress_every, "ratio": args.ratio}
-            answers = model.generate(read, questions, batch_size=args.batch_size, **options)
+            answers = _answers(model, read, questions, args)
             for question, answer in zip(questions, answers, strict=True):
                 named = [f"{printable(context.name)}:"] if args.each else []
                 print(*named, *([question] if len(questions) > 1 else []), answer, flush=True)
@@ -216,8 +214,12 @@ def _check_positions(model, context, segments, questions, args):
 def _chunking(model, args):
     """How question and answers are compressed, a `Chunking`; None where they are not."""
     from c3.chunked_rows_c3 import Chunking
+    from c3.position_limits_c3 import check_chunk_length
 
-    return Chunking(model.processor, args.compress_every, args.ratio) if args.compress_every else None
+    if not args.compress_every:
+        return None
+    check_chunk_length(model.config, args.compress_every, model.processor.default_window)
+    return Chunking(model.processor, args.compress_every, args.ratio)
 
 
 def _fitting_ratio(model, segments, missing):
@@ -240,6 +242,20 @@ def _as_read(model, context, args):
         latents = model.compress(given[0] if len(given) == 1 else given, **options)
     made = dict(zip(texts, latents, strict=True))
     return [made.get(file, part) for file, part in context.parts]
+
+
+def _answers(model, read, questions, args):
+    """What is answered to questions about what is read, `list[str]`; what that compresses goes to standard error."""
+    options = {"max_new_tokens": args.max_new_tokens, "allow_mismatch": args.allow_mismatch}
+    if not args.compress_every:
+        return model.generate(read, questions, batch_size=args.batch_size, **options)
+    options |= {"compress_every": args.compress_every, "ratio": args.ratio, "return_dict_in_generate": True}
+    size = args.batch_size or len(questions)
+    asked = [questions[start : start + size] for start in range(0, len(questions), size)]
+    outputs = [model.generate(read, some, **options) for some in asked]
+    if not args.quiet:
+        print("c3:", what_was_compressed(outputs), file=sys.stderr)
+    return [model.processor.decode(ids) for output in outputs for ids in output.sequences]
 
 
 def what_was_read(model, name, tokens, latents, seconds=None):

@@ -50,12 +50,21 @@ def run(args):
             return
         output = model.generate(latents, args.prompt, return_dict_in_generate=True, **options)
         print(model.processor.decode(output.sequences[0]))
-        print("c3:", _what_was_compressed(output), file=sys.stderr)
+        print("c3:", what_was_compressed([output]), file=sys.stderr)
 
 
-def _what_was_compressed(output):
-    """A line, `str`, on what took the place of prompt and answer, of a `ChunkedGenerationOutput` for one prompt."""
-    latents, cache = output.latents[0], f"cache {output.most_cache_bytes / 2**20:.2f} MiB at most"
-    if latents is None:
+def what_was_compressed(outputs):
+    """
+    A line, `str`, on what took the place of prompts and answers.
+
+        what_was_compressed([model.generate(latents, "Who?", compress_every=64, return_dict_in_generate=True)])
+
+    Args:
+        outputs (`list[ChunkedGenerationOutput]`): of one batch after the other.
+    """
+    latents = [each for output in outputs for each in output.latents if each is not None]
+    cache = f"cache {max(output.most_cache_bytes for output in outputs) / 2**20:.2f} MiB at most"
+    if not latents:
         return f"nothing of prompt and answer was compressed, {cache}"
-    return f"{latents.text_tokens} tokens of prompt and answer in {latents.num_latents} latents, {cache}"
+    tokens, count = sum(each.text_tokens for each in latents), sum(each.num_latents for each in latents)
+    return f"{tokens} tokens of prompt and answer in {count} latents, {cache}"

@@ -270,6 +270,8 @@ def test_what_does_not_go_together(uniform, make_model):
     refused = [
         ((latents, "Who?"), {"ratio": 4}, "ratio is that of compress_every"),
         ((None, "Who?"), {"compress_every": 0}, "compress_every must be an integer of 1 or more, not 0"),
+        ((None, "Who?"), {"compress_every": 10**10}, "compress_every must be .* or less, not 10000000000"),
+        ((None, "Who?"), CHUNKS | {"raw_below": 0.5}, "raw_below needs latents from compress"),
         ((None, "Who?"), CHUNKS | {"ratio": 0.5}, "ratio must be a number of 1 or more"),
         ((None, None), CHUNKS, "takes prompts that are strings"),
         ((None, [{"role": "user", "content": "Who?"}]), CHUNKS, "takes prompts that are strings"),

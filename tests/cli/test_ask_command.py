@@ -85,6 +85,26 @@ def test_answers_in_chunks(ask, model, texts):
     assert ask(texts[0], "--raw", *chunks) == (0, raw + "\n", "")
 
 
+def test_what_was_compressed_of_questions_and_answers(ask, model, texts):
+    """Of all questions together, whose answers are the same in other batches."""
+    asked = {"max_new_tokens": 5, "compress_every": 4, "ratio": 3}
+    outputs = [
+        model.generate(model.compress(TEXT, ratio=3), question, return_dict_in_generate=True, **asked)
+        for question in QUESTIONS
+    ]
+    made = [output.latents[0] for output in outputs]
+    tokens, latents = sum(each.text_tokens for each in made), sum(each.num_latents for each in made)
+    options = ("-q", QUESTIONS[0], "-q", QUESTIONS[1], "--ratio", "3", "--compress-every", "4")
+    code, out, err = ask(texts[0], *options)
+    assert code == 0 and f"\nc3: {tokens} tokens of prompt and answer in {latents} latents, cache " in err
+    assert ask(texts[0], *options, "--batch-size", "1")[1] == out
+    assert [line.removeprefix(f"{question} ") for line, question in zip(out.splitlines(), QUESTIONS, strict=True)] == [
+        model.processor.decode(output.sequences[0]) for output in outputs
+    ]
+    code, out, err = ask(texts[0], *options, "--compress-every", "10000000000")
+    assert (code, out) == (2, "") and "compress_every must be" in err
+
+
 def test_positions_of_answers_in_chunks(run, make_model, texts):
     """Compressed, they take those of their latents."""
     command = ["ask", texts[0], "-q", QUESTION, "--ratio", "3", "--compress-every", "6", "--quiet"]

@@ -1,9 +1,11 @@
 """What would end a run after minutes is refused before it reads its data, and by --dry-run as well."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from c3.training.checks import RecipeError
 from c3.training.devices.distributed import LaunchError
@@ -12,6 +14,7 @@ from c3.training.run import early_checks
 from c3.training.run.checkpoints import mark_complete
 from c3.training.run.dry_run import dry_run
 from c3.training.run.stages import train
+from image_models import TOWERS
 
 UNUSABLE = '{"context": "text", "messages": [{"role": "assistant", "content": "x"}]}\n'
 STAGES = "stages=[{name: first, training: {max_steps: 1}}, {name: second, %s}]"
@@ -53,6 +56,15 @@ def test_a_checkpoint_of_another_recipe_or_of_other_processes(run, load_training
         with pytest.raises(error, match=message):
             run(recipe)
         shutil.rmtree(folder)
+
+
+def test_a_font_that_is_not_there(run, training_folder, load_training):
+    """Pictures would be drawn with it when the texts are tokenized."""
+    model = yaml.safe_load((training_folder / "recipe.yaml").read_text())["model"]
+    model |= {"context_modality": "image", "pooling": "patches", "encoder_config": TOWERS["siglip_vision_model"]}
+    model |= {"context_picture": {"font": "gone.ttf"}, "tie_word_embeddings": False}
+    with pytest.raises(RecipeError, match=r"There is no font file gone\.ttf"):
+        run(load_training("without_font", f"model={json.dumps(model)}"))
 
 
 def test_an_adapter_is_merged_first(run, load_training, adapter):

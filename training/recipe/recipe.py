@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from c3.context_modalities_c3 import context_modality
 from c3.training.checks import RecipeError
 from c3.training.data.objectives import OBJECTIVES
 from c3.training.devices.distributed import TIED_UNDER_FSDP
@@ -187,7 +188,14 @@ class Recipe:
                 recipe.check_model(config)
 
     def check_model(self, config):
-        """Raises `RecipeError` unless a model of this [`C3Config`] can take the curriculum and the evaluation."""
+        """
+        Raises `RecipeError` unless a model of this [`C3Config`] can take the curriculum and the evaluation, and what
+        its encoder reads with is there.
+        """
+        try:
+            context_modality(config.context_modality).check_ready(config)
+        except (ImportError, ValueError) as error:
+            raise RecipeError(str(error)) from error
         if self.longest_window > config.window:
             raise RecipeError(
                 f"curriculum: windows of {self.longest_window} tokens are above the model's window of {config.window}."
