@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 from c3.quoting_c3 import printable
-from c3.support.arguments import MODEL_HELP, file_name, whole_number
+from c3.support.arguments import file_name, whole_number
 from c3.support.errors import UserError, described, needing
 from c3.support.loading import ASK
 
 from .backend_options import add_backend_options, asked_backend, check_backend_options
-from .model_options import add_debug, add_device_options, asked_model
+from .model_options import add_debug, add_device_options, asked_model, model_choice
 
 SUMMARY = "serve a model over HTTP, in the OpenAI form"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -25,8 +25,7 @@ def add_arguments(parser):
         "the environment variable C3_API_KEY, separated by commas; without any, everybody who can connect may ask."
     )
     add_debug(parser)
-    about = f"{MODEL_HELP.partition(' (')[0]} (default: {ASK})"
-    parser.add_argument("model", nargs="?", default=ASK, type=file_name, metavar="MODEL", help=about)
+    parser.add_argument("model", nargs="?", **model_choice(ASK), metavar="MODEL")
     add_device_options(parser)
     add_backend_options(parser)
     parser.add_argument("--host", default=LOOPBACK[0], help="where to listen (default: this machine alone, 127.0.0.1)")

@@ -50,7 +50,8 @@ def test_says_where_things_are():
     assert ({path.name for path in ROOT.glob("*_c3.py")} | packages) - tree == set()
 
 
-TEXTS = ["README.md", "model_card.md", "examples/README.md", *(f"docs/{each.name}" for each in ROOT.glob("docs/*.md"))]
+CARDS = ["README.md", "model_card.md", "CHANGELOG.md", "checkpoints/ask/README.md", "examples/README.md"]
+TEXTS = [*CARDS, *(f"docs/{each.name}" for each in ROOT.glob("docs/*.md"))]
 
 
 def find_anchors(text):
