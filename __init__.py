@@ -16,9 +16,6 @@ from .version_c3 import VERSION as __version__
 # The folder of the checkpoint that comes with the package: `C3Model.from_pretrained(DEFAULT_CHECKPOINT)`.
 DEFAULT_CHECKPOINT = str(Path(__file__).resolve().parent)
 
-# The folder of the one that answers questions.
-ASK_CHECKPOINT = str(Path(DEFAULT_CHECKPOINT, "checkpoints", "ask"))
-
 if TYPE_CHECKING:
     from .auto_c3 import (
         C3Config,
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
-    "ASK_CHECKPOINT",
     "C3Config",
     "C3Latents",
     "C3Model",

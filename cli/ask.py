@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from c3.quoting_c3 import printable
 from c3.support.arguments import file_name, utf8_text, whole_number
 from c3.support.errors import UserError
-from c3.support.loading import ASK, check_answers
+from c3.support.loading import check_answers
 
 from .generate import what_was_compressed
 from .inputs import LATENTS_ENDING, check_standard_input, naming_files, read_text_or_latents, source_name
@@ -30,7 +30,7 @@ def add_arguments(parser):
         "Compresses the files and has a model that was trained on questions answer one about them. Several files are "
         "one context, in their order, unless --each is given. What was compressed is said on standard error."
     )
-    add_model_options(parser, quiet="no progress bars, nor what was compressed", default=ASK)
+    add_model_options(parser, quiet="no progress bars, nor what was compressed")
     parser.scattered = "words"
     about = (
         f"UTF-8 texts or {LATENTS_ENDING} files, which c3 compress wrote, - for either on standard input; then what "

@@ -3,28 +3,19 @@
 import json
 
 from c3.support.arguments import MODEL_HELP, compression_ratio, file_name, whole_number
-from c3.support.loading import NAMED, PACKAGE, loaded_model
+from c3.support.loading import PACKAGE, loaded_model
 
 
 def add_debug(parser):
     parser.add_argument("--debug", action="store_true", help="show tracebacks and the libraries' own messages")
 
 
-def add_model_options(parser, quiet="no progress bars", default=None):
-    """Which model; where, in what precision; how many windows at once; `--quiet` and `--debug`."""
+def add_model_options(parser, quiet="no progress bars"):
+    """Which model, where, in what precision; how many windows at once; `--quiet` and `--debug`."""
     add_debug(parser)
-    parser.add_argument("--model", **model_choice(default), metavar="PATH_OR_ID")
+    parser.add_argument("--model", type=file_name, metavar="PATH_OR_ID", help=MODEL_HELP)
     add_device_options(parser)
     parser.add_argument("--quiet", action="store_true", help=quiet)
-
-
-def model_choice(default=None):
-    """Keywords of an argument that says which model, by default that of the package or one of its `NAMED`."""
-    if default is None:
-        return {"type": file_name, "help": MODEL_HELP}
-    about = f"{MODEL_HELP.partition(' (')[0]} (default: {default})"
-    # By its path: a folder of that name, which would go first, is taken only where somebody asks for it.
-    return {"type": file_name, "default": str(NAMED[default]), "help": about}
 
 
 def add_device_options(parser):
@@ -75,10 +66,10 @@ def progress(args):
 
 
 def _default_ratio():
-    """What the help says of the ratio of the checkpoints that come with the package; nothing where there are none."""
+    """What the help says of the ratio of the checkpoint that comes with the package; nothing where there is none."""
     try:
         config = json.loads((PACKAGE / "config.json").read_text(encoding="utf-8"))
         default = (config.get("default_window") or config["window"]) / config["num_latents"]
     except (OSError, ValueError, KeyError):
         return ""
-    return f", {default:g} for those that come with c3"
+    return f", {default:g} for the one that comes with c3"

@@ -48,7 +48,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--seed", type=whole_number(0, 2**32), default=0, help="other rows for another one (default: 0)"
     )
-    about = "tokenizer of the lengths (default: that of the checkpoints which come with c3)"
+    about = "tokenizer of the lengths (default: that of the checkpoint which comes with c3)"
     parser.add_argument("--count-with", type=file_name, metavar="PATH_OR_ID", help=about)
     parser.add_argument("--quiet", action="store_true", help="no progress bar")
 

@@ -7,12 +7,11 @@ import sys
 from pathlib import Path
 
 from c3.quoting_c3 import printable
-from c3.support.arguments import file_name, whole_number
+from c3.support.arguments import MODEL_HELP, file_name, whole_number
 from c3.support.errors import UserError, described, needing
-from c3.support.loading import ASK
 
 from .backend_options import add_backend_options, asked_backend, check_backend_options
-from .model_options import add_debug, add_device_options, asked_model, model_choice
+from .model_options import add_debug, add_device_options, asked_model
 
 SUMMARY = "serve a model over HTTP, in the OpenAI form"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -25,7 +24,7 @@ def add_arguments(parser):
         "the environment variable C3_API_KEY, separated by commas; without any, everybody who can connect may ask."
     )
     add_debug(parser)
-    parser.add_argument("model", nargs="?", **model_choice(ASK), metavar="MODEL")
+    parser.add_argument("model", nargs="?", type=file_name, metavar="MODEL", help=MODEL_HELP)
     add_device_options(parser)
     add_backend_options(parser)
     parser.add_argument("--host", default=LOOPBACK[0], help="where to listen (default: this machine alone, 127.0.0.1)")

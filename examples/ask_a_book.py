@@ -1,7 +1,7 @@
 """
 Asks about a book through its latents, and beside that through its raw text, and says which answers are right.
 
-    python examples/ask_a_book.py book.txt
+    python examples/ask_a_book.py book.txt --model folder-of-a-model-that-answers
 
 Two facts are hidden in a part of the book, and one of its sentences is given: what the facts are, and which sentence
 comes next, is known, so that nobody has to judge. Your own `--question`s are answered too, and left to you to judge.
@@ -27,7 +27,7 @@ from c3.position_limits_c3 import most_positions, taken_positions
 from c3.quoting_c3 import printable_lines
 from c3.support.arguments import Parser, compression_ratio, utf8_text, whole_number
 from c3.support.errors import UserError, one_line_errors
-from c3.support.loading import ASK, check_answers
+from c3.support.loading import check_answers
 
 SPEECH = Path(__file__).parent / "jefferson_1805.txt"
 # Positions that are kept for a question and its answer, and tokens of an answer.
@@ -38,7 +38,7 @@ SHORT = 160
 
 def main(argv=None):
     parser = Parser(prog="ask_a_book.py", description=__doc__.split("\n\n")[0].strip())
-    add_model_options(parser, default=ASK)
+    add_model_options(parser)
     parser.add_argument("book", nargs="?", default=str(SPEECH), metavar="BOOK.txt", help="(default: a speech of 1805)")
     parser.add_argument("--ratio", type=compression_ratio, default=8.0, metavar="R", help="(default: 8)")
     about = "tokens of a part, at most (default: 2000)"

@@ -8,10 +8,10 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is i
 
 import gradio as gr  # noqa: E402
 
-from c3 import ASK_CHECKPOINT, DEFAULT_CHECKPOINT, C3Model, CompressionWarning  # noqa: E402
+from c3 import DEFAULT_CHECKPOINT, C3Model, CompressionWarning  # noqa: E402
 from compressed_page import LONGEST_TEXT, compress_page  # noqa: E402
 
-MODEL = os.environ.get("C3_MODEL", ASK_CHECKPOINT)
+MODEL = os.environ.get("C3_MODEL", DEFAULT_CHECKPOINT)
 # Gradio breaks what is marked in the middle of words.
 STYLE = "#marked .textfield, #marked .textspan { word-break: normal !important; overflow-wrap: break-word; }"
 EXAMPLE = Path(DEFAULT_CHECKPOINT) / "examples" / "jefferson_1805.txt"

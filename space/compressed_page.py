@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from c3 import ASK_CHECKPOINT, DEFAULT_CHECKPOINT
+from c3 import DEFAULT_CHECKPOINT
 from c3.cli.demo import UNSURE_BELOW
 from c3.cli.text_difference import SAME, difference_parts
 from c3.eval.metrics import precision
@@ -14,7 +14,7 @@ from c3.eval.text_kinds import language
 
 # Of Qwen2.5-3B, the decoder of the paper, in bfloat16: 36 layers, keys and values, 2 heads, 128 wide, 2 bytes.
 PAPER_BYTES_PER_POSITION = 36 * 2 * 2 * 128 * 2
-# Own tokens of the checkpoints that come with c3 for one of Qwen2.5's: of English, on the evaluation pages.
+# Own tokens of the default checkpoint for one of Qwen2.5's: of English, on the evaluation pages.
 OWN_TOKENS_PER_QWEN_TOKEN = 1.25
 LONGEST_TEXT = 20_000
 
@@ -75,8 +75,7 @@ def _facts(model, text, latents, expanded, compress_seconds, expand_seconds):
     count, tokens = latents.num_latents, latents.text_tokens
     own = latents.cache_bytes(model) / count
     with_the_papers_decoder = []
-    own_checkpoints = Path(DEFAULT_CHECKPOINT), Path(ASK_CHECKPOINT)
-    if Path(model.name_or_path).resolve() in own_checkpoints and language(text) == "en":
+    if Path(model.name_or_path).resolve() == Path(DEFAULT_CHECKPOINT) and language(text) == "en":
         sizes = (each * PAPER_BYTES_PER_POSITION / 1e6 for each in (count, tokens / OWN_TOKENS_PER_QWEN_TOKEN))
         with_the_papers_decoder = [("with the paper's decoder, about", *(f"{size:.2f}" for size in sizes))]
     return [

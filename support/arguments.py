@@ -8,8 +8,7 @@ from c3.quoting_c3 import in_one_line
 
 from .errors import USER_ERROR, command_name
 
-MODEL_HELP = "folder or Hub id of a C3 checkpoint, or `ask`: the one for questions that comes with c3"
-MODEL_HELP += " (default: the one for texts that comes with it)"
+MODEL_HELP = "folder or Hub id of a C3 checkpoint (default: the one that comes with c3)"
 
 
 class Parser(argparse.ArgumentParser):

@@ -11,9 +11,6 @@ from c3.quoting_c3 import quoted
 from .errors import UserError, is_out_of_memory, one_line
 
 PACKAGE = Path(__file__).parents[1]
-# What `--model` takes beside folders, which go first, and Hub ids: a checkpoint that comes with the package.
-ASK = "ask"
-NAMED = {ASK: PACKAGE / "checkpoints" / ASK}
 CONFIGS = ("config.json", "adapter_config.json")
 MODEL_FILES = (*CONFIGS, "tokenizer_config.json", "tokenizer.json")
 SECONDS_FOR_THE_HUB = 5  # to answer at all; each file of a checkpoint would be asked for again and again
@@ -40,8 +37,7 @@ def loaded_model(name=None, device=None, dtype="auto", debug=False):
     our own are one line each.
 
     Args:
-        name (`str`, *optional*): folder or Hub id of a C3 checkpoint, or one of `NAMED`; by default the one in the
-            package's own folder.
+        name (`str`, *optional*): folder or Hub id of a C3 checkpoint, by default the one in the package's own folder.
         device (`str`, *optional*): see `find_device`.
         dtype (`str`): `auto` is float32 on the CPU, where it is exact and rarely slower, else as stored; `stored` is
             that everywhere.
@@ -62,14 +58,12 @@ def quiet_libraries(debug=False):
 
 def load_model(name=None, device=None, dtype="auto"):
     """The [`C3Model`] of `loaded_model`, with what the libraries say about it."""
-    own = PACKAGE if name is None else NAMED.get(name)
     if name is not None and Path(name).exists():
         _check_folder(Path(name))
-    elif own is not None:
-        if not (own / "model.safetensors").is_file():
-            raise UserError(f"no model is installed in {own}: name a folder or a Hub id with --model")
-        name = str(own)
+    if name is None and not (PACKAGE / "model.safetensors").is_file():
+        raise UserError(f"no model is installed in {PACKAGE}: name a folder or a Hub id with --model")
     device = find_device(device)
+    name = str(PACKAGE) if name is None else name
     return _load(name, device, dtype, **find_source(name, "a C3 model"))
 
 
@@ -78,7 +72,7 @@ def check_answers(model):
     if model.only_repeats():
         raise UserError(
             "this model only gives texts back (reconstruction_only) and answers no questions: name one that was "
-            f"trained on questions with --model, as {ASK}, which comes with c3; c3 expand gives the text"
+            "trained on questions with --model, which c3 train makes of instruction_data; c3 expand gives the text"
         )
 
 

@@ -50,7 +50,7 @@ def test_says_where_things_are():
     assert ({path.name for path in ROOT.glob("*_c3.py")} | packages) - tree == set()
 
 
-CARDS = ["README.md", "model_card.md", "CHANGELOG.md", "checkpoints/ask/README.md", "examples/README.md"]
+CARDS = ["README.md", "model_card.md", "CHANGELOG.md", "examples/README.md"]
 TEXTS = [*CARDS, *(f"docs/{each.name}" for each in ROOT.glob("docs/*.md"))]
 
 

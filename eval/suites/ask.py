@@ -96,7 +96,7 @@ def prepare(args, pages, model, counter, window):
     if model.config.reconstruction_only and not active_adapters(model):
         raise ValueError(
             "this model was trained to give texts back and nothing else (config.reconstruction_only): it answers no "
-            "questions; name with --model one that was trained on some, as ask, which comes with c3"
+            "questions; name with --model one that was trained on some, see docs/training.md"
         )
     if RETRIEVAL in args.baselines:
         check_bm25()

@@ -49,18 +49,6 @@ def test_models_that_cannot_be_loaded(run, texts, damaged, monkeypatch):
     assert "it is a 'qwen2' model, not a C3 one" in error(folder)
 
 
-def test_a_folder_called_as_the_checkpoint_for_questions(run, texts, damaged, monkeypatch):
-    """It goes before that checkpoint where somebody names it, and not where the command takes its default."""
-    Path("ask").mkdir()
-    assert "--model ask holds no config.json" in run("ask", texts[1], "Who?", "--model", "ask")[2]
-    assert "--model ask holds no config.json" in run("serve", "ask", "--port", "0", "--store", "store")[2]
-    monkeypatch.setitem(loading.NAMED, "ask", folder := damaged("model.safetensors"))
-    for argv in (["ask", texts[1], "Who?"], ["serve", "--port", "0", "--store", "store"]):
-        code, out, err = run(*argv)
-        assert (code, out, err.count("\n")) == (2, "", 1) and f"{folder} holds no weights" in err
-        assert "(default: ask)" in run(argv[0], "--help")[1]
-
-
 def test_a_hub_that_does_not_answer(run, texts, checkpoint, monkeypatch, tmp_path):
     """One line, at once; and what is in the cache is taken from there."""
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")

@@ -64,7 +64,7 @@ def test_compress_says_what_ratio_was_reached(run, checkpoint, texts):
     config = json.loads((loading.PACKAGE / "config.json").read_text())
     help_text = " ".join(run("compress", "--help")[1].split())
     ratio = config["default_window"] / config["num_latents"]
-    assert f"(default: the model's own, {ratio:g} for those that come with c3)" in help_text
+    assert f"(default: the model's own, {ratio:g} for the one that comes with c3)" in help_text
 
 
 def test_progress_goes_to_standard_error(run, checkpoint, texts):
