@@ -14,7 +14,7 @@ PROMPTS = {
 # Words, or Chinese characters, that are quoted and asked for.
 QUOTED = {"en": 4, "zh": 8}
 ASKED = {"en": 2, "zh": 3}
-# Of these draws from one sentence none was quoted once only.
+# Quotations drawn from a sentence until one stands in the text once.
 DRAWS = 8
 
 
