@@ -164,7 +164,10 @@ class CheckpointMixin:
         if bases and not self._hf_peft_config_loaded and holds_bases(kwargs.get("state_dict"), bases):
             # Whatever became of the weights of its bases: the checkpoint has them itself.
             self.config.base_models = bases = None
+        self.prompt_adapter_files()  # which have to be there
         super().save_pretrained(save_directory, **kwargs)
+        if kwargs.get("is_main_process", True):
+            self.save_prompt_adapter(save_directory)
         if bases and kwargs.get("is_main_process", True):
             save_without_bases(self, save_directory)
         if kwargs.get("is_main_process", True):
@@ -173,6 +176,8 @@ class CheckpointMixin:
     def _upload_modified_files(self, working_dir, repo_id, files_timestamps, **kwargs):
         # save_pretrained(push_to_hub=True) uploads before it comes back to us.
         self._save_processor(working_dir)
+        self.save_prompt_adapter(working_dir)
+        files_timestamps = {name: time for name, time in files_timestamps.items() if name != self.config.prompt_adapter}
         known = except_context_tokenizer(files_timestamps)
         return super()._upload_modified_files(working_dir, repo_id, known, **kwargs)
 

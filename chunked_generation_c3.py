@@ -103,7 +103,7 @@ class ChunkedGenerationMixin:
             output = self._decode_in_chunks(rows[chosen], given[chosen], kwargs, chunking)
             if not isinstance(output, torch.Tensor):
                 return output
-            texts += map(self.processor.decode, output)
+            texts += map(self.processor.decode_answer, output)
         return texts
 
     def _decode_in_chunks(self, rows, given, kwargs, chunking):

@@ -1,5 +1,6 @@
 """Configuration of C3, Context Cascade Compression (arXiv 2511.15244)."""
 
+import re
 from dataclasses import field
 
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
@@ -14,6 +15,7 @@ LATENT_POSITION_LAYOUTS = ("appended", "uniform")
 PROMPT_POSITIONS = ("consecutive", "among_text")
 PROJECTORS = ("linear", "mlp", "tanh")
 POOLINGS = ("queries", "mean")  # of text
+FOLDER = re.compile(r"\w[\w.-]*")
 PLAIN_CONTEXT_TEMPLATE = "{context}{queries}"
 
 
@@ -64,6 +66,12 @@ def _base_models(name, value):
         raise ValueError(f"{name} must name the model of encoder, decoder or both, or of the whole, not {value!r}.")
     if not all(isinstance(each, str) and each for each in value.values()):
         raise ValueError(f"{name} must be folders or Hub ids, not {value!r}.")
+    return value
+
+
+def _folder(name, value):
+    if not isinstance(value, str) or not FOLDER.fullmatch(value):
+        raise ValueError(f"{name} must be the name of a folder within the checkpoint, not {value!r}.")
     return value
 
 
@@ -160,8 +168,12 @@ class C3Config(PreTrainedConfig):
         reconstruction_prompt (`str`): what the decoder is asked to give a text back.
         reconstruction_only (`bool`, defaults to `False`): whether the weights were trained to give texts back and for
             no other prompt, so that `generate` and `chat` refuse others. Training says so of the models that it makes.
-        prompt_template (`str`): the decoder's input; holds `{latents}` once and, after it, `{prompt}` once.
-            Special tokens written in it are special; those in a prompt or a text never are.
+        prompt_adapter (`str`, *optional*):
+            Folder of the checkpoint with a LoRA adapter on the decoder, and a config of its own, by which prompts are
+            answered; texts are compressed and given back without it, see `prompt_adapter_c3.py`.
+        prompt_template (`str`): the decoder's input; holds `{latents}` once and, after it, `{prompt}` once. A space at
+            its end belongs to the answer, whose first token is then as it would be within a line. Special tokens
+            written in it are special; those in a prompt or a text never are.
         context_template (`str`): the encoder's input; holds `{context}` once and, after it, `{queries}` once, and with
             `pooling="mean"` nothing else.
         use_mask_embedding (`bool`, defaults to `False`):
@@ -201,6 +213,7 @@ class C3Config(PreTrainedConfig):
     projector: str = _checked("linear", _one_of(PROJECTORS))
     reconstruction_prompt: str = _checked("repeat the text: ", _string)
     reconstruction_only: bool = _checked(False, _truth)
+    prompt_adapter: str | None = _checked(None, _optional(_folder))
     prompt_template: str = _checked("{latents}{prompt}", _template("{latents}", "{prompt}"))
     context_template: str = _checked(PLAIN_CONTEXT_TEMPLATE, _template("{context}", "{queries}"))
     use_mask_embedding: bool = _checked(False, _truth)

@@ -13,6 +13,7 @@ from .corrections_c3 import special_ids
 from .decoder_rows_c3 import LatentSpan
 from .generation_keywords_c3 import GenerationKeywordsMixin, setting, with_settings
 from .options_c3 import CompressionWarning, plain_options, whole_number
+from .prompt_adapter_c3 import PromptAdapterMixin
 from .prompt_batches_c3 import batches_about_one_text, batches_of_rows, can_share
 from .prompt_checks_c3 import PromptChecksMixin
 from .raw_windows_c3 import RawText, checked_raw_below, spans_as_read, with_raw_windows
@@ -24,7 +25,7 @@ DEFAULT_NEW_TOKENS = 256
 CHAT_NEW_TOKENS = 4096
 
 
-class PromptingMixin(ChunkedGenerationMixin, PromptChecksMixin, GenerationKeywordsMixin):
+class PromptingMixin(ChunkedGenerationMixin, PromptAdapterMixin, PromptChecksMixin, GenerationKeywordsMixin):
     """
     Prompts about latents; mixed into [`C3Model`]. It needs of the model `embed_prompt`, `encode_context`,
     `check_positions` and `config`, `processor` and `check_latents` of [`CheckpointMixin`], `compress` and
@@ -102,6 +103,10 @@ class PromptingMixin(ChunkedGenerationMixin, PromptChecksMixin, GenerationKeywor
                 positions than the decoder was made for, or any prompt but the reconstruction prompt where the model
                 was trained for nothing else (`config.reconstruction_only`).
         """
+        if (answering := self._who_answers(latents, prompt)) is not self:
+            options = {"allow_mismatch": allow_mismatch, "raw_below": raw_below, "batch_size": batch_size}
+            options |= {"compress_every": compress_every, "ratio": ratio}
+            return answering.generate(latents, prompt, **options, **kwargs)
         kwargs = plain_options(kwargs)
         batch_size = None if batch_size is None else whole_number("batch_size", batch_size)
         chunking = self._checked_chunking(compress_every, ratio, prompt, kwargs)
@@ -166,6 +171,8 @@ class PromptingMixin(ChunkedGenerationMixin, PromptChecksMixin, GenerationKeywor
             TypeError, ValueError: as `generate`, a bad text, or one that is longer than the encoder's positions.
         """
         check_text(context, "context")
+        if (answering := self._who_answers(context, prompt)) is not self:
+            return answering.chat(context, prompt, batch_size=batch_size, **kwargs)
         kwargs = plain_options(kwargs)
         batch_size = None if batch_size is None else whole_number("batch_size", batch_size)
         prompts = self._checked_prompts(prompt, 1)
@@ -301,7 +308,7 @@ class PromptingMixin(ChunkedGenerationMixin, PromptChecksMixin, GenerationKeywor
             if not isinstance(output, torch.Tensor):
                 return output
             for place, ids in zip(places, output.chunk(len(places)), strict=True):
-                answers[place] = [self.processor.decode(row) for row in ids]
+                answers[place] = [self.processor.decode_answer(row) for row in ids]
         return [text for texts in answers for text in texts]
 
     def _repeat(self, latents, kwargs):

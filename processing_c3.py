@@ -15,6 +15,7 @@ from .fingerprints_c3 import fingerprint_tokenizer
 from .known_ids_c3 import known_ids
 from .lossy_tokenizers_c3 import lossy_text
 from .options_c3 import CompressionWarning, whole_number
+from .prompt_template_c3 import PromptTemplateMixin
 from .texts_c3 import check_text, list_texts
 from .trained_encoders_c3 import encoder_subfolder
 from .window_planning_c3 import WindowPlanningMixin
@@ -22,7 +23,7 @@ from .window_planning_c3 import WindowPlanningMixin
 CONTEXT_TOKENIZER_FOLDER = "context_tokenizer"
 
 
-class C3Processor(WindowPlanningMixin, ProcessorMixin):
+class C3Processor(WindowPlanningMixin, PromptTemplateMixin, ProcessorMixin):
     r"""
     Builds the ids that [`C3Model`] reads; the model itself knows no templates.
 
@@ -242,15 +243,6 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
                 row += [TextSegment(opening), *next(left), TextSegment(closing)]
         return row
 
-    def turn(self, prompt_ids):
-        """
-        The decoder's ids, `list[int]`, of a later prompt of a conversation: the prompt template without latents.
-
-            ids = processor.turn(processor.encode("And who wrote it?"))
-        """
-        before, between, after = self.prompt_template_ids()
-        return before + between + prompt_ids + after
-
     def decode(self, ids, **kwargs):
         """Text of decoder ids, `list[int]` or a 1-D tensor, `processor.decode(ids)`; special tokens are left out."""
         return self.tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False, **kwargs)
@@ -364,11 +356,6 @@ class C3Processor(WindowPlanningMixin, ProcessorMixin):
             rows.append(self.row(plan.spans, target=list(plan.windows.ids) if labels else None))
         batch.update(self.decoder_inputs(rows))
         return batch
-
-    def prompt_template_ids(self):
-        """The decoder's ids before the latents, between them and the prompt, and after it: three `list[int]`."""
-        before, rest = self.prompt_template.split("{latents}")
-        return [known_ids(self.tokenizer, piece, self._encode_template) for piece in (before, *rest.split("{prompt}"))]
 
     @staticmethod
     def _call(tokenizer, text, **kwargs):

@@ -10,12 +10,13 @@ class PromptChecksMixin:
     def only_repeats(self):
         """
         Whether the model was trained to give texts back and nothing else, so that it answers nothing (`bool`). What an
-        adapter was trained for, the config of its base does not know.
+        adapter was trained for, or a `prompt_adapter` answers, the config of its base does not know.
 
             if model.only_repeats():
                 print(model.expand(latents))
         """
-        return self.config.reconstruction_only and not active_adapters(self)
+        is_adapted = self.config.prompt_adapter is not None or active_adapters(self)
+        return self.config.reconstruction_only and not is_adapted
 
     def _checked_prompts(self, prompt, count):
         """What is asked of each of `count` texts, or None where that is the text itself; raises what cannot be."""

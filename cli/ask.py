@@ -255,7 +255,7 @@ def _answers(model, read, questions, args):
     outputs = [model.generate(read, some, **options) for some in asked]
     if not args.quiet:
         print("c3:", what_was_compressed(outputs), file=sys.stderr)
-    return [model.processor.decode(ids) for output in outputs for ids in output.sequences]
+    return [model.answering().processor.decode_answer(ids) for output in outputs for ids in output.sequences]
 
 
 def what_was_read(model, name, tokens, latents, seconds=None):

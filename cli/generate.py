@@ -49,7 +49,7 @@ def run(args):
             print(model.generate(latents, args.prompt, **options))
             return
         output = model.generate(latents, args.prompt, return_dict_in_generate=True, **options)
-        print(model.processor.decode(output.sequences[0]))
+        print(model.answering().processor.decode_answer(output.sequences[0]))
         print("c3:", what_was_compressed([output]), file=sys.stderr)
 
 

@@ -1,6 +1,7 @@
 """The decoder alone, as a plain causal language model: latents are then embeddings of its prompt."""
 
 from c3.adapters_c3 import has_adapters
+from c3.prompt_adapter_c3 import decoder_that_answers
 from c3.support.loading import load_model
 
 from .checkpoint_folder import new_folder, summary, whole_checkpoint
@@ -32,12 +33,12 @@ def export_decoder(source, output, dtype="stored"):
     if has_adapters(model):
         raise ValueError(f"{source} is an adapter: merge it first (c3 merge-lora), and export what that gives.")
     written = [write_decoder(model, output)]
-    if model.config.prompt_positions != "consecutive":
+    if model.answering().config.prompt_positions != "consecutive":
         written.append(
             f"Prompts of this model stand at {model.config.prompt_positions} positions, but engines number theirs "
             "0, 1, 2, …: what they answer differs from generate."
         )
-    if model.config.reconstruction_only:
+    if model.only_repeats():
         written.append("This decoder only gives texts back: it answers no prompts.")
     return written
 
@@ -47,12 +48,12 @@ def write_decoder(model, output):
     As `export_decoder`, of a model that is loaded.
 
     Args:
-        model ([`C3Model`]): without adapters, whose decoder is written as it is now.
+        model ([`C3Model`]): without adapters but its `prompt_adapter`, which is merged into what is written.
         output (`Path`): folder to make, in one that exists.
 
     Returns: `str`, what was written.
     """
-    decoder = model.decoder
+    decoder = decoder_that_answers(model)
     tensors = dict(decoder.named_parameters())
     ends = {name: getattr(model.generation_config, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     decoder.generation_config.update(**ends)

@@ -85,6 +85,7 @@ def ask(model, examples, options, way):
 
     Returns: `list[Asked]`.
     """
+    model = model.answering()
     standing = way(model, examples, options)
     rows = [model.processor.row(s.segments, each.prompt) for s, each in zip(standing, examples, strict=True)]
     reasons = [row_is_too_long(model, row, each.new_tokens) for row, each in zip(rows, examples, strict=True)]
@@ -149,7 +150,7 @@ def answer_rows(model, rows, values, new_tokens, positions):
             pad_token_id=_end_ids(model)[0] if _end_ids(model) else 0,
         )
         for place, limit, row in zip(places, limits, ids.tolist(), strict=True):
-            answers[place] = model.processor.decode(row[:limit]).strip()
+            answers[place] = model.processor.decode_answer(row[:limit]).strip()
     return answers
 
 

@@ -55,11 +55,14 @@ class StoppedText:
 
     def __init__(self, processor, stops=()):
         self.stops, self.is_stopped = list(stops), False
-        self._growing, self._held = GrowingText(processor), ""
+        self._growing, self._held, self._lead = GrowingText(processor), "", processor.answer_lead
 
     def add(self, token):
         """What can be given out, `str`, after one more token."""
-        return self._release(self._growing.add([token]))
+        piece = self._growing.add([token])
+        if piece:
+            piece, self._lead = piece.removeprefix(self._lead), ""
+        return self._release(piece)
 
     def end(self):
         """What is left when no more tokens come."""

@@ -61,10 +61,11 @@ class Served:
     turns: Turns = field(default_factory=Turns)
 
     def __post_init__(self):
-        if self.model.config.prompt_positions != "consecutive":
+        positions = self.model.answering().config.prompt_positions
+        if positions != "consecutive":
             raise ValueError(
-                f"this model reads prompts at positions {self.model.config.prompt_positions} (prompt_positions), but "
-                "only consecutive ones can be served"
+                f"this model reads prompts at positions {positions} (prompt_positions), but only consecutive ones can be "
+                "served"
             )
         checks = LatentsChecks(self.model)
         self.name = checks.provenance.model_name or "c3"

@@ -30,6 +30,7 @@ def check_canary(model, backend):
     Raises:
         CommandError: the answers are others, or there are none.
     """
+    model = model.answering()
     latents = model.compress(TEXT, show_progress=False)
     # In half precision rows that are padded may round otherwise, and other tokens be the likeliest.
     prompts = PROMPTS if model.dtype == torch.float32 else PROMPTS[1:]

@@ -64,7 +64,7 @@ class Prompts:
     """
 
     def __init__(self, model, contexts):
-        self.model, self.contexts = model, contexts
+        self.model, self.contexts = model.answering(), contexts
         self._most_positions = most_positions(model.config.decoder_config)
 
     def of_messages(self, owner, messages):

@@ -38,9 +38,9 @@ class TransformersBackend:
     """
 
     def __init__(self, model, most_rows=MOST_ROWS):
-        self.model, self.most_rows = model, most_rows
-        self.ends = keep_only_ends(model)
-        self._joins = can_join(model)
+        self.model, self.most_rows = model.answering(), most_rows
+        self.ends = keep_only_ends(self.model)
+        self._joins = can_join(self.model)
         self._waiting, self._changed, self._is_closed = deque(), threading.Condition(), False
         self._thread = threading.Thread(target=self._work, name="c3-generate", daemon=True)
         self._thread.start()

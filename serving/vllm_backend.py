@@ -29,7 +29,7 @@ class VllmBackend:
     """
 
     def __init__(self, model, engine):
-        self.engine, self.ends = engine, keep_only_ends(model)
+        self.engine, self.ends = engine, keep_only_ends(model.answering())
         self._reading, self._is_closed = {}, False  # tasks, and whose they are
 
     async def answer(self, embeds, sampling, owner=ANYBODY):

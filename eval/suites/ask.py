@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 
-from c3.adapters_c3 import active_adapters
 from c3.eval.answers import answer_scores
 from c3.eval.ask_report import DEPTHS, draw, report
 from c3.eval.asking import AskedExample, ask, row_is_too_long
@@ -27,6 +26,8 @@ from c3.eval.questions.hub_sets import HUB_SETS, load_hub_set
 from c3.eval.questions.material import Material, read_corpus
 from c3.eval.questions.rows import Wanted, find_impossible, make_rows
 from c3.eval.questions.tasks import find_tasks
+from c3.fingerprints_c3 import fingerprint_tensors
+from c3.stored_weights_c3 import stored_weights
 from c3.support.arguments import compression_ratio, depth, file_name, whole_number
 
 # One or two of each family.
@@ -93,11 +94,12 @@ def add_arguments(parser):
 
 def prepare(args, pages, model, counter, window):
     _set_defaults(args)
-    if model.config.reconstruction_only and not active_adapters(model):
+    if model.only_repeats():
         raise ValueError(
             "this model was trained to give texts back and nothing else (config.reconstruction_only): it answers no "
             "questions; name with --model one that was trained on some, see docs/training.md"
         )
+    model = model.answering()
     if RETRIEVAL in args.baselines:
         check_bm25()
     if MEAN_POOLING in args.baselines:
@@ -225,6 +227,9 @@ def ways(args, model, examples):
         "questions_sha256": hashlib.sha256(asked.encode()).hexdigest(),
         "hardware": torch.cuda.get_device_name(model.device) if on_gpu else f"{torch.get_num_threads()} CPU threads",
     }
+    if model.config.prompt_adapter is not None:
+        # Which no fingerprint of the model tells.
+        depends_on["adapter_fingerprint"] = fingerprint_tensors(stored_weights(model.answering()))
     if names := _sources(args):
         depends_on["data"] = [{"name": name, "benchmark": None} for name in names]
     chosen = [name for name in WAYS if name == LATENTS or name in args.baselines]

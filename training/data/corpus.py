@@ -188,12 +188,15 @@ class Corpus:
         return list(zip([source.path for source in sources], values, strict=False))
 
     def _row_pools(self, seed):
-        """`dict[str, BatchPool]`: the pool of each objective with rows of its own."""
+        """`dict[tuple, BatchPool]`: the pools of objectives with rows of their own, by `Curriculum.rows`."""
         pools = {}
         for name, examples in self.rows.items():
-            options = {"name": f"The {name} data", "group": OBJECTIVES[name].group}
-            rows = np.arange(len(examples.lengths))
-            pools[name] = BatchPool(rows, examples.lengths, self.recipe.tokens_per_batch, seed, **options)
+            for longest in dict.fromkeys(phase.longest_context for phase in self.recipe.curriculum):
+                said = f"The {name} data" + (f" with contexts of at most {longest} tokens" if longest else "")
+                rows = np.flatnonzero(examples.lengths[:, 0] <= (longest or math.inf))
+                options = {"name": said, "group": OBJECTIVES[name].group}
+                lengths = examples.lengths[rows]
+                pools[name, longest] = BatchPool(rows, lengths, self.recipe.tokens_per_batch, seed, **options)
         return pools
 
 

@@ -23,6 +23,8 @@ class Phase:
         objective_ratios (`dict[str, list[int]]`, *optional*): other lowest and highest ratios for single objectives.
         chunks (`list[int]`): for objectives that read text chunk by chunk, the lowest and the highest number of windows
             in a row; one is drawn per batch.
+        longest_context (`int`, *optional*): tokens of the contexts of objectives with rows of their own, at most, so
+            that long ones come when short ones are learned; by default all come.
     """
 
     until: float
@@ -31,6 +33,7 @@ class Phase:
     num_latents: list[int] | None = None
     objective_ratios: dict[str, list[int]] | None = None
     chunks: list[int] = field(default_factory=lambda: [1, 1])
+    longest_context: int | None = None
 
     @property
     def longest_text(self):
@@ -79,6 +82,11 @@ def check_curriculum(phases):
             raise ValueError(
                 f"curriculum: chunks must be [lowest, highest], whole and at least 1, not {phase.chunks!r}."
             )
+        if phase.longest_context is not None and (
+            not _numbers([phase.longest_context], int) or phase.longest_context < 1
+        ):
+            said = "a whole number of tokens, at least 1"
+            raise ValueError(f"curriculum: longest_context must be {said}, not {phase.longest_context!r}.")
 
 
 def _check_ratios(phase):
@@ -146,6 +154,10 @@ class Curriculum:
         # A generator of its own, so that a second objective leaves windows and ratios as they are.
         drawn = np.random.default_rng([self.seed, 4, index]).random()
         return self._names[bisect.bisect_right(self._bounds, drawn)]
+
+    def rows(self, index):
+        """Of which rows batch `index` is where its objective has its own: `(objective, longest context or None)`."""
+        return self.objective(index), self.phase(index).longest_context
 
     def draw(self, index):
         """The [`Draw`] of batch `index`."""

@@ -79,23 +79,24 @@ class InstructionExamples:
         # Many at once, which is several times as quick.
         texts = [row["context"] or "" for row, own in zip(rows, turns, strict=True) if own]
         contexts = iter(self.processor.encode(texts) if texts else [])
-        said = iter(self.processor.encode(list(chain(*filter(None, turns)))) if texts else [])
+        prompts, answers = (list(chain(*(own[first::2] for own in turns if own))) for first in (0, 1))
+        prompts = iter(self.processor.encode(prompts) if texts else [])
+        answers = iter(self.processor.encode_answer(answers) if texts else [])
         texts = iter(texts)
         for own in turns:
             if own is None:
                 yield None
                 continue
-            text, context, ids = next(texts), next(contexts), [next(said) for _ in own]
-            target, labels = [], []
-            for place in range(1, len(own), 2):
-                if place > 1:
-                    asked = self.processor.turn(ids[place - 1])
+            text, context, first, target, labels = next(texts), next(contexts), next(prompts), [], []
+            for place in range(0, len(own), 2):
+                if place:
+                    asked = self.processor.turn(next(prompts))
                     target += asked
                     labels += [-100] * len(asked)
-                answer = [*ids[place], self.end]
+                answer = [*next(answers), self.end]
                 target += answer
                 labels += answer
-            lengths = len(context), len(ids[0]) + len(target)
+            lengths = len(context), len(first) + len(target)
             kept = array("i", context) if self.reads_ids else text
             is_whole = context or not self.needs_context
             yield Conversation(kept, own[0], array("i", target), array("i", labels), lengths) if is_whole else None

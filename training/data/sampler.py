@@ -20,8 +20,8 @@ class CurriculumSampler(Sampler):
         curriculum ([`Curriculum`]): what each batch is for.
         pools (`list[BatchPool]`): where batches of blocks come from, one pool for each group of sources.
         weights (`list[float]`, *optional*): of the pools.
-        row_pools (`dict[str, BatchPool]`, *optional*): of objectives with rows of their own, by name, where theirs come
-            from.
+        row_pools (`dict[tuple, BatchPool]`, *optional*): of objectives with rows of their own where theirs come from, by
+            what `Curriculum.rows` says.
     """
 
     def __init__(self, curriculum, pools, weights=None, row_pools=None):
@@ -35,7 +35,7 @@ class CurriculumSampler(Sampler):
             self._chosen = chosen.astype(np.int16)
         # Where each batch so far takes from (the pools of rows are the last), and how many before it took from there.
         self._pool, self._place = array("h"), array("q")
-        self._number = {name: len(pools) + index for index, name in enumerate(self.row_pools)}
+        self._number = {rows: len(pools) + index for index, rows in enumerate(self.row_pools)}
         self._taken = [0] * (len(pools) + len(self.row_pools))
 
     def __len__(self):
@@ -49,15 +49,16 @@ class CurriculumSampler(Sampler):
         draw = self.curriculum.draw(index)
         self._find_places(index)
         pool, place = self._pool[index], self._place[index]
-        if draw.objective in self.row_pools:
-            return [RowSpec(draw, row) for row in self.row_pools[draw.objective].batch(place).tolist()]
+        rows = self.row_pools.get(self.curriculum.rows(index))
+        if rows is not None:
+            return [RowSpec(draw, row) for row in rows.batch(place).tolist()]
         return self.curriculum.cut(draw, self.pools[pool].batch(place))
 
     def _find_places(self, index):
         """Finds out where all batches up to `index` take from."""
         for number in range(len(self._pool), index + 1):
             # Where there are no rows, the objective makes no difference.
-            pool = self._number.get(self.curriculum.objective(number)) if self._number else None
+            pool = self._number.get(self.curriculum.rows(number)) if self._number else None
             if pool is None:
                 pool = 0 if self._chosen is None else int(self._chosen[number])
             self._pool.append(pool)

@@ -103,7 +103,7 @@ class StreamedBatches(IterableDataset):
     def _batches(self, start, thread):
         """Yields the batches from `start` on; `thread` makes the next chunk meanwhile."""
         index, number = start["first_batch"], start["chunk"]
-        taken = Counter(map(self._row_objective, range(index)))
+        taken = Counter(map(self._rows, range(index)))
         chunks = self._chunks(start)
         following = thread.submit(next, chunks)
         while index < self.curriculum.num_batches:
@@ -118,12 +118,12 @@ class StreamedBatches(IterableDataset):
                 following = thread.submit(next, chunks)
             examples = WindowDataset([np.concatenate(documents)], self.processor, **self.options)
             for chosen in batches:
-                while name := self._row_objective(index):
+                while rows := self._rows(index):
                     if self._is_wanted(index, start["batch"]):
                         draw = self.curriculum.draw(index)
-                        chosen_rows = self.row_pools[name].batch(taken[name]).tolist()
+                        chosen_rows = self.row_pools[rows].batch(taken[rows]).tolist()
                         yield examples.__getitems__([RowSpec(draw, row) for row in chosen_rows])
-                    taken[name] += 1
+                    taken[rows] += 1
                     index += 1
                 if index >= self.curriculum.num_batches:
                     return
@@ -133,12 +133,12 @@ class StreamedBatches(IterableDataset):
                 index += 1
             number += 1
 
-    def _row_objective(self, index):
-        """Name of the objective of batch `index` of the run, `str`, where it has rows of its own; otherwise None."""
+    def _rows(self, index):
+        """`Curriculum.rows` of batch `index` of the run, where its objective has rows of its own; otherwise None."""
         if not self.row_pools or index >= self.curriculum.num_batches:
             return None
-        name = self.curriculum.objective(index)
-        return name if name in self.row_pools else None
+        rows = self.curriculum.rows(index)
+        return rows if rows in self.row_pools else None
 
     def _is_wanted(self, index, first):
         """Whether this process makes batch `index`, and has not made it before it was resumed with batch `first`."""

@@ -80,6 +80,8 @@ def merge_lora(adapter, folder, base=None, reconstruction_only=None):
     merged = adapted.merge_and_unload(safe_merge=True)
     # PEFT switches it off where the decoder's head is a matrix of its own, but the two parts still share one table.
     merged.config.tie_word_embeddings = tied
+    # The base's, for the weights as they were.
+    merged.config.prompt_adapter = None
     if not named or reconstruction_only is not None:
         merged.config.reconstruction_only = bool(reconstruction_only)
     try:

@@ -43,6 +43,8 @@ def build(recipe, start_from=None):
             processor = model.processor  # read now: without a tokenizer there is nothing to train on
             processor.warn_of_loss()
         change_config(model.config, recipe.init_config)
+        # It was trained for the weights as they are now.
+        model.config.prompt_adapter = None
         model.processor = like(processor, model.config)
         model.config.reconstruction_only &= recipe.reconstruction_only
     elif recipe.init_from_pair is not None:

@@ -1,0 +1,131 @@
+"""
+Prompts answered with a LoRA adapter (arXiv 2106.09685) of the checkpoint's own, while texts are given back without it:
+`config.prompt_adapter` names its folder there. Latents are made and given back by the same weights as before, so that
+what is learned for answers costs nothing of that.
+"""
+
+import shutil
+from copy import copy, deepcopy
+from itertools import chain
+from pathlib import Path
+
+from transformers.utils import CONFIG_NAME, cached_file, is_peft_available
+from transformers.utils.peft_utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME
+
+from .adapters_c3 import has_adapters
+from .conversations_c3 import are_conversations, is_conversation
+from .processing_c3 import SETTINGS, C3Processor
+from .stored_weights_c3 import is_sharded
+
+NEEDS_PEFT = "{} answers prompts with an adapter, which needs peft: pip install peft"
+FILES = (CONFIG_NAME, ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME)
+# What is about the text itself, and made without the adapter.
+WITHOUT_ADAPTER = ("compress", "expand", "expand_windows")
+
+
+class PromptAdapterMixin:
+    """
+    Part of [`PromptingMixin`]. It needs of the model what `PreTrainedModel` has, `processor` and `_source_options` of
+    [`CheckpointMixin`], which saves the adapter by this, and what `WITHOUT_ADAPTER` names.
+    """
+
+    _answering = None, None  # the model with the adapter, and what it was made of
+
+    def answering(self):
+        """
+        The model that answers prompts: this one, or, where its config names a `prompt_adapter`, another [`C3Model`] that
+        has it attached. That shares all weights with this one, which stays as it is, and compresses and expands as this
+        one does. `generate` and `chat` ask it by themselves; it is for those who lay out the decoder's rows.
+
+            row = model.answering().processor.row(latents.spans[0], "What is it about?")
+
+        Raises:
+            ImportError: PEFT is not installed.
+            OSError: the adapter cannot be loaded.
+            ValueError: a model that several processes share.
+        """
+        if self.config.prompt_adapter is None or has_adapters(self):
+            return self
+        # Moved, cast or quantized, it needs another one.
+        made_of = [(id(each), each.device, each.dtype) for each in chain(self.parameters(), self.buffers())]
+        answering, known = self._answering
+        if known != made_of:
+            answering = self._with_adapter()
+            self._answering = answering, made_of
+        return answering
+
+    def _who_answers(self, context, prompt):
+        """`answering()` for a prompt, or for messages that hold the context; this model where the text is asked for."""
+        messages = prompt if context is None else context
+        if is_conversation(messages) or are_conversations(messages):
+            return self.answering()
+        asked = prompt if isinstance(prompt, (list, tuple)) else [prompt]
+        is_text = all(each is None or each == self.config.reconstruction_prompt for each in asked)
+        return self if is_text else self.answering()
+
+    def _with_adapter(self):
+        source, options = self.name_or_path, self._prompt_adapter_options()
+        if not is_peft_available():
+            raise ImportError(NEEDS_PEFT.format(source))
+        if is_sharded(self):
+            raise ValueError("Prompts are answered with an adapter, which cannot be attached to a model in shards.")
+        config = type(self.config).from_pretrained(source, **options)
+        config.encoder_config, config.decoder_config = self.config.encoder_config, self.config.decoder_config
+        config.base_models, config._name_or_path = None, source
+        answering = copy(self)
+        answering._modules = dict(self._modules)
+        # The decoder's layers anew, for the adapter to be put into, around the same weights and configs.
+        kept = chain(
+            self.parameters(), self.buffers(), (each.config for each in self.modules() if hasattr(each, "config"))
+        )
+        answering.decoder = deepcopy(self.decoder, {id(each): each for each in kept})
+        answering.config, answering._base_config = config, self.config
+        tokenizers = self.processor.tokenizer, self.processor.context_tokenizer
+        answering._processor = None
+        answering.processor = C3Processor(*tokenizers, **{name: getattr(config, name) for name in SETTINGS})
+        answering.load_adapter(source, adapter_kwargs=options, dtype=self.dtype)
+        for name in WITHOUT_ADAPTER:
+            setattr(answering, name, getattr(self, name))
+        return answering.eval()
+
+    def _prompt_adapter_options(self):
+        """Keywords of `from_pretrained` for the adapter's folder."""
+        options = dict(self._source_options)
+        above = options.pop("subfolder", "")
+        return options | {"subfolder": "/".join(filter(None, (above, self.config.prompt_adapter)))}
+
+    def prompt_adapter_files(self):
+        """`dict[str, str]`: the adapter's files, and where they are; none of a model without one. Raises `OSError`."""
+        if self.config.prompt_adapter is None:
+            return {}
+        options = self._prompt_adapter_options()
+        return {name: cached_file(self.name_or_path, name, **options) for name in FILES}
+
+    def save_prompt_adapter(self, folder):
+        """Puts the adapter into a checkpoint's folder: `model.save_prompt_adapter("my-c3")`, which saving does."""
+        for name, file in self.prompt_adapter_files().items():
+            target = Path(folder, self.config.prompt_adapter, name)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not (target.exists() and target.samefile(file)):
+                shutil.copyfile(file, target)
+
+
+def decoder_that_answers(model):
+    """
+    The decoder of `answering()` for programs that know no adapter of a C3 checkpoint: with weights of its own, into
+    which this is merged. Where there is none it is the model's.
+
+        decoder_that_answers(model).save_pretrained("decoder")
+    """
+    decoder = model.answering().decoder
+    if model.config.prompt_adapter is None:
+        return decoder
+    decoder = deepcopy(decoder)
+    for name, layer in [*decoder.named_modules()]:
+        if hasattr(layer, "get_base_layer"):
+            layer.merge(safe_merge=True)
+            decoder.set_submodule(name, layer.get_base_layer())
+    return decoder
+
+
+__all__ = ["PromptAdapterMixin", "decoder_that_answers"]
