@@ -15,6 +15,7 @@ from transformers.utils.peft_utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIG
 from .adapters_c3 import has_adapters
 from .conversations_c3 import are_conversations, is_conversation
 from .processing_c3 import SETTINGS, C3Processor
+from .quoting_c3 import printable_lines
 from .stored_weights_c3 import is_sharded
 
 NEEDS_PEFT = "{} answers prompts with an adapter, which needs peft: pip install peft"
@@ -33,9 +34,9 @@ class PromptAdapterMixin:
 
     def answering(self):
         """
-        The model that answers prompts: this one, or, where its config names a `prompt_adapter`, another [`C3Model`] that
-        has it attached. That shares all weights with this one, which stays as it is, and compresses and expands as this
-        one does. `generate` and `chat` ask it by themselves; it is for those who lay out the decoder's rows.
+        The model that answers prompts: this one, or, where its config names a `prompt_adapter`, another [`C3Model`]
+        that has it attached. That shares all weights with this one, which stays as it is, and compresses and expands as
+        this one does. `generate` and `chat` ask it by themselves; it is for those who lay out the decoder's rows.
 
             row = model.answering().processor.row(latents.spans[0], "What is it about?")
 
@@ -69,6 +70,7 @@ class PromptAdapterMixin:
             raise ImportError(NEEDS_PEFT.format(source))
         if is_sharded(self):
             raise ValueError("Prompts are answered with an adapter, which cannot be attached to a model in shards.")
+        self.prompt_adapter_files()  # transformers would take what lies above for a config that is missing
         config = type(self.config).from_pretrained(source, **options)
         config.encoder_config, config.decoder_config = self.config.encoder_config, self.config.decoder_config
         config.base_models, config._name_or_path = None, source
@@ -98,8 +100,12 @@ class PromptAdapterMixin:
         """`dict[str, str]`: the adapter's files, and where they are; none of a model without one. Raises `OSError`."""
         if self.config.prompt_adapter is None:
             return {}
-        options = self._prompt_adapter_options()
-        return {name: cached_file(self.name_or_path, name, **options) for name in FILES}
+        source, options = self.name_or_path, self._prompt_adapter_options()
+        try:
+            return {name: cached_file(source, name, **options) for name in FILES}
+        except OSError as error:
+            said = f"{source} answers prompts with the adapter {self.config.prompt_adapter}, which cannot be loaded"
+            raise OSError(f"{said}: {printable_lines(error)}") from error
 
     def save_prompt_adapter(self, folder):
         """Puts the adapter into a checkpoint's folder: `model.save_prompt_adapter("my-c3")`, which saving does."""

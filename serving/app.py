@@ -64,8 +64,8 @@ class Served:
         positions = self.model.answering().config.prompt_positions
         if positions != "consecutive":
             raise ValueError(
-                f"this model reads prompts at positions {positions} (prompt_positions), but only consecutive ones can be "
-                "served"
+                f"this model reads prompts at positions {positions} (prompt_positions), but only consecutive ones can "
+                "be served"
             )
         checks = LatentsChecks(self.model)
         self.name = checks.provenance.model_name or "c3"
