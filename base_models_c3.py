@@ -26,7 +26,7 @@ SOURCE_OPTIONS = ("revision", "cache_dir", "token", "subfolder", "local_files_on
 ADAPTER = "adapter_config.json"
 ADAPTER_PATH = "_adapter_model_path"  # of `adapter_kwargs`, in which AutoModel says it of an adapter alone
 WHOLE = "model"  # the part that is all of a checkpoint
-NEEDS_PEFT = "{} holds an adapter, which needs peft: pip install -e .[train]"
+NEEDS_PEFT = "{} holds an adapter, which needs peft: pip install peft"
 
 
 def named_bases(source, kwargs):
@@ -223,6 +223,7 @@ def _source_options(kwargs):
 
 
 __all__ = [
+    "NEEDS_PEFT",
     "WHOLE",
     "holds_bases",
     "is_adapter_alone",

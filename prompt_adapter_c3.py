@@ -13,12 +13,12 @@ from transformers.utils import CONFIG_NAME, cached_file, is_peft_available
 from transformers.utils.peft_utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME
 
 from .adapters_c3 import has_adapters
+from .base_models_c3 import NEEDS_PEFT
 from .conversations_c3 import are_conversations, is_conversation
 from .processing_c3 import SETTINGS, C3Processor
 from .quoting_c3 import printable_lines
 from .stored_weights_c3 import is_sharded
 
-NEEDS_PEFT = "{} answers prompts with an adapter, which needs peft: pip install peft"
 FILES = (CONFIG_NAME, ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME)
 # What is about the text itself, and made without the adapter.
 WITHOUT_ADAPTER = ("compress", "expand", "expand_windows")
@@ -98,7 +98,7 @@ class PromptAdapterMixin:
 
     def prompt_adapter_files(self):
         """`dict[str, str]`: the adapter's files, and where they are; none of a model without one. Raises `OSError`."""
-        if self.config.prompt_adapter is None:
+        if self.config.prompt_adapter is None or has_adapters(self):
             return {}
         source, options = self.name_or_path, self._prompt_adapter_options()
         try:

@@ -54,8 +54,8 @@ def make_model(size, device, dtype):
     parts = SIZES[size]
     if parts is None:
         with loaded_model(None, device, dtype) as model:
-            # Prompts are timed here, whatever the answers are.
-            model.config.reconstruction_only = False
+            # Prompts are timed here, whatever the answers are; before latents and before the text by the same weights.
+            model.config.reconstruction_only, model.config.prompt_adapter = False, None
             # So are as many positions as the latents of 64k tokens take.
             model.config.decoder_config.max_position_embeddings *= 2
             return model

@@ -178,7 +178,7 @@ def test_without_peft(model, monkeypatch):
     latents = model.compress(TEXTS[0], ratio=4)
     monkeypatch.setattr(sys.modules[type(model).answering.__module__], "is_peft_available", lambda: False)
     assert model.expand(latents)
-    with pytest.raises(ImportError, match="answers prompts with an adapter, which needs peft: pip install peft"):
+    with pytest.raises(ImportError, match="checkpoint holds an adapter, which needs peft: pip install peft"):
         model.generate(latents, "Who?")
 
 
