@@ -56,6 +56,12 @@ def merge_lora(argv, prog):
     return merge_command(argv, prog)
 
 
+def attach_adapter(argv, prog):
+    with needing("train"):
+        from c3.training.publish.attach_adapter import attach_command
+    return attach_command(argv, prog)
+
+
 OWN_PARSERS = {
     "train": OwnParser(train, "train a model by a recipe"),
     "eval": OwnParser(evaluate, "measure a checkpoint by a suite or by all, or write its card"),
@@ -63,4 +69,5 @@ OWN_PARSERS = {
     "compare": OwnParser(compare, "train ways to make latents like for like, and measure them"),
     "publish": OwnParser(publish, "push a finished model, or pages for evaluation, to the Hub"),
     "merge-lora": OwnParser(merge_lora, "merge a LoRA adapter into its base"),
+    "attach-adapter": OwnParser(attach_adapter, "let a checkpoint answer prompts with a LoRA adapter in it"),
 }

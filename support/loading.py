@@ -130,11 +130,11 @@ def load_tokenizer(name):
 
 def _check_folder(path):
     if path.is_file():
-        raise UserError(f"--model {path} is a file: name the folder of a C3 checkpoint, or a Hub id")
+        raise UserError(f"{path} is a file: name the folder of a C3 checkpoint, or a Hub id")
     if not any((path / name).is_file() for name in CONFIGS):
-        raise UserError(f"--model {path} holds no config.json: name the folder of a C3 checkpoint")
+        raise UserError(f"{path} holds no config.json: name the folder of a C3 checkpoint")
     if not any(path.glob("*.safetensors")):
-        raise UserError(f"--model {path} holds no weights (*.safetensors): name the folder of a trained C3 checkpoint")
+        raise UserError(f"{path} holds no weights (*.safetensors): name the folder of a trained C3 checkpoint")
 
 
 def _load(name, device, dtype, **source):

@@ -33,8 +33,8 @@ def test_models_that_cannot_be_loaded(run, texts, damaged, monkeypatch):
         return err
 
     Path("empty").mkdir()
-    assert "--model empty holds no config.json" in error("empty")
-    assert "--model a.txt is a file: name the folder" in error("a.txt")
+    assert ": empty holds no config.json" in error("empty")
+    assert ": a.txt is a file: name the folder" in error("a.txt")
     for name in ("./typo", "/no/folder", "no/such/folder", "typo/", "a..b"):
         assert f"there is no folder {name}, and it is no Hub id" in error(name)
     monkeypatch.setattr(loading, "PACKAGE", Path("empty"))

@@ -17,6 +17,7 @@ FUNCTIONS = {
     "compare": ("c3.training.like_for_like", "compare"),
     "publish": ("c3.training.publish.command", "push_command"),
     "merge-lora": ("c3.training.publish.merge_lora", "merge_command"),
+    "attach-adapter": ("c3.training.publish.attach_adapter", "attach_command"),
 }
 
 

@@ -28,6 +28,7 @@ from torch import nn
 
 from c3.base_models_c3 import WHOLE, save_without_bases
 from c3.configuration_c3 import OWN_FIELDS, C3Config
+from c3.quoting_c3 import printable, quoted
 from c3.support.errors import pip_install
 from c3.whole_files_c3 import whole_folder
 
@@ -173,6 +174,43 @@ def save_adapter(model, folder, **kwargs):
         if model.config.base_models:
             shutil.copytree(model.get_base_model().name_or_path, folder, dirs_exist_ok=True)
         model.processor.save_pretrained(folder)
+
+
+def load_adapter(model, adapter, base):
+    """
+    Attaches a saved adapter, in place, and sees to it that each has what the other is for.
+
+        adapted = load_adapter(C3Model.from_pretrained("org/c3"), "adapter", "org/c3")
+
+    Args:
+        model (`C3Model`): without adapters.
+        adapter (`str`): folder or Hub id of what `save_adapter` wrote.
+        base (`str`): what messages call the model.
+
+    Returns:
+        `peft.PeftModel`, not to be trained on.
+
+    Raises:
+        ImportError: PEFT is not installed.
+        OSError, ValueError: no adapter, or one that does not fit the model.
+    """
+    try:
+        from peft import PeftModel, get_peft_model_state_dict
+        from peft.utils import load_peft_weights
+    except ImportError as error:
+        raise ImportError(NO_PEFT) from error
+    misfit = f"{adapter} does not fit {printable(base)}"
+    try:
+        adapted = PeftModel.from_pretrained(model, str(adapter))
+    except KeyError as error:
+        raise ValueError(f"{misfit}: {quoted(error.args[0])} is in one of them only.") from error
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{misfit}: {printable(str(error).splitlines()[-1].strip())}") from error
+    ours = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    # PEFT skips what has no counterpart.
+    if odd := sorted(set(ours) ^ set(load_peft_weights(str(adapter), device="cpu"))):
+        raise ValueError(f"{misfit}: {quoted(odd[0])} is in one of them only.")
+    return adapted
 
 
 def save_base(model, folder, base_models=None):

@@ -14,10 +14,10 @@ from pathlib import Path
 from c3.base_models_c3 import WHOLE, load_on_bases, named_bases
 from c3.modeling_c3 import C3Model
 from c3.processing_c3 import C3Processor
-from c3.quoting_c3 import in_one_line, printable, quoted
+from c3.quoting_c3 import in_one_line, printable
 from c3.support.arguments import Parser
 from c3.support.errors import UserError
-from c3.training.optim.lora import NO_PEFT
+from c3.training.optim.lora import NO_PEFT, load_adapter
 from c3.whole_files_c3 import whole_folder
 
 from .plain_model import without_zero3
@@ -41,8 +41,7 @@ def merge_lora(adapter, folder, base=None, reconstruction_only=None):
         OSError, ValueError: no adapter, no base, one that does not fit the other, or a folder that holds files.
     """
     try:
-        from peft import PeftConfig, PeftModel, get_peft_model_state_dict
-        from peft.utils import load_peft_weights
+        from peft import PeftConfig
     except ImportError as error:
         raise ImportError(NO_PEFT) from error
     folder = Path(folder)
@@ -62,20 +61,7 @@ def merge_lora(adapter, folder, base=None, reconstruction_only=None):
         model = load_on_bases(C3Model, base, bases, {}, with_adapter=False) if bases else C3Model.from_pretrained(base)
     except OSError as error:
         raise OSError(f"{error} It is the base of {adapter}; if it is elsewhere, say where with --base.") from error
-    try:
-        adapted = PeftModel.from_pretrained(model, str(adapter))
-    except KeyError as error:
-        raise ValueError(
-            f"{adapter} does not fit {printable(base)}: {quoted(error.args[0])} is in one of them only."
-        ) from error
-    except (RuntimeError, ValueError) as error:
-        raise ValueError(
-            f"{adapter} does not fit {printable(base)}: {printable(str(error).splitlines()[-1].strip())}"
-        ) from error
-    ours = get_peft_model_state_dict(adapted, save_embedding_layers=False)
-    # PEFT skips what has no counterpart.
-    if odd := sorted(set(ours) ^ set(load_peft_weights(str(adapter), device="cpu"))):
-        raise ValueError(f"{adapter} does not fit {printable(base)}: {quoted(odd[0])} is in one of them only.")
+    adapted = load_adapter(model, adapter, base)
     tied = model.config.tie_word_embeddings
     merged = adapted.merge_and_unload(safe_merge=True)
     # PEFT switches it off where the decoder's head is a matrix of its own, but the two parts still share one table.
