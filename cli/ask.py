@@ -71,6 +71,7 @@ def run(args):
     contexts = _read_contexts(args, files)
     with asked_model(args) as model:
         check_answers(model)
+        model = model.answering()  # whose template takes positions
         if model.config.reconstruction_prompt in questions:
             raise UserError(f"{model.config.reconstruction_prompt!r} asks for the text itself: c3 expand gives that")
         rows = [_segments(model, context, args) for context in contexts]
@@ -255,7 +256,7 @@ def _answers(model, read, questions, args):
     outputs = [model.generate(read, some, **options) for some in asked]
     if not args.quiet:
         print("c3:", what_was_compressed(outputs), file=sys.stderr)
-    return [model.answering().processor.decode_answer(ids) for output in outputs for ids in output.sequences]
+    return [model.processor.decode_answer(ids) for output in outputs for ids in output.sequences]
 
 
 def what_was_read(model, name, tokens, latents, seconds=None):

@@ -1,7 +1,7 @@
 """
 Asks about a book through its latents, and beside that through its raw text, and says which answers are right.
 
-    python examples/ask_a_book.py book.txt --model folder-of-a-model-that-answers
+    python examples/ask_a_book.py book.txt [--model folder-of-another-model]
 
 Two facts are hidden in a part of the book, and one of its sentences is given: what the facts are, and which sentence
 comes next, is known, so that nobody has to judge. Your own `--question`s are answered too, and left to you to judge.
@@ -52,7 +52,7 @@ def main(argv=None):
         text = read_text(args.book)
         with asked_model(args) as model:
             check_answers(model)
-            ask_about(model, text, args)
+            ask_about(model.answering(), text, args)
 
 
 def ask_about(model, text, args):
