@@ -127,15 +127,17 @@ def test_later_stages(changes, message, run, load_training, tmp_path):
 
 
 def test_later_stages_that_take_fewer_of_the_rows(run, load_training, tmp_path):
-    """The first has enough of them."""
+    """The first has enough of them, but is not trained."""
     turns = [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "This."}]
     row = json.dumps({"context": "It was the best of times. " * 20, "messages": turns})
     (tmp_path / "conversations.jsonl").write_text(row)
     data = [f"instruction_data={tmp_path / 'conversations.jsonl'}", "objectives={instruction: 1}"]
     phase = "curriculum: [{until: 1, windows: [16], ratios: [2, 2], longest_context: 9}]"
     options = [*data, "max_context_length=9999"]
+    recipe = load_training(f"shorter-{run.__name__}", STAGES % phase, *options)
     with pytest.raises(RecipeError, match="instruction data with contexts of at most 9 tokens hold 0 tokens, but a"):
-        run(load_training("shorter", STAGES % phase, *options))
+        run(recipe)
+    assert not list(Path(recipe.output_dir).rglob("checkpoint-*"))
 
 
 def test_trackers_and_compilers(load_training, monkeypatch):

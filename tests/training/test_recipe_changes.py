@@ -94,6 +94,8 @@ def test_what_would_change_the_losses(now, said, check):
     message = rf"^runs/checkpoint-4 was written by another recipe .*{said}.* or choose another output_dir, with "
     with pytest.raises(RecipeError, match=message + "init_from: runs/checkpoint-4"):
         check([], [now])
+    with pytest.raises(RecipeError, match="was written by another recipe"):
+        check([now], [])
 
 
 def test_data_that_were_moved_are_the_same_and_longer_ones_are_not(check, training_folder, tmp_path):
