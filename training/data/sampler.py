@@ -20,7 +20,7 @@ class CurriculumSampler(Sampler):
         curriculum ([`Curriculum`]): what each batch is for.
         pools (`list[BatchPool]`): where batches of blocks come from, one pool for each group of sources.
         weights (`list[float]`, *optional*): of the pools.
-        row_pools (`dict[tuple, BatchPool]`, *optional*): of objectives with rows of their own, where theirs come from,
+        row_pools (`dict[tuple, BatchPool]`, *optional*): of objectives with rows of their own where theirs come from,
             by what `Curriculum.rows` says.
     """
 
