@@ -182,6 +182,21 @@ def test_ids_with_a_context_fall_through_too(model):
     assert torch.equal(ids, model.generate(latents, **again, max_new_tokens=5, do_sample=False))
 
 
+def test_answers_come_without_the_space_that_the_template_ends_with(make_model):
+    """But the text itself, which has no such space before it, keeps its own."""
+    model = make_model(prompt_template="{latents}{prompt} ")
+    (word,) = model.processor.encode(" the")
+    others = [token for token in range(len(model.processor.tokenizer)) if token != word]
+    options, said = {"suppress_tokens": others, "max_new_tokens": 3}, "the the the"
+    latents = model.compress(TEXTS[:2])
+    assert model.generate(latents, "Who?", **options) == [said] * 2
+    assert model.generate(latents[0], ["Who?", "When?"], **options) == [said] * 2
+    assert model.generate(latents[0], "Who?", compress_every=2, ratio=2, **options) == said
+    output = model.generate(latents[0], "Who?", return_dict_in_generate=True, **options)
+    assert model.processor.decode_answer(output.sequences[0]) == said
+    assert model.generate(latents[0], **options) == f" {said}"
+
+
 def test_bad_prompts(uniform):
     latents = uniform.compress(TEXTS)
     with pytest.raises(ValueError, match="There are 2 prompts for 3 texts"):

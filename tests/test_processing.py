@@ -335,6 +335,24 @@ def test_a_chat_template_of_the_tokenizer_does_not_disturb(make_processor, tmp_p
     assert loaded.encode(TEXTS[0]) == processor.encode(TEXTS[0])
 
 
+@pytest.mark.parametrize("end", ["", " ", "\nAnswer: ", f"{END_OF_TEXT} ", f"{END_OF_TEXT}assistant\n", "\u00a0"])
+def test_a_space_at_the_end_of_the_template_belongs_to_the_answer(end, make_processor):
+    """So that its first token is one of those within a line; any other end stays the template's."""
+    lead = " " * end.endswith(" ")
+    processor, plain = (
+        make_processor(prompt_template=f"a {{latents}}b{{prompt}}{each}") for each in (end, end.removesuffix(" "))
+    )
+    assert processor.prompt_template_ids() == plain.prompt_template_ids() and processor.turn([7]) == plain.turn([7])
+    answers = ["the best of times", *TEXTS, " the", ""]
+    ids = processor.encode_answer(answers)
+    assert ids == list(map(processor.encode_answer, answers)) == [processor.encode(lead + each) for each in answers]
+    assert [processor.decode_answer(each) for each in ids] == answers
+    in_a_line = processor.encode("was the best of times")[-len(ids[0]) :]
+    assert (ids[0] == in_a_line) == bool(lead)
+    # What a model may answer, too.
+    assert processor.decode_answer(processor.encode("the")) == "the"
+
+
 def test_what_stands_in_every_row_is_that_of_the_tokenizer_of_now(make_processor, other_tokenizer):
     """Tokenized once for a tokenizer; but another one, another prompt, and one that has got a new token are heard."""
     processor = make_processor()

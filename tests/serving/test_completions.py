@@ -1,11 +1,13 @@
 """Answers over HTTP are those of `C3Model.generate`, in OpenAI's form, whole and streamed. pytest tests/serving"""
 
 import asyncio
+import copy
 
 import pytest
 
 from c3.generation_c3 import DEFAULT_NEW_TOKENS
 from c3.serving import prompts
+from c3.serving.answers import StoppedText
 from c3.serving.transformers_backend import TransformersBackend
 from serving_requests import CHAT, COMPLETIONS, CONTEXTS, add_text, assert_refused, context_part, events, message
 
@@ -121,6 +123,34 @@ def test_stop_strings_end_an_answer_and_are_no_part_of_it(client, name):
     # What only begins like one comes at the end.
     (choice,) = client.post(COMPLETIONS, json=body | {"stop": text[-2:] + "no such end"}).json()["choices"]
     assert (choice["text"], choice["finish_reason"]) == (text, "length")
+
+
+@pytest.mark.parametrize(
+    ("tokens", "stops", "said"),
+    [
+        ([" the best"], [], "the best"),
+        ([" ", "the best"], [], "the best"),
+        (["the best"], [], "the best"),
+        ([" 短い"], [], "短い"),
+        (["  ", "a"], [], " a"),
+        ([" "], [], ""),
+        ([" the best"], ["best"], "the "),
+        ([" the"], ["the"], ""),
+    ],
+)
+def test_a_space_that_the_template_ends_with_is_no_part_of_an_answer(tokens, stops, said, model):
+    """Nor of what is compared with stop strings; token by token as `generate` has it."""
+    processor = copy.copy(model.processor)
+    ids = [token for each in tokens for token in processor.encode(each)]
+    for template, expected in ((processor.prompt_template, "".join(tokens)), ("{latents}{prompt} ", said)):
+        processor.prompt_template = template
+        text = StoppedText(processor, stops)
+        pieces = [text.add(token) for token in ids] + [text.end()]
+        if stops:
+            expected = expected.partition(stops[0])[0]
+        else:
+            assert processor.decode_answer(ids) == expected
+        assert "".join(pieces) == expected and text.is_stopped == bool(stops)
 
 
 def test_seeds_say_what_is_drawn(client, name):

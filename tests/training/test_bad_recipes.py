@@ -191,7 +191,6 @@ BAD = [
     ({"dropout_halved_above": 16, "dropout_windows": 0}, "dropout_halved_above: there is no dropout to halve; set"),
     ({"train_data": {"path": "train.txt", "streaming": True}}, "tokenizer: it is trained on data that are read whole"),
     ({"instruction_data": {"path": "train.txt", "streaming": True}}, "streaming is for train_data and validation_data"),
-    ({"lora": {"r": 4}}, "optimizer.name: muon is for whole matrices, not for adapters"),
     ({"lora": {"rank": 4}}, "lora: unknown key rank; known are r, alpha"),
     ({"lora": {"r": 0}}, "lora.r must be an integer of 1 or more"),
     ({"lora": {}, "trainable": ["decoder"]}, "lora says itself what is trained: leave out trainable"),

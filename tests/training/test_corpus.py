@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice, product
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -116,6 +117,34 @@ def test_long_contexts_are_left_out_and_named(make_corpus):
     assert found.endswith("chat.jsonl, row 3).")
     (found,) = (line for line in make_corpus("max_context_length=100000").said if "conversations" in line)
     assert "chat.jsonl: 7 conversations; " in found
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_long_contexts_come_when_short_ones_are_learned(
+    streaming, make_corpus, training_folder, conversations, tmp_path
+):
+    """In the phases that say so, whether the texts beside them stream or not; also in what a dry run shows."""
+    lines = conversations.read_text(encoding="utf-8").splitlines()
+    conversations.write_text("\n".join(lines[3:] + lines[:3]), encoding="utf-8")  # a long one is the first
+    source = {"path": str(training_folder / "train.jsonl"), "streaming": streaming}
+    options = [f"train_data={json.dumps(source)}", f"tokenizer={tmp_path}", "max_context_length=100000"]
+
+    def make(*limits, objectives="{reconstruction: 1, instruction: 2}"):
+        phase = {"windows": [16], "ratios": [2, 4]}
+        ends = [{"until": (n + 1) / len(limits), "longest_context": each} | phase for n, each in enumerate(limits)]
+        return make_corpus(*options, f"curriculum={json.dumps(ends)}", f"objectives={objectives}")
+
+    lengths = make(None).rows["instruction"].lengths[:, 0]
+    longest = int(np.sort(lengths)[4])
+    assert lengths[0] == lengths.max() > 9 * longest
+    halves = [], []
+    for number, batch in enumerate(make(longest, None).data_loader(24, 3, list)[0]):
+        halves[number >= 12].extend(sum(map(len, each.contexts)) for each in batch if not each.row[-1].replays)
+    assert {*halves[0]} == {*lengths[lengths <= longest].tolist()} and {*halves[1]} == {*lengths.tolist()}
+    shown = make(longest, None, objectives="{instruction: 1}").example()
+    assert shown["context_attention_mask"].gt(0).sum() < 2 * longest
+    with pytest.raises(RecipeError, match="The instruction data with contexts of at most 1 tokens hold 0 tokens, but"):
+        make(None, 1).check_rows()
 
 
 def test_streams_are_read_by_the_training_process(load_training, training_folder, make_model, tmp_path):

@@ -2,6 +2,8 @@
 
 import math
 import pickle
+from collections import Counter
+from dataclasses import replace
 from itertools import islice
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 from accelerate.data_loader import SkipBatchSampler
 
 from c3.training.data.curriculum import Curriculum, Phase, check_curriculum
-from c3.training.data.pools import BatchPool, group_blocks
+from c3.training.data.pools import BatchPool, group_blocks, group_conversations
 from c3.training.data.sampler import CurriculumSampler
 from c3.training.data.specs import WindowSpecs
 
@@ -62,7 +64,7 @@ def test_draws_are_those_that_were_always_made(objectives, weights, seed):
     conversations = BatchPool(np.arange(9), np.full(9, 32), 64, seed)
     num_batches = 60
     curriculum = Curriculum(PHASES, num_batches, seed, objectives)
-    sampler = CurriculumSampler(curriculum, pools, weights, {"instruction": conversations})
+    sampler = CurriculumSampler(curriculum, pools, weights, {("instruction", None): conversations})
     drawn = list(draws_by_choice(curriculum))
     shares = np.array(weights or [1.0])
     rng = np.random.default_rng([seed, 5])
@@ -239,11 +241,40 @@ def test_a_document_of_one_token_is_given_back_instead_of_continued():
         ([Phase(1.0, [8, 4], num_latents=[2, 5])], "5 latents are more than a window of 4 tokens"),
         ([Phase(1.0, [4], 2)], "ratios must be .* not 2"),
         ([Phase(1.0, [4], [2, math.inf])], "ratios must be"),
+        *(
+            ([Phase(1.0, [4], [2, 2], longest_context=longest)], f"longest_context must be a whole .* not {longest!r}")
+            for longest in (0, True, 6.5, "all")
+        ),
     ],
 )
 def test_bad_curricula(phases, message):
     with pytest.raises(ValueError, match=message):
         check_curriculum(phases)
+
+
+def test_longer_contexts_come_in_later_phases():
+    """The rows of each limit are taken in turn, in whatever phases; texts come as without them."""
+    phases = [replace(phase, longest_context=longest) for phase, longest in zip(PHASES, (8, None, 8), strict=True)]
+    assert phases[0].most_latents_of(np.array([1, 4, 5, 8, 9]), "instruction").tolist() == [2, 2, 4, 4, 0]
+    lengths, pools = np.array([[4, 1], [8, 1], [9, 1], [40, 1]]), {}
+    for longest, rows in ((8, [0, 1]), (None, [0, 1, 2, 3])):
+        pool = BatchPool(np.array(rows), lengths[rows], 10, group=group_conversations)
+        pools["instruction", longest] = pool
+    curriculum = Curriculum(phases, 80, objectives={"instruction": 1, "reconstruction": 1})
+    texts = BatchPool(BLOCKS, BLOCKS[:, 2], 64)
+    sampler, taken = CurriculumSampler(curriculum, [texts], row_pools=pools), Counter()
+    for index in range(80):
+        draw = curriculum.draw(index)
+        longest = None if 20 <= index < 40 else 8
+        assert curriculum.rows(index) == (draw.objective, longest)
+        which = longest if draw.objective == "instruction" else "texts"
+        if which == "texts":
+            assert sampler.batch(index) == curriculum.cut(draw, texts.batch(taken[which]))
+        else:
+            rows = pools["instruction", longest].batch(taken[which]).tolist()
+            assert sampler.batch(index) == [(draw, row) for row in rows]
+        taken[which] += 1
+    assert min(taken[which] for which in (8, None, "texts")) > 4
 
 
 def test_ratios_of_single_objectives():

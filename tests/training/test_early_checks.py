@@ -20,7 +20,7 @@ UNUSABLE = '{"context": "text", "messages": [{"role": "assistant", "content": "x
 STAGES = "stages=[{name: first, training: {max_steps: 1}}, {name: second, %s}]"
 # Of the encoder, which then has no matrices for Muon.
 WITHOUT_LAYERS = "model.encoder_config.num_hidden_layers=0"
-NOTHING_FOR_MUON = r"Muon with AdamW needs trainable matrices inside `layers` \(found 0\)"
+NOTHING_FOR_MUON = "Muon needs trainable matrices inside `layers`, and found none; use another optimizer"
 
 
 @pytest.fixture(params=[train, dry_run])
@@ -122,6 +122,20 @@ def test_later_stages(changes, message, run, load_training, tmp_path):
     data = f"instruction_data={tmp_path / 'conversations.jsonl'}"
     recipe = load_training(f"later-{run.__name__}", STAGES % changes, data, WITHOUT_LAYERS)
     with pytest.raises(RecipeError, match=message):
+        run(recipe)
+    assert not list(Path(recipe.output_dir).rglob("checkpoint-*"))
+
+
+def test_later_stages_that_take_fewer_of_the_rows(run, load_training, tmp_path):
+    """The first has enough of them, but is not trained."""
+    turns = [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": "This."}]
+    row = json.dumps({"context": "It was the best of times. " * 20, "messages": turns})
+    (tmp_path / "conversations.jsonl").write_text(row)
+    data = [f"instruction_data={tmp_path / 'conversations.jsonl'}", "objectives={instruction: 1}"]
+    phase = "curriculum: [{until: 1, windows: [16], ratios: [2, 2], longest_context: 9}]"
+    options = [*data, "max_context_length=9999"]
+    recipe = load_training(f"shorter-{run.__name__}", STAGES % phase, *options)
+    with pytest.raises(RecipeError, match="instruction data with contexts of at most 9 tokens hold 0 tokens, but a"):
         run(recipe)
     assert not list(Path(recipe.output_dir).rglob("checkpoint-*"))
 

@@ -190,10 +190,14 @@ BAD_ROWS = [
 ]
 
 
+@pytest.mark.parametrize(("end", "lead"), [(" ", " "), ("\n", ""), ("", "")], ids=["space", "line", "nothing"])
 @pytest.mark.parametrize("layout", ["appended", "uniform"])
-def test_conversations_are_laid_out_as_generate_does(layout, make_model):
-    """The first answer's inputs are those of `generate`, and the loss covers the answers alone."""
-    model = make_model(layout, prompt_template="<|endoftext|>user {latents}\n{prompt}\nassistant ")
+def test_conversations_are_laid_out_as_generate_does(layout, end, lead, make_model):
+    """
+    The first answer's inputs are those of `generate`, and the loss covers the answers alone, with the space before them
+    where the template ends with one.
+    """
+    model = make_model(layout, prompt_template=f"<|endoftext|>user {{latents}}\n{{prompt}}\nassistant{end}")
     processor = model.processor
     examples = InstructionExamples(BAD_ROWS + ROWS, processor)
     assert len(examples) == 2
@@ -204,11 +208,11 @@ def test_conversations_are_laid_out_as_generate_does(layout, make_model):
     batch = C3Collator(processor)(items)
     with torch.no_grad():
         output = model(**batch)
-    end = processor.tokenizer.eos_token_id
+    eos = processor.tokenizer.eos_token_id
     answers = [["The best.", "The worst."], ["42 %<|endoftext|>"]]
     for row, texts in enumerate(answers):
         labels = batch["labels"][row]
-        wanted = [i for text in texts for i in [*processor.encode(text), end]]
+        wanted = [i for text in texts for i in [*processor.encode(lead + text), eos]]
         assert labels[labels != -100].tolist() == wanted
     amount = {"ratio": 4} if layout == "uniform" else {"num_latents": 8}
     latents = model.compress(TEXTS[0], window=32, dtype="float32", **amount)
@@ -220,7 +224,8 @@ def test_conversations_are_laid_out_as_generate_does(layout, make_model):
     assert batch["position_ids"][0, at].tolist() == alone["position_ids"][0].tolist()
     # The second question stands in the same template, after the first answer.
     text = processor.tokenizer.decode(batch["input_ids"][0, first:])
-    assert text == "The best.<|endoftext|><|endoftext|>user \nAnd?\nassistant The worst.<|endoftext|>"
+    second = f"<|endoftext|>user \nAnd?\nassistant{end}The worst.<|endoftext|>"
+    assert text == f"{lead}The best.<|endoftext|>{second}"
     with torch.no_grad():
         logits = model(
             input_ids=alone["input_ids"],

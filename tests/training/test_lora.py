@@ -359,10 +359,18 @@ def test_corrections_are_those_of_the_decoder_that_found_them():
         assert model.expand(latents) == text
 
 
-def test_a_recipe_with_lora(load_training, capsys):
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["lora={r: 4, parts: [decoder]}", "optimizer={name: adamw, lr: 0.01}"],
+        ["lora={r: 4, parts: [decoder]}", "optimizer={name: muon, lr: 0.01}"],
+        ["lora={r: 4, train_queries: false}", "model.use_mask_embedding=false", "dropout_windows=0"],
+    ],
+    ids=["adamw", "muon", "nothing but adapters"],
+)
+def test_a_recipe_with_lora(options, load_training, capsys, request):
     """From a model of its own: the base is saved once, a run that was stopped goes on, the adapter loads by itself."""
-    options = ["lora={r: 4, parts: [decoder]}", "optimizer={name: adamw, lr: 0.01}", "training.max_steps=4"]
-    recipe = load_training("lora", *options)
+    recipe = load_training(f"lora-{request.node.callspec.id}", *options, "training.max_steps=4")
     output = Path(recipe.output_dir)
     final = train(recipe)
     assert "decoder" in capsys.readouterr().err

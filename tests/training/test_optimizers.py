@@ -9,6 +9,7 @@ from transformers import get_cosine_schedule_with_warmup, get_polynomial_decay_s
 
 from c3.training.optim import muon
 from c3.training.optim import orthogonalise as iterations
+from c3.training.optim.lora import LoraSettings, add_lora
 from c3.training.optim.muon import BatchedMuon
 from c3.training.optim.optimizers import MuonWithAdamW, adamw
 from c3.training.optim.parts import parameter_groups, part_of, set_trainable
@@ -167,7 +168,7 @@ def test_errors(make_model):
     model = make_model("uniform")
     with pytest.raises(ValueError, match="written with another optimizer"):
         MuonWithAdamW(model).load_state_dict(torch.optim.AdamW(model.parameters()).state_dict())
-    with pytest.raises(ValueError, match=r"needs trainable matrices inside `layers` \(found 0\)"):
+    with pytest.raises(ValueError, match="Muon needs trainable matrices inside `layers`, and found none"):
         set_trainable(model, ["queries", "projector"])
         MuonWithAdamW(model)
 
@@ -198,6 +199,30 @@ def test_adamw_decays_matrices_only(make_model):
     assert all(".layers." in name or name.startswith("projector") for name in names)
     assert not any("norm" in name or "bias" in name or "embed" in name or "queries" in name for name in names)
     assert sum(len(group["params"]) for group in optimizer.param_groups) == len(list(model.parameters()))
+
+
+@pytest.mark.parametrize("has_more", [True, False], ids=["with queries", "alone"])
+def test_muon_trains_adapters(has_more, make_model):
+    """Both factors, and AdamW what is trained in full, where that is anything; the first update is orthogonal."""
+    model = make_model("uniform", use_mask_embedding=has_more)
+    batch = model.processor(TEXTS[0])
+    model = add_lora(model, LoraSettings(r=4, train_queries=has_more))
+    names = {id(each): name for name, each in model.named_parameters() if each.requires_grad}
+    optimizer = MuonWithAdamW(model, muon_lr=0.02)
+    muon, *adamw = (
+        {names[id(p)] for group in each.param_groups for p in group["params"]} for each in optimizer.optimizers
+    )
+    assert muon == {name for name in names.values() if "lora_" in name}
+    assert adamw == ([set(names.values()) - muon] if has_more else [])
+    model(**batch).loss.backward()
+    optimizer.step()
+    for name, factor in model.named_parameters():
+        if "lora_B" in name:
+            sizes = torch.linalg.svdvals(factor) / (0.02 * (factor.shape[0] / 4) ** 0.5)
+            assert 0.6 < sizes.min() < sizes.max() < 1.3, name
+        elif "lora_A" in name:
+            # While the other factor is 0 it has no gradient.
+            assert factor.isfinite().all(), name
 
 
 def matrices(*shapes):

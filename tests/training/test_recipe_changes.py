@@ -14,6 +14,8 @@ from tiny_models import history
 
 NO_EVALUATION = "training.eval_strategy=no"
 CONSTANT = ["training.lr_scheduler_type=constant", "curriculum=[{until: 1.0, windows: [16], ratios: [2, 4]}]"]
+# The recipe's own.
+PHASES = [{"until": 0.5, "windows": [16], "ratios": [2, 4]}, {"until": 1.0, "windows": [16, 32], "ratios": [2, 8]}]
 STABLE = [
     "training.lr_scheduler_type=warmup_stable_decay",
     "training.lr_scheduler_kwargs={num_decay_steps: 3}",
@@ -42,6 +44,8 @@ def test_checkpoints_from_before_a_key_are_gone_on_from(load_training):
     assert "keep" not in notes["train_data"][0]
     for key in ("crlf_documents", "dropout_halved_above"):
         del notes[key]
+    for phase in notes["curriculum"]:
+        assert phase.pop("longest_context") is None
     notes["optimizer"] |= {"block_size": None}  # an option that is no more, not given then
     said = []
     check_recipe_changes("runs/checkpoint-4", {"recipe": notes}, recipe, said.append)
@@ -61,6 +65,7 @@ def test_what_makes_no_difference(check):
         ["evaluation.windows=1", "training.eval_steps=2"],
         ["optimizer.ns_steps=5", "optimizer.betas=[0.9, 0.95]", "training.max_grad_norm=1.0"],
         ["objectives={reconstruction: 1.0, continuation: 0}"],
+        [f"curriculum={json.dumps(PHASES)}"],
     ):
         assert check([], now) == []
     assert check([], ["attn_implementation=eager"]) == [
@@ -76,6 +81,7 @@ def test_what_makes_no_difference(check):
         ("training.lr_scheduler_type=linear", 'training.lr_scheduler_type: "cosine" then, "linear" now'),
         ("objectives={reconstruction: 1, continuation: 1}", "objectives: "),
         ("curriculum=[{until: 1.0, windows: [16], ratios: [2, 4]}]", r"\(curriculum\)"),
+        (f"curriculum={json.dumps(PHASES[:1] + [PHASES[1] | {'longest_context': 99}])}", r"\(curriculum\)"),
         ("optimizer.lr=0.004", r"\(optimizer\)"),
         ("model.num_latents=16", r"\(model\)"),
         ("trainable=[decoder]", "trainable: "),
@@ -88,6 +94,8 @@ def test_what_would_change_the_losses(now, said, check):
     message = rf"^runs/checkpoint-4 was written by another recipe .*{said}.* or choose another output_dir, with "
     with pytest.raises(RecipeError, match=message + "init_from: runs/checkpoint-4"):
         check([], [now])
+    with pytest.raises(RecipeError, match="was written by another recipe"):
+        check([now], [])
 
 
 def test_data_that_were_moved_are_the_same_and_longer_ones_are_not(check, training_folder, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from c3.training.devices.distributed import LaunchError, launcher_world_size
 from c3.training.devices.sharding import check_sharding, deepspeed_config, require_deepspeed
+from c3.training.optim.lora import LoraSettings
 from c3.training.run.run_lock import run_lock
 from fresh_processes import run_fresh
 
@@ -32,7 +33,12 @@ def test_the_shipped_settings_train_with_adamw(path):
 
 @pytest.mark.parametrize("name", ["zero2", "zero3_muon"])
 def test_muon_with_its_settings(name):
-    check_sharding({"deepspeed": config(name)} | NO_CLIPPING, {"name": "muon"})
+    settings = {"deepspeed": config(name)} | NO_CLIPPING
+    check_sharding(settings, {"name": "muon"})
+    check_sharding(settings, {"name": "adamw"}, LoraSettings())
+    check_sharding({"deepspeed": {}}, {"name": "muon"}, LoraSettings())
+    with pytest.raises(ValueError, match="optimizer.name: .* is not known: with lora under ZeRO use adamw"):
+        check_sharding(settings, {"name": "muon"}, LoraSettings())
 
 
 @pytest.mark.parametrize(

@@ -149,21 +149,30 @@ def test_a_resumed_stream_goes_on_alike(stop, processor, small_chunks, tmp_path)
 
 @pytest.mark.parametrize("stop", [0, 1, 23, 50])
 def test_conversations_between_streamed_texts(stop, processor, small_chunks):
-    """As many as their weight says, each once an epoch; texts come as without them; a resumed run goes on alike."""
+    """
+    As many as their weight says, each once an epoch of those that a phase takes; texts come as without them; a resumed
+    run goes on alike.
+    """
     rows = [
         {
-            "context": f"{number} {TEXTS[0]}",
+            "context": f"{number} {TEXTS[0]}" * (1 + number % 2),
             "messages": [{"role": "user", "content": "Which?"}, {"role": "assistant", "content": f"{number}."}],
         }
         for number in range(6)
     ]
     instructions = InstructionExamples(rows, processor)
     stream = datasets.Dataset.from_dict({"text": TEXTS * 20}).to_iterable_dataset()
+    lengths, longest = instructions.lengths, int(instructions.lengths[0, 0])
+    chosen = {longest: np.array([0, 2, 4]), None: np.arange(6)}
 
     def batches(objectives, **options):
-        curriculum = Curriculum([Phase(1.0, [8, 16], [2, 4])], 60, seed=3, objectives=objectives)
-        pool = BatchPool(np.arange(6), instructions.lengths, 300, seed=3, group=group_conversations)
-        options |= {"rows": {"instruction": instructions}, "row_pools": {"instruction": pool}}
+        phases = [Phase(until, [8, 16], [2, 4], longest_context=n) for until, n in ((0.5, longest), (1.0, None))]
+        curriculum = Curriculum(phases, 60, seed=3, objectives=objectives)
+        pools = {
+            ("instruction", n): BatchPool(rows, lengths[rows], 150, seed=3, group=group_conversations)
+            for n, rows in chosen.items()
+        }
+        options |= {"rows": {"instruction": instructions}, "row_pools": pools}
         return StreamedBatches(stream, curriculum, processor, block_size=16, tokens_per_batch=64, **options)
 
     both = {"reconstruction": 2, "instruction": 1}
@@ -177,12 +186,13 @@ def test_conversations_between_streamed_texts(stop, processor, small_chunks):
     assert contents(batch for pair in zip(*shares, strict=True) for batch in pair) == contents(whole)
     is_instruction = [not seen_each(batch)[0].replays for batch in whole]
     assert 10 < sum(is_instruction) < 30
-    asked = [
-        each.target for batch, asks in zip(whole, is_instruction, strict=True) if asks for each in seen_each(batch)
-    ]
-    per_epoch = len(instructions)
-    for start in range(0, len(asked) - per_epoch + 1, per_epoch):
-        assert len({tuple(target) for target in asked[start : start + per_epoch]}) == per_epoch
+    targets = [each.target.tolist() for each in instructions.examples]
+    for half, rows in ((slice(30), chosen[longest].tolist()), (slice(30, 60), chosen[None].tolist())):
+        asking = [batch for batch, asks in zip(whole[half], is_instruction[half], strict=True) if asks]
+        asked = [targets.index(each.target) for batch in asking for each in seen_each(batch)]
+        assert len(asked) >= len(rows)
+        for start in range(0, len(asked) - len(rows) + 1, len(rows)):
+            assert sorted(asked[start : start + len(rows)]) == rows
     # In the order in which the texts alone come; windows and ratios are those of the batch's place.
     texts = contents(batch for batch, asks in zip(whole, is_instruction, strict=True) if not asks)
     starts = [batch[0][1][:2] for batch in texts]

@@ -157,15 +157,14 @@ class Corpus:
         recipe = self.recipe
         objectives = {name: weight for name, weight in recipe.objectives.items() if weight}
         curriculum = Curriculum(recipe.curriculum, 1, 0, objectives, recipe.continuation_length)
-        collator = C3Collator(self.processor)
+        collator, draw = C3Collator(self.processor), curriculum.draw(0)
+        examples = WindowDataset([stream.ids for stream in self.streams], self.processor, rows=self.rows)
+        if draw.objective in self.rows:
+            comes = _which_come(self.rows[draw.objective], curriculum.phase(0).longest_context)
+            return collator([examples[RowSpec(draw, int(comes.argmax()))]])
         if self.streamed is not None:
             options = {"block_size": recipe.longest_text, "tokens_per_batch": recipe.longest_text}
-            options |= {"rows": self.rows, "row_pools": self._row_pools(0)}
             return collator(next(iter(StreamedBatches(self.streamed, curriculum, self.processor, **options)))[:1])
-        examples = WindowDataset([stream.ids for stream in self.streams], self.processor, rows=self.rows)
-        draw = curriculum.draw(0)
-        if draw.objective in self.rows:
-            return collator([examples[RowSpec(draw, 0)]])
         blocks = [np.insert(stream.blocks, 0, index, axis=1) for index, stream in enumerate(self.streams)]
         return collator([examples[curriculum.cut(draw, np.concatenate(blocks)[:1])[0]]])
 
@@ -193,11 +192,18 @@ class Corpus:
         for name, examples in self.rows.items():
             for longest in dict.fromkeys(phase.longest_context for phase in self.recipe.curriculum):
                 said = f"The {name} data" + (f" with contexts of at most {longest} tokens" if longest else "")
-                rows = np.flatnonzero(examples.lengths[:, 0] <= (longest or math.inf))
+                rows = np.flatnonzero(_which_come(examples, longest))
                 options = {"name": said, "group": OBJECTIVES[name].group}
                 lengths = examples.lengths[rows]
                 pools[name, longest] = BatchPool(rows, lengths, self.recipe.tokens_per_batch, seed, **options)
         return pools
+
+
+def _which_come(examples, longest_context):
+    """Which of an objective's rows come in a phase with such a `longest_context`, `np.ndarray` of booleans."""
+    if longest_context is None:
+        return np.ones(len(examples.lengths), dtype=bool)
+    return examples.lengths[:, 0] <= longest_context
 
 
 def _reads_alike(objective, other):

@@ -46,10 +46,11 @@ class Phase:
         return max(self.num_latents) if self.num_latents else max(1, max(self.windows) // self.lowest_ratio)
 
     def most_latents_of(self, tokens, objective):
-        """The most latents that an objective makes of texts of so many tokens (`np.ndarray`)."""
+        """The most latents that an objective makes of contexts of so many tokens (`np.ndarray`); 0 where none comes."""
         lowest = None if self.num_latents else (self.objective_ratios or {}).get(objective, self.ratios)[0]
         each = [(w, max(self.num_latents) if self.num_latents else -(-w // lowest)) for w in self.windows]
-        return np.max([-(-tokens // window) * latents for window, latents in each], axis=0)
+        most = np.max([-(-tokens // window) * latents for window, latents in each], axis=0)
+        return most if self.longest_context is None else np.where(tokens <= self.longest_context, most, 0)
 
     @property
     def lowest_ratio(self):

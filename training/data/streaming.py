@@ -43,8 +43,8 @@ class StreamedBatches(IterableDataset):
             hundredth and so on.
         resume_from (`dict`, *optional*): what `state` gave; the batches before it come as empty lists, because
             `Trainer` takes and drops as many.
-        rows (`dict[str, InstructionExamples]`, *optional*), row_pools (`dict[str, BatchPool]`, *optional*): of
-            objectives with rows of their own, by name, which do not stream.
+        rows (`dict[str, InstructionExamples]`, *optional*), row_pools (`dict[tuple, BatchPool]`, *optional*): of
+            objectives with rows of their own, which do not stream: by name, and by what `Curriculum.rows` says.
 
     Attributes:
         unusable ([`UnusableDocuments`]): seen so far.

@@ -38,13 +38,14 @@ def deepspeed_config(training):
     return config
 
 
-def check_sharding(training, optimizer):
+def check_sharding(training, optimizer, lora=None):
     """
     Raises `FileNotFoundError` or `ValueError`, with the key's name, for settings that could not be trained with.
 
     Args:
         training (`dict`): keywords of `TrainingArguments`.
         optimizer (`dict`): the recipe's, `name` and keywords of it.
+        lora ([`LoraSettings`], *optional*): the recipe's.
     """
     config = deepspeed_config(training)
     if training.get("fsdp") or os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
@@ -52,7 +53,7 @@ def check_sharding(training, optimizer):
         if training.get("deepspeed"):
             raise ValueError("training.fsdp and training.deepspeed exclude each other: choose one.")
     if config is not None:
-        check_deepspeed(config, optimizer, training.get("max_grad_norm", 1.0))
+        check_deepspeed(config, optimizer, training.get("max_grad_norm", 1.0), lora)
 
 
 def check_fsdp(optimizer):
@@ -69,7 +70,7 @@ def require_deepspeed(training):
         raise ValueError(f"training.deepspeed needs the package deepspeed: {pip_install('deepspeed')}")
 
 
-def check_deepspeed(config, optimizer, max_grad_norm):
+def check_deepspeed(config, optimizer, max_grad_norm, lora=None):
     """
     As `check_sharding`, for settings (`dict`) of DeepSpeed.
 
@@ -94,6 +95,10 @@ def check_deepspeed(config, optimizer, max_grad_norm):
         )
     if optimizer["name"] != "muon" or not stage:
         return
+    if lora is not None:
+        raise ValueError(
+            "optimizer.name: whether DeepSpeed's muon trains adapters is not known: with lora under ZeRO use adamw."
+        )
     if "ns_steps" in optimizer:
         raise ValueError("optimizer.ns_steps: under ZeRO muon is DeepSpeed's, which has no such setting: leave it out.")
     if max_grad_norm:

@@ -14,11 +14,11 @@ def adamw(model, lr=1e-5, learning_rates=None, betas=(0.9, 0.999), eps=1e-8, wei
 
 class MuonWithAdamW(torch.optim.Optimizer):
     """
-    Muon (`training/optim/muon.py`) for the 2-D weights inside the layers and `torch.optim.AdamW` for embeddings, norms,
-    queries, mask embedding and projector (https://kellerjordan.github.io/posts/muon).
+    Muon (`training/optim/muon.py`) for the 2-D weights inside the layers, of adapters too, and `torch.optim.AdamW` for
+    embeddings, norms, queries, mask embedding and projector (https://kellerjordan.github.io/posts/muon).
 
     Args:
-        model (`C3Model`): the model; parameters that need no gradient are left out.
+        model ([`C3Model`] or `peft.PeftModel`): the model; parameters that need no gradient are left out.
         lr (`float`): AdamW's learning rate.
         muon_lr (`float`): Muon's; the update of a matrix is scaled by sqrt(max(1, rows / columns)).
         learning_rates (`dict[str, float]`, *optional*): AdamW's rate of single parts (`parts.py`); Muon's rate of that
@@ -29,7 +29,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         ns_steps (`int`): Newton-Schulz iterations of an update.
 
     Raises:
-        ValueError: the model has no trainable matrices inside `layers`, or nothing else that is trainable.
+        ValueError: the model has no trainable matrices inside `layers`.
     """
 
     def __init__(
@@ -44,10 +44,9 @@ class MuonWithAdamW(torch.optim.Optimizer):
         ns_steps=5,
     ):
         hidden, rest, _ = muon_groups(model, lr, muon_lr, learning_rates, weight_decay)
-        self.optimizers = [
-            BatchedMuon(hidden, lr=muon_lr, momentum=momentum, ns_steps=ns_steps),
-            torch.optim.AdamW(rest, lr=lr, betas=tuple(betas), fused=True),
-        ]
+        self.optimizers = [BatchedMuon(hidden, lr=muon_lr, momentum=momentum, ns_steps=ns_steps)]
+        if rest:  # nothing is, where adapters alone are trained
+            self.optimizers.append(torch.optim.AdamW(rest, lr=lr, betas=tuple(betas), fused=True))
         # The rate among the defaults is for schedules that read it there, such as the polynomial one.
         super().__init__([group for each in self.optimizers for group in each.param_groups], {"lr": lr})
         self._share()
@@ -72,7 +71,7 @@ class MuonWithAdamW(torch.optim.Optimizer):
         return loss
 
     def state_dict(self):
-        """The two optimizers' states, `{"optimizers": [Muon's, AdamW's]}`."""
+        """The optimizers' states, `{"optimizers": [Muon's, AdamW's]}`."""
         return {"optimizers": [each.state_dict() for each in self.optimizers]}
 
     def load_state_dict(self, state_dict):
@@ -108,16 +107,13 @@ def muon_groups(model, lr=3e-3, muon_lr=0.02, learning_rates=None, weight_decay=
     are left.
 
     Raises:
-        ValueError: there is nothing for one of the two.
+        ValueError: there is nothing for Muon.
     """
     groups = parameter_groups(model, lr, learning_rates, weight_decay)
     hidden = [_options(each) | {"lr": muon_lr * each["lr"] / lr} for each in groups if each["hidden"]]
     rest = [_options(each) | {"weight_decay": 0.0} for each in groups if not each["hidden"]]
-    if not hidden or not rest:
-        raise ValueError(
-            f"Muon with AdamW needs trainable matrices inside `layers` (found {len(hidden)}) and other trainable "
-            f"parameters (found {len(rest)}); use another optimizer for this model."
-        )
+    if not hidden:
+        raise ValueError("Muon needs trainable matrices inside `layers`, and found none; use another optimizer.")
     return hidden, rest, others
 
 

@@ -33,8 +33,6 @@ def check_optimizer(recipe):
     name = recipe.optimizer.get("name")
     if name not in OPTIMIZERS:
         raise RecipeError(f"optimizer.name must be one of {', '.join(OPTIMIZERS)}, not {name!r}.")
-    if name == "muon" and recipe.lora is not None:
-        raise RecipeError("optimizer.name: muon is for whole matrices, not for adapters; take adamw with lora.")
     if name == "muon" and not {"encoder", "decoder"} & set(recipe.trainable):
         raise RecipeError(f"optimizer.name: muon is for backbones, but trainable is {recipe.trainable}; take adamw.")
     known = {"name", *inspect.signature(OPTIMIZERS[name]).parameters} - {"model", "learning_rates"}

@@ -230,6 +230,6 @@ class Recipe:
                 "knows where to go on from: leave it out."
             )
         try:
-            check_sharding(self.training, self.optimizer)
+            check_sharding(self.training, self.optimizer, self.lora)
         except ValueError as error:
             raise RecipeError(str(error)) from error

@@ -158,7 +158,8 @@ def check_following_stages(stages, model, corpus):
 
 def _row_limits(recipe):
     """What decides whether the rows of objectives are enough for a stage, and for which others they are: a `set`."""
-    return {(name, *recipe.conversation_limits, recipe.tokens_per_batch) for name in recipe.row_objectives}
+    limits = recipe.conversation_limits, recipe.tokens_per_batch, *(each.longest_context for each in recipe.curriculum)
+    return {(name, *limits) for name in recipe.row_objectives}
 
 
 def _read(stage, objective, corpus):

@@ -154,7 +154,7 @@ class C3Trainer(Trainer):
                 # Once more, because accelerate launch may have made the settings from its own options.
                 if self.is_deepspeed_enabled:
                     config = self.accelerator.state.deepspeed_plugin.deepspeed_config
-                    check_deepspeed(config, self.recipe.optimizer, self.args.max_grad_norm)
+                    check_deepspeed(config, self.recipe.optimizer, self.args.max_grad_norm, self.recipe.lora)
                     zero_stage = config.get("zero_optimization", {}).get("stage", 0)
                 elif self.is_fsdp_enabled:
                     check_fsdp(self.recipe.optimizer)
