@@ -57,11 +57,14 @@ def test_the_default_recipe_is_three_stretches(shipped):
 
 
 def test_the_default_recipe_makes_the_shipped_architecture(shipped):
-    """Every field that the recipe gives is that of the shipped config.json, and no own field of that is left out."""
+    """
+    Every field that the recipe gives is that of the shipped config.json, and no own field of that is left out but the
+    adapter, which another recipe makes.
+    """
     config = json.loads((ROOT / "config.json").read_text(encoding="utf-8"))
     model = shipped("c3_mini.yaml").stage_recipes()[0].model_config(config["decoder_config"]["vocab_size"])
     for name in OWN_FIELDS:
-        if not name.endswith("_config"):
+        if not name.endswith("_config") and name != "prompt_adapter":
             assert getattr(model, name) == config[name], name
     for part in BACKBONES:
         for name in ("model_type", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads"):
