@@ -16,7 +16,7 @@ from .adapters_c3 import has_adapters
 from .base_models_c3 import NEEDS_PEFT
 from .conversations_c3 import are_conversations, is_conversation
 from .processing_c3 import SETTINGS, C3Processor
-from .quoting_c3 import printable_lines
+from .quoting_c3 import in_one_line, printable_lines
 from .stored_weights_c3 import is_sharded
 
 FILES = (CONFIG_NAME, ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME)
@@ -43,7 +43,8 @@ class PromptAdapterMixin:
         Raises:
             ImportError: PEFT is not installed.
             OSError: the adapter cannot be loaded.
-            ValueError: a model that several processes share.
+            ValueError: weights to which no adapter can be attached: offloaded, in shards, or quantized in a way that
+                PEFT does not know.
         """
         if self.config.prompt_adapter is None or has_adapters(self):
             return self
@@ -68,8 +69,9 @@ class PromptAdapterMixin:
         source, options = self.name_or_path, self._prompt_adapter_options()
         if not is_peft_available():
             raise ImportError(NEEDS_PEFT.format(source))
-        if is_sharded(self):
-            raise ValueError("Prompts are answered with an adapter, which cannot be attached to a model in shards.")
+        if is_sharded(self) or any(each.is_meta for each in self.parameters()):
+            where = "in shards" if is_sharded(self) else "offloaded: load the model without offload_folder and the like"
+            raise ValueError(f"Prompts are answered with an adapter, and none can be attached to weights {where}.")
         self.prompt_adapter_files()  # transformers would take what lies above for a config that is missing
         config = type(self.config).from_pretrained(source, **options)
         config.encoder_config, config.decoder_config = self.config.encoder_config, self.config.decoder_config
@@ -85,10 +87,14 @@ class PromptAdapterMixin:
         tokenizers = self.processor.tokenizer, self.processor.context_tokenizer
         answering._processor = None
         answering.processor = C3Processor(*tokenizers, **{name: getattr(config, name) for name in SETTINGS})
-        answering.load_adapter(source, adapter_kwargs=options, dtype=self.dtype)
+        try:
+            answering.load_adapter(source, adapter_kwargs=options, dtype=self.dtype)
+        except ValueError as error:  # PEFT's, of layers of a kind that it does not know
+            raise ValueError(f"The adapter that answers prompts cannot be attached: {in_one_line(error)}") from error
         for name in WITHOUT_ADAPTER:
             setattr(answering, name, getattr(self, name))
-        return answering.eval()
+        answering.decoder.eval()  # PEFT's layers are new, the other parts not
+        return answering
 
     def _prompt_adapter_options(self):
         """Keywords of `from_pretrained` for the adapter's folder."""

@@ -182,6 +182,24 @@ def test_without_peft(model, monkeypatch):
         model.generate(latents, "Who?")
 
 
+def test_weights_that_take_no_adapter(folder, tmp_path):
+    """Offloaded ones would answer anything, quantized ones are refused by PEFT; both are said, and texts come back."""
+    from torch.ao.quantization import quantize_dynamic
+
+    options = {"max_memory": {"cpu": "100KB"}, "offload_folder": tmp_path}
+    offloaded = C3Model.from_pretrained(folder, device_map="auto", **options)
+    assert any(each.is_meta for each in offloaded.parameters())
+    quantized = quantize_dynamic(C3Model.from_pretrained(folder), {torch.nn.Linear}, dtype=torch.qint8)
+    for model, said in (
+        (offloaded, "none can be attached to weights offloaded"),
+        (quantized, "adapter that answers prompts cannot be attached: Target module"),
+    ):
+        latents = model.compress(TEXTS[0], ratio=4)
+        assert isinstance(model.expand(latents), str)
+        with pytest.raises(ValueError, match=said):
+            model.generate(latents, "Who?")
+
+
 def test_streamed(model, adapted, capsys):
     latents = model.compress(TEXTS[0], ratio=4)
     streamer = TextStreamer(model.processor.tokenizer, skip_prompt=False)
