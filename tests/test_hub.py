@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from adapted_models import save_with_prompt_adapter
+from c3 import C3Model
 from fresh_processes import run_fresh
 from image_models import model_of
 
@@ -32,7 +34,8 @@ latents = model.compress(text)
 assert processor.split(text)[0].text_ids == model.processor.split(text)[0].text_ids
 if len(sys.argv) > 4:
     model.save_pretrained(sys.argv[4])
-print(latents.provenance.weights_fingerprint, ascii(model.expand(latents)))
+print(latents.provenance.weights_fingerprint, ascii(model.expand(latents)), end=" ")
+print(ascii(model.generate(latents, "Who?", max_new_tokens=6)) if config.prompt_adapter else "")
 """
 
 
@@ -53,11 +56,17 @@ def run_elsewhere(tmp_path, source, *arguments, revision="main"):
 
 @pytest.fixture(params=["text"])
 def saved(request, make_model, tokenizer, tmp_path):
-    """A folder with a model that reads this kind of context, and what a process that loads it says."""
-    model = model_of(tokenizer) if request.param == "image" else make_model("uniform")
-    model.save_pretrained(tmp_path / "saved")
+    """A folder with a model that reads this kind of context, of text one that answers with an adapter; what it says."""
+    if request.param == "image":
+        model = model_of(tokenizer)
+        model.save_pretrained(tmp_path / "saved")
+    else:
+        save_with_prompt_adapter(make_model(), tmp_path / "saved")
+        model = C3Model.from_pretrained(tmp_path / "saved")
     latents = model.compress(TEXT)
-    return tmp_path / "saved", f"{latents.provenance.weights_fingerprint} {ascii(model.expand(latents))}"
+    said = f"{latents.provenance.weights_fingerprint} {ascii(model.expand(latents))} "
+    answers = model.config.prompt_adapter is not None
+    return tmp_path / "saved", said + (ascii(model.generate(latents, "Who?", max_new_tokens=6)) if answers else "")
 
 
 def test_saved_folder_and_the_folder_saved_from_that(saved, tmp_path):
