@@ -31,7 +31,7 @@ def add_completions(app, served):
         else:
             prompt = await asyncio.to_thread(served.prompts.of_text, owner, asked.prompt, asked.contexts)
         sampling = asked.sampling(prompt.new_tokens(asked.options["max_tokens"]))
-        answer = Answer(served.backend, served.model.processor, prompt.embeds, sampling, owner, asked.stops)
+        answer = Answer(served.backend, served.prompts.model.processor, prompt.embeds, sampling, owner, asked.stops)
         form = CompletionForm(served.name, is_chat)
         try:
             if asked.stream:

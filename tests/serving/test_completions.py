@@ -5,11 +5,24 @@ import copy
 
 import pytest
 
+from adapted_models import save_with_prompt_adapter
+from c3 import C3Model
 from c3.generation_c3 import DEFAULT_NEW_TOKENS
 from c3.serving import prompts
 from c3.serving.answers import StoppedText
+from c3.serving.canary import check_canary
 from c3.serving.transformers_backend import TransformersBackend
-from serving_requests import CHAT, COMPLETIONS, CONTEXTS, add_text, assert_refused, context_part, events, message
+from serving_requests import (
+    CHAT,
+    COMPLETIONS,
+    CONTEXTS,
+    PASSAGE,
+    add_text,
+    assert_refused,
+    context_part,
+    events,
+    message,
+)
 
 QUESTION = "When was it so? "
 
@@ -42,6 +55,23 @@ def test_a_prompt_about_a_context(client, model, name, latents):
     plain = client.post(COMPLETIONS, json={"prompt": QUESTION, "max_tokens": 9}).json()
     ids = model.processor.encode(QUESTION)
     assert plain["usage"]["prompt_tokens"] == len(ids) and not plain["usage"]["prompt_tokens_details"]["latent_tokens"]
+
+
+def test_answers_with_a_prompt_adapter(serve, make_model, tmp_path):
+    """As `generate`, whole and streamed, in the adapter's layout; the text comes back without it."""
+    save_with_prompt_adapter(make_model(), tmp_path / "checkpoint")
+    asked = C3Model.from_pretrained(tmp_path / "checkpoint")
+    latents = asked.compress(PASSAGE, ratio=3, exact=True)
+    expected = asked.generate(latents, QUESTION, max_new_tokens=9)
+    with serve(tmp_path / "contexts", of=asked) as client:
+        check_canary(asked, TransformersBackend(asked))
+        name = add_text(client, ratio=3)
+        body = {"prompt": QUESTION, "contexts": [name], "max_tokens": 9}
+        assert client.post(COMPLETIONS, json=body).json()["choices"][0]["text"] == expected
+        pieces = [each["choices"][0]["text"] for each in events(client.post(COMPLETIONS, json=body | {"stream": True}))]
+        assert "".join(pieces) == expected
+        assert client.get(f"{CONTEXTS}/{name}/text").text == PASSAGE
+        assert not client.get("/v1/models").json()["data"][0]["only_gives_texts_back"]
 
 
 def test_messages_that_hold_contexts(client, model, name, latents):
