@@ -237,12 +237,12 @@ class CheckpointMixin:
         weights, packed = stored_weights(self, adapters=not is_of_base), packed_weights(self)
         # Of the weights themselves: their `_version` counts neither what a fused optimizer writes, nor PEFT's merging,
         # `weight.data`, NumPy and DLPack, which leave a tensor where it was [torch 2.13, peft 0.21].
-        checksum, holders = checksum_tensors(weights, _rounded), {name: each for name, (each, _) in packed.items()}
+        checksum, holders = checksum_tensors(weights, rounded), {name: each for name, (each, _) in packed.items()}
         known, fingerprint, known_holders = self._fingerprint_cache
         if known != checksum or _ids(known_holders) != _ids(holders):
             for _, unpack in packed.values():
                 weights |= unpack()
-            fingerprint = fingerprint_tensors(weights, _rounded)
+            fingerprint = fingerprint_tensors(weights, rounded)
             self._fingerprint_cache = checksum, fingerprint, holders
         # A folder may be gone by now, and a relative one be no folder from where the process stands.
         loaded_from, name = self._named_at_load
@@ -267,7 +267,7 @@ def _ids(objects):
     return {name: id(each) for name, each in objects.items()}
 
 
-def _rounded(weights):
+def rounded(weights):
     """Weights as they are in any dtype that they may be loaded in: bfloat16 precision, float16 range."""
     values = weights.to(torch.bfloat16)
     return torch.where(values.abs() < SMALLEST_NORMAL_FLOAT16, torch.zeros_like(values), values)
@@ -281,4 +281,4 @@ def _public_name(name_or_path):
     return name if HUB_ID.fullmatch(name) else re.split(r"[/\\]", name.rstrip("/\\"))[-1]
 
 
-__all__ = ["CheckpointMixin"]
+__all__ = ["CheckpointMixin", "rounded"]

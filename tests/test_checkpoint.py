@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from c3 import C3Latents, C3Model
-from c3.checkpoint_c3 import _rounded
+from c3.checkpoint_c3 import rounded
 from c3.fingerprints_c3 import fingerprint_tensors
 from c3.latents_provenance_c3 import LatentMismatchError
 from tiny_models import TEXTS
@@ -119,7 +119,7 @@ def test_fingerprint_follows_weights_however_they_are_written_to(change, make_mo
     latents = model.compress("text")
     before = {name: each.clone() for name, each in model.state_dict().items()}
     change(model.encoder.layers[0].mlp.up_proj.weight)
-    anew = fingerprint_tensors(dict(model.named_parameters()), _rounded)
+    anew = fingerprint_tensors(dict(model.named_parameters()), rounded)
     assert model.latent_provenance().weights_fingerprint == anew != latents.provenance.weights_fingerprint
     with pytest.raises(LatentMismatchError, match="weights_fingerprint differ"):
         model.expand(latents)

@@ -1,5 +1,6 @@
 """The shipped checkpoint: what the model card promises, on a text that it was not trained on, and on nasty ones."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ import torch
 from c3 import C3Latents, C3Model, CompressionWarning
 from c3.character_ranges_c3 import kinds_in
 from c3.eval.metrics import precision
+from c3.eval.questions.needles import NEEDLE, ONE
+from c3.eval.questions.word_lists import ADJECTIVES, NOUNS
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = [
@@ -32,6 +35,27 @@ def test_precision_on_the_example(ratio, least, model, text):
     latents = model.compress(text, ratio=ratio)
     assert latents.ratio >= ratio
     assert precision(text, model.expand(latents, batch_size=32)) >= least
+
+
+def test_it_answers_by_its_adapter(model, text):
+    """Numbers and words that are hidden in the example are found in its latents, most of them, and not in others."""
+    rng, right = random.Random(0), {True: 0, False: 0}
+    paragraphs = [each for each in text.split("\n\n") if 300 < len(each) < 1500][:4]
+    hidden = []
+    for place, paragraph in enumerate(paragraphs * 4):
+        kind = ("number", "word")[place % 2]
+        value = str(rng.randrange(10**6, 10**7)) if kind == "number" else "-".join(rng.sample(NOUNS, 2))
+        key = f"{rng.choice(ADJECTIVES)}-{rng.choice(NOUNS)}"
+        hidden.append(
+            (f"{paragraph} {NEEDLE.format(kind=kind, key=key, value=value)}", ONE[0].format(kind=kind, keys=key), value)
+        )
+    latents = model.compress([told for told, _, _ in hidden], ratio=4, show_progress=False)
+    prompts = [prompt for _, prompt, _ in hidden]
+    for is_own, read in ((True, latents), (False, latents[1:] + latents[:1])):
+        said = model.generate(read, prompts, max_new_tokens=16)
+        right[is_own] = sum(value == answer for (_, _, value), answer in zip(hidden, said, strict=True))
+    assert right[True] >= 12 and right[False] == 0, right
+    assert model.expand(latents) == model.generate(latents)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import torch
 
+from c3.checkpoint_c3 import rounded
 from c3.eval.answers import answer_scores
 from c3.eval.ask_report import DEPTHS, draw, report
 from c3.eval.asking import AskedExample, ask, row_is_too_long
@@ -229,7 +230,7 @@ def ways(args, model, examples):
     }
     if model.config.prompt_adapter is not None:
         # Which no fingerprint of the model tells.
-        depends_on["adapter_fingerprint"] = fingerprint_tensors(stored_weights(model.answering()))
+        depends_on["adapter_fingerprint"] = fingerprint_tensors(stored_weights(model.answering()), rounded)
     if names := _sources(args):
         depends_on["data"] = [{"name": name, "benchmark": None} for name in names]
     chosen = [name for name in WAYS if name == LATENTS or name in args.baselines]

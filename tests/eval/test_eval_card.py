@@ -11,6 +11,7 @@ from huggingface_hub import ModelCard, parse_eval_result_entries
 from huggingface_hub.utils import validate_repo_id
 
 from c3 import C3Model
+from c3.checkpoint_c3 import rounded
 from c3.cli.main import main as c3_main
 from c3.eval import card as card_c3
 from c3.eval.card import PART, TEXTS
@@ -18,6 +19,8 @@ from c3.eval.card_parts import CARD_FIGURES, CARD_TABLES, PAGES
 from c3.eval.hub_results import FILE
 from c3.eval.report import distinct, mean, select
 from c3.eval.result_file import Results
+from c3.fingerprints_c3 import fingerprint_tensors
+from c3.stored_weights_c3 import stored_weights
 from eval_files import main
 from figure_files import drawn
 
@@ -121,6 +124,7 @@ def test_results_are_of_the_weights_that_they_should_be_and_name_no_folders(path
     result = json.loads(path.read_bytes())
     folder = path.relative_to(RESULTS).parts[0]
     assert result["model"]["weights_fingerprint"] == shipped.get(folder, shipped["default"])
+    assert result.get("adapter_fingerprint") == (shipped["adapter"] if folder == "ask" else None)
     assert not any("output" in row for row in result.pop("examples"))
     # Hub ids are the only names with a slash.
     names = re.findall(r'"[^"]*[/\\][^"]*"', json.dumps(result))
@@ -130,9 +134,13 @@ def test_results_are_of_the_weights_that_they_should_be_and_name_no_folders(path
 
 @pytest.fixture(scope="module")
 def shipped():
-    """Fingerprints of weights by the folder of their results; those of two recipes' runs are not shipped."""
-    default = C3Model.from_pretrained(ROOT, dtype="float32").latent_provenance().weights_fingerprint
-    return {"default": default, "vist2_mini": "b206eb29d6051174", "ask": "1d496901b0e278f7"}
+    """Fingerprints of weights by the folder of their results, of which a recipe's run is not shipped; the adapter's."""
+    model = C3Model.from_pretrained(ROOT, dtype="bfloat16")
+    return {
+        "default": model.latent_provenance().weights_fingerprint,
+        "vist2_mini": "b206eb29d6051174",
+        "adapter": fingerprint_tensors(stored_weights(model.answering()), rounded),
+    }
 
 
 FIGURES = [name for name, (needed, _) in CARD_FIGURES.items() if needed in Results(RESULTS)]
