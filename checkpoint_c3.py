@@ -164,6 +164,10 @@ class CheckpointMixin:
         if bases and not self._hf_peft_config_loaded and holds_bases(kwargs.get("state_dict"), bases):
             # Whatever became of the weights of its bases: the checkpoint has them itself.
             self.config.base_models = bases = None
+        if self.answers_for_another:
+            raise ValueError(
+                "This model answers prompts for another one, whose weights it has: save that one, with its adapter."
+            )
         self.prompt_adapter_files()  # which have to be there
         super().save_pretrained(save_directory, **kwargs)
         if kwargs.get("is_main_process", True):

@@ -7,6 +7,7 @@ from itertools import chain
 import torch
 from transformers import StoppingCriteriaList
 
+from .adapters_c3 import active_adapters
 from .chunked_generation_c3 import ChunkedGenerationMixin
 from .conversations_c3 import are_conversations, contexts_of, is_conversation
 from .corrections_c3 import special_ids
@@ -183,7 +184,7 @@ class PromptingMixin(ChunkedGenerationMixin, PromptAdapterMixin, PromptChecksMix
         if in_windows or not self.processor.modality.has_tokenizer:
             if prompts is None:
                 return _alone(self._repeat(self.compress(context, show_progress=False), kwargs))
-            rows = self._rows(prompts, [self.processor.plan(context).spans])
+            rows = self._rows(prompts, [self.plan_windows(context).spans])
             kwargs = self._with_room(with_settings(kwargs, **greedy), rows, CHAT_NEW_TOKENS)
             values = self.compress(context, show_progress=False).values
         else:
@@ -372,9 +373,9 @@ class PromptingMixin(ChunkedGenerationMixin, PromptAdapterMixin, PromptChecksMix
         context = {name: kwargs.pop(name) for name in list(kwargs) if name.startswith("context_")}
         latents = kwargs.pop("latents", None)
         if not context and latents is None:
-            if kwargs.get("inputs_embeds") is None and self.only_repeats():
+            if kwargs.get("inputs_embeds") is None and self.config.reconstruction_only and not active_adapters(self):
                 raise ValueError(
-                    "There are no latents: this model was trained to give texts back from latents and nothing else "
+                    "There are no latents: these weights were trained to give texts back from latents and nothing else "
                     "(config.reconstruction_only); use model.expand(model.compress(text))."
                 )
             return super().generate(**kwargs)

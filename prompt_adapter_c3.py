@@ -5,23 +5,35 @@ what is learned for answers costs nothing of that.
 """
 
 import shutil
+import warnings
 from copy import copy, deepcopy
 from itertools import chain
 from pathlib import Path
 
+from safetensors import safe_open
 from transformers.utils import CONFIG_NAME, cached_file, is_peft_available
 from transformers.utils.peft_utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME
 
 from .adapters_c3 import has_adapters
 from .base_models_c3 import NEEDS_PEFT
 from .conversations_c3 import are_conversations, is_conversation
+from .options_c3 import CompressionWarning
 from .processing_c3 import SETTINGS, C3Processor
-from .quoting_c3 import in_one_line, printable_lines
+from .quoting_c3 import in_one_line, printable_lines, quoted
 from .stored_weights_c3 import is_sharded
 
+OTHER_WEIGHTS = (
+    "The adapter {} was trained for other weights than this model has, so that its answers may be wrong: attach one that "
+    "was trained for these (c3 attach-adapter), or set config.prompt_adapter to None."
+)
+TRAINED_ON = "weights_fingerprint"  # of the model, among the metadata of the adapter's weights
 FILES = (CONFIG_NAME, ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME)
 # What is about the text itself, and made without the adapter.
-WITHOUT_ADAPTER = ("compress", "expand", "expand_windows")
+WITHOUT_ADAPTER = ("compress", "plan_windows", "expand", "expand_windows")
+# How prompts are laid out: fields of the adapter's config, of which all others are the model's.
+LAYOUT = ("prompt_template", "prompt_positions", "latents_see_chunk", "reconstruction_only")
+# What others may have set on a model: accelerate, torch.compile, transformers' compiled decoding.
+OF_ITS_FORWARD = ("forward", "_old_forward", "_hf_hook", "_compiled_call", "_last_compile_config")
 
 
 class PromptAdapterMixin:
@@ -31,6 +43,7 @@ class PromptAdapterMixin:
     """
 
     _answering = None, None  # the model with the adapter, and what it was made of
+    answers_for_another = False
 
     def answering(self):
         """
@@ -48,8 +61,9 @@ class PromptAdapterMixin:
         """
         if self.config.prompt_adapter is None or has_adapters(self):
             return self
-        # Moved, cast or quantized, it needs another one.
+        # Moved, cast, quantized or with another processor, it needs another one.
         made_of = [(id(each), each.device, each.dtype) for each in chain(self.parameters(), self.buffers())]
+        made_of += [self.config.prompt_adapter, self.processor, self.generation_config]
         answering, known = self._answering
         if known != made_of:
             answering = self._with_adapter()
@@ -72,34 +86,62 @@ class PromptAdapterMixin:
         if is_sharded(self) or any(each.is_meta for each in self.parameters()):
             where = "in shards" if is_sharded(self) else "offloaded: load the model without offload_folder and the like"
             raise ValueError(f"Prompts are answered with an adapter, and none can be attached to weights {where}.")
-        self.prompt_adapter_files()  # transformers would take what lies above for a config that is missing
-        config = type(self.config).from_pretrained(source, **options)
-        config.encoder_config, config.decoder_config = self.config.encoder_config, self.config.decoder_config
-        config.base_models, config._name_or_path = None, source
+        files = self.prompt_adapter_files()  # transformers would take what lies above for a config that is missing
+        with safe_open(files[ADAPTER_SAFE_WEIGHTS_NAME], "pt") as file:
+            trained_on = (file.metadata() or {}).get(TRAINED_ON)
+        if trained_on not in (None, self.latent_provenance().weights_fingerprint):
+            warnings.warn(OTHER_WEIGHTS.format(self.config.prompt_adapter), CompressionWarning, stacklevel=6)
+        stored = type(self.config).from_pretrained(source, **options)
         answering = copy(self)
-        answering._modules = dict(self._modules)
+        for name in OF_ITS_FORWARD:  # of the model itself, whose decoder they would call
+            vars(answering).pop(name, None)
+        answering._modules, answering._answering = dict(self._modules), (None, None)
         # The decoder's layers anew, for the adapter to be put into, around the same weights and configs.
-        kept = chain(
-            self.parameters(), self.buffers(), (each.config for each in self.modules() if hasattr(each, "config"))
-        )
+        configs = (each.config for each in self.modules() if hasattr(each, "config"))
+        kept = chain(self.parameters(), self.buffers(), configs)
         answering.decoder = deepcopy(self.decoder, {id(each): each for each in kept})
-        answering.config, answering._base_config = config, self.config
+        answering.config, answering._base_config = copy(self.config), self.config
+        answering.answers_for_another = True
+        for name in LAYOUT:
+            setattr(answering.config, name, getattr(stored, name))
+        answering.config.prompt_adapter = None
         tokenizers = self.processor.tokenizer, self.processor.context_tokenizer
         answering._processor = None
-        answering.processor = C3Processor(*tokenizers, **{name: getattr(config, name) for name in SETTINGS})
-        try:
-            answering.load_adapter(source, adapter_kwargs=options, dtype=self.dtype)
-        except ValueError as error:  # PEFT's, of layers of a kind that it does not know
-            raise ValueError(f"The adapter that answers prompts cannot be attached: {in_one_line(error)}") from error
+        answering.processor = C3Processor(*tokenizers, **{name: getattr(answering.config, name) for name in SETTINGS})
+        self._attach(answering, source, options)
         for name in WITHOUT_ADAPTER:
             setattr(answering, name, getattr(self, name))
-        answering.decoder.eval()  # PEFT's layers are new, the other parts not
+        if hasattr(self, "_hf_hook"):
+            from accelerate.hooks import add_hook_to_module
+
+            add_hook_to_module(answering, self._hf_hook)
         return answering
+
+    def _attach(self, answering, source, options):
+        """Puts the adapter into the layers of `answering`; PEFT freezes all others, and ends their training."""
+        trained = [each for each in self.parameters() if each.requires_grad]
+        modes = [(each, each.training) for each in self.modules()]
+        try:
+            report = answering.load_adapter(source, adapter_kwargs=options, dtype=self.dtype)
+        except (RuntimeError, ValueError) as error:  # of layers of a kind, or a shape, that it is not for
+            raise ValueError(f"The adapter that answers prompts cannot be attached: {in_one_line(error)}") from error
+        finally:
+            for each in trained:
+                each.requires_grad_(True)
+            for each, mode in modes:
+                each.training = mode
+        odd = sorted(chain(report.missing_keys, report.unexpected_keys))
+        if odd:
+            raise ValueError(
+                f"The adapter that answers prompts is not for this model: {quoted(odd[0])} is in one of them only."
+            )
 
     def _prompt_adapter_options(self):
         """Keywords of `from_pretrained` for the adapter's folder."""
         options = dict(self._source_options)
         above = options.pop("subfolder", "")
+        revision = getattr(self.config, "_commit_hash", None)  # of the weights, where they came from the Hub
+        options |= {"revision": revision} if revision else {}
         return options | {"subfolder": "/".join(filter(None, (above, self.config.prompt_adapter)))}
 
     def prompt_adapter_files(self):
@@ -124,20 +166,25 @@ class PromptAdapterMixin:
 
 def decoder_that_answers(model):
     """
-    The decoder of `answering()` for programs that know no adapter of a C3 checkpoint: with weights of its own, into
-    which this is merged. Where there is none it is the model's.
+    The decoder of `answering()` for programs that know no adapter of a C3 checkpoint: this is merged into weights of
+    its own, the others are the model's. Where there is no adapter it is the model's decoder.
 
         decoder_that_answers(model).save_pretrained("decoder")
     """
     decoder = model.answering().decoder
     if model.config.prompt_adapter is None:
         return decoder
-    decoder = deepcopy(decoder)
+    changed = {id(each) for layer in decoder.modules() if _is_adapted(layer) for each in layer.parameters()}
+    decoder = deepcopy(decoder, {id(each): each for each in decoder.parameters() if id(each) not in changed})
     for name, layer in [*decoder.named_modules()]:
-        if hasattr(layer, "get_base_layer"):
+        if _is_adapted(layer):
             layer.merge(safe_merge=True)
             decoder.set_submodule(name, layer.get_base_layer())
     return decoder
+
+
+def _is_adapted(layer):
+    return hasattr(layer, "get_base_layer")
 
 
 __all__ = ["PromptAdapterMixin", "decoder_that_answers"]

@@ -1,6 +1,6 @@
 """What a model may be asked."""
 
-from .adapters_c3 import active_adapters
+from .adapters_c3 import active_adapters, has_adapters
 from .conversations_c3 import is_conversation
 
 
@@ -15,8 +15,8 @@ class PromptChecksMixin:
             if model.only_repeats():
                 print(model.expand(latents))
         """
-        is_adapted = self.config.prompt_adapter is not None or active_adapters(self)
-        return self.config.reconstruction_only and not is_adapted
+        answers = self.config.prompt_adapter is not None and not has_adapters(self)
+        return self.config.reconstruction_only and not (answers or active_adapters(self))
 
     def _checked_prompts(self, prompt, count):
         """What is asked of each of `count` texts, or None where that is the text itself; raises what cannot be."""

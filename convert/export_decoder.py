@@ -33,9 +33,9 @@ def export_decoder(source, output, dtype="stored"):
     if has_adapters(model):
         raise ValueError(f"{source} is an adapter: merge it first (c3 merge-lora), and export what that gives.")
     written = [write_decoder(model, output)]
-    if model.answering().config.prompt_positions != "consecutive":
+    if (positions := model.answering().config.prompt_positions) != "consecutive":
         written.append(
-            f"Prompts of this model stand at {model.config.prompt_positions} positions, but engines number theirs "
+            f"Prompts of this model stand at {positions} positions, but engines number theirs "
             "0, 1, 2, …: what they answer differs from generate."
         )
     if model.only_repeats():

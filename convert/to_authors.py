@@ -68,6 +68,8 @@ def convert_to_authors(source, output, max_shard_bytes=MAX_SHARD_BYTES):
         parts[part][theirs] = tensor
     root, encoder = configs_for_authors(config, wrapping_ids, main_dtype(stored))
     lines = ["The authors' code is not part of it: put modeling_C3.py and tokenization_qwen.py of their release there."]
+    if config.prompt_adapter is not None:
+        lines.append(f"Nor is the adapter {config.prompt_adapter}, by which the model answers prompts.")
     with whole_checkpoint(output, stored) as (temporary, progress):
         for part, settings in zip(FOLDERS, (root, encoder), strict=True):
             (temporary / part).mkdir(exist_ok=True)

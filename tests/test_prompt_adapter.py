@@ -9,12 +9,14 @@ import sys
 
 import pytest
 import torch
+from accelerate.hooks import ModelHook, add_hook_to_module
+from safetensors.torch import load_file, save_file
 from transformers import TextStreamer
 
 from adapted_models import ASKING, save_with_prompt_adapter
-from c3 import C3Latents, C3Model, C3Processor
+from c3 import C3Latents, C3Model, C3Processor, CompressionWarning
 from c3.cli.main import main
-from c3.prompt_adapter_c3 import decoder_that_answers
+from c3.prompt_adapter_c3 import TRAINED_ON, decoder_that_answers
 from c3.window_decoding_c3 import prompt_embeds
 from tiny_models import LONG, TEXTS
 
@@ -103,7 +105,10 @@ def test_messages(model, adapted):
     try:
         answer = adapted.generate(messages, allow_mismatch=True, **GREEDY)
         assert model.generate(messages, **GREEDY) == answer
-        assert model.generate(latents, messages[:0] + [{"role": "user", "content": "Who?"}], **GREEDY)
+        asked = [{"role": "user", "content": "Who?"}]
+        assert model.generate(latents, asked, **GREEDY) == adapted.generate(
+            latents, asked, allow_mismatch=True, **GREEDY
+        )
     finally:
         adapted.processor.tokenizer.chat_template = None
 
@@ -126,6 +131,58 @@ def test_it_shares_the_weights(model, plain):
     assert model.answering().dtype == torch.bfloat16 and model.answering() is not answering
     model.to(torch.float32)
     assert model.generate(latents, "Who?", **GREEDY) == answer
+
+
+def test_hooks_and_training(folder, adapted):
+    """What others have put on the model itself goes on to its own decoder; asking leaves it as trainable as it was."""
+    model = C3Model.from_pretrained(folder).train()
+    model.projector.requires_grad_(False)
+    trained = {name: (each.requires_grad, each.data_ptr()) for name, each in model.named_parameters()}
+    add_hook_to_module(model, ModelHook())
+    add_hook_to_module(model.decoder.model.layers[0], ModelHook())
+    latents = model.compress(TEXTS[0], ratio=4)
+    assert model.generate(latents, "Who?", **GREEDY) == adapted.generate(latents, "Who?", allow_mismatch=True, **GREEDY)
+    assert {name: (each.requires_grad, each.data_ptr()) for name, each in model.named_parameters()} == trained
+    assert all(each.training for each in model.modules())
+    with pytest.raises(ValueError, match="save that one, with its adapter"):
+        model.answering().save_pretrained("nowhere")
+
+
+def test_windows_are_those_of_the_model(folder, tmp_path):
+    """What the adapter's config says of windows and ratios has no part: it would be of latents that are not made."""
+    shutil.copytree(folder, tmp_path / "other")
+    own = json.loads((folder / "ask_adapter/config.json").read_text())
+    changed = {"ratio_range": [1, 2], "default_window": 8, "num_latents": 4}
+    (tmp_path / "other/ask_adapter/config.json").write_text(json.dumps(own | changed))
+    model = C3Model.from_pretrained(tmp_path / "other")
+    plan = model.answering().plan_windows(LONG)
+    assert plan.num_latents == model.plan_windows(LONG).num_latents == model.compress(LONG).latent_lengths.tolist()
+    assert model.chat(LONG, "Who?", **GREEDY) == C3Model.from_pretrained(folder).chat(LONG, "Who?", **GREEDY)
+
+
+def test_ids_alone_are_for_weights_that_answer(model):
+    with pytest.raises(ValueError, match="these weights were trained to give texts back from latents and nothing else"):
+        model.generate(input_ids=torch.tensor([[1, 2]]))
+
+
+def test_another_processor_and_other_weights(folder, tokenizer):
+    """Prompts go with the processor that the model has now; the adapter says where it was trained for other weights."""
+    model = C3Model.from_pretrained(folder)
+    latents = model.compress(TEXTS[0], ratio=4)
+    before = model.answering()
+    model.processor = C3Processor.from_config(model.config, tokenizer)
+    assert model.answering() is not before and model.answering().processor.tokenizer is tokenizer
+    path = folder / "ask_adapter/adapter_model.safetensors"
+    weights = load_file(path)
+    try:
+        save_file(weights, path, metadata={"format": "pt", TRAINED_ON: "0123456789abcdef"})
+        with pytest.warns(CompressionWarning, match="ask_adapter was trained for other weights than this model has"):
+            C3Model.from_pretrained(folder).generate(latents, "Who?", **GREEDY)
+        save_file({name: each for name, each in weights.items() if "layers.1" not in name}, path)
+        with pytest.raises(ValueError, match="answers prompts is not for this model: .* is in one of them only"):
+            C3Model.from_pretrained(folder).generate(latents, "Who?")
+    finally:
+        save_file(weights, path, metadata={"format": "pt"})
 
 
 def test_rows_of_ones_own(model, adapted):
@@ -203,7 +260,9 @@ def test_weights_that_take_no_adapter(folder, tmp_path):
 def test_streamed(model, adapted, capsys):
     latents = model.compress(TEXTS[0], ratio=4)
     streamer = TextStreamer(model.processor.tokenizer, skip_prompt=False)
-    assert model.generate(latents, "Who?", streamer=streamer, **GREEDY).strip() in capsys.readouterr().out
+    answer = model.generate(latents, "Who?", streamer=streamer, **GREEDY)
+    assert answer == adapted.generate(latents, "Who?", allow_mismatch=True, **GREEDY)
+    assert answer and answer in capsys.readouterr().out
 
 
 def test_commands(model, folder, tmp_path, capsys):

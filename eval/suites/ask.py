@@ -230,7 +230,9 @@ def ways(args, model, examples):
     }
     if model.config.prompt_adapter is not None:
         # Which no fingerprint of the model tells.
-        depends_on["adapter_fingerprint"] = fingerprint_tensors(stored_weights(model.answering()), rounded)
+        answering = model.answering()
+        depends_on["adapter_fingerprint"] = fingerprint_tensors(stored_weights(answering), rounded)
+        depends_on["prompt_template"] = answering.config.prompt_template
     if names := _sources(args):
         depends_on["data"] = [{"name": name, "benchmark": None} for name in names]
     chosen = [name for name in WAYS if name == LATENTS or name in args.baselines]

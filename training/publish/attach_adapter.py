@@ -24,7 +24,7 @@ from c3.configuration_c3 import FOLDER
 from c3.convert.checkpoint_folder import read_json
 from c3.latents_provenance_c3 import LatentMismatchError
 from c3.modeling_c3 import C3Model
-from c3.prompt_adapter_c3 import FILES
+from c3.prompt_adapter_c3 import FILES, TRAINED_ON
 from c3.quoting_c3 import in_one_line, printable, quoted
 from c3.support.arguments import Parser
 from c3.support.errors import UserError
@@ -72,14 +72,15 @@ def attach_adapter(adapter, checkpoint, folder="ask_adapter"):
     adapter, checkpoint = Path(adapter), Path(checkpoint)
     config = _checked_config(checkpoint, folder)
     own = _adapter_config(adapter, config)
-    compared = _compare(adapter, checkpoint, _latents_read(adapter, checkpoint))
+    read = _latents_read(adapter, checkpoint)
+    compared = _compare(adapter, checkpoint, read)
     described = read_json(adapter / ADAPTER_CONFIG_NAME) | {"base_model_name_or_path": ABOVE}
     weights = load_file(adapter / ADAPTER_SAFE_WEIGHTS_NAME)
     weights = {name: each.to(torch.bfloat16).contiguous() for name, each in weights.items()}
     with whole_folder(checkpoint / folder) as unfinished:
         unfinished.mkdir()
         with whole_file(unfinished / ADAPTER_SAFE_WEIGHTS_NAME) as file:
-            save_file(weights, file, metadata={"format": "pt"})
+            save_file(weights, file, metadata={"format": "pt", TRAINED_ON: read.weights_fingerprint})
         _write_json(unfinished / ADAPTER_CONFIG_NAME, described)
         _write_json(unfinished / CONFIG_NAME, own)
     # Last: what it names is there.
@@ -179,7 +180,7 @@ def _compare(adapter, checkpoint, provenance):
     try:
         # With an adapter that only reads it counts as its base.
         theirs = C3Model.from_pretrained(str(adapter), local_files_only=True).latent_provenance()
-    except Exception:  # whatever became of it there, the adapter may be for this checkpoint
+    except OSError:  # it is not there, and the adapter may be for this checkpoint
         return False
     try:
         theirs.check_same_model(provenance)

@@ -43,8 +43,6 @@ def build(recipe, start_from=None):
             processor = model.processor  # read now: without a tokenizer there is nothing to train on
             processor.warn_of_loss()
         change_config(model.config, recipe.init_config)
-        # It was trained for the weights as they are now.
-        model.config.prompt_adapter = None
         model.processor = like(processor, model.config)
         model.config.reconstruction_only &= recipe.reconstruction_only
     elif recipe.init_from_pair is not None:
@@ -61,6 +59,8 @@ def build(recipe, start_from=None):
         with loading("model"), without_zero3():
             model = C3Model._from_config(config, dtype=dtype, **attention)
         model.processor = C3Processor.from_config(config, tokenizer)
+    # Such an adapter is for the weights as they were.
+    model.config.prompt_adapter = None
     recipe.check_model(model.config)
     return model.train()
 
