@@ -23,8 +23,8 @@ from .quoting_c3 import in_one_line, printable_lines, quoted
 from .stored_weights_c3 import is_sharded
 
 OTHER_WEIGHTS = (
-    "The adapter {} was trained for other weights than this model has, so that its answers may be wrong: attach one that "
-    "was trained for these (c3 attach-adapter), or set config.prompt_adapter to None."
+    "The adapter {} was trained for other weights than this model has, so that its answers may be wrong: attach one "
+    "that was trained for these (c3 attach-adapter), or set config.prompt_adapter to None."
 )
 TRAINED_ON = "weights_fingerprint"  # of the model, among the metadata of the adapter's weights
 FILES = (CONFIG_NAME, ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME)

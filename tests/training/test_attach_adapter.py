@@ -8,12 +8,13 @@ import shutil
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from adapted_models import as_if_trained
 from c3 import C3Model
 from c3.cli.main import main
-from c3.prompt_adapter_c3 import FILES
+from c3.prompt_adapter_c3 import FILES, TRAINED_ON
 from c3.training.optim.lora import LoraSettings, add_lora, save_adapter, save_base
 from c3.training.publish.attach_adapter import attach_adapter
 from c3.training.run.build import like
@@ -120,6 +121,8 @@ def test_what_is_written(attach, trained, base, checkpoint):
     described, wanted = (json.loads((each / "adapter_config.json").read_text()) for each in (folder, trained[1]))
     assert described == wanted | {"base_model_name_or_path": ".."}
     assert not [each for name in FILES if str(base.parent).encode() in (each := (folder / name).read_bytes())]
+    with safe_open(folder / FILES[2], "pt") as file:
+        assert file.metadata()[TRAINED_ON] == C3Model.from_pretrained(base).latent_provenance().weights_fingerprint
     assert (folder / FILES[2]).stat().st_mode == (folder / "config.json").stat().st_mode
 
 
