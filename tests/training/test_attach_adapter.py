@@ -8,6 +8,7 @@ import shutil
 
 import pytest
 import torch
+from peft import get_peft_model_state_dict
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -206,3 +207,25 @@ def test_what_cannot_be_attached(attach, make_model, trained, checkpoint, tmp_pa
     change(checkpoint / "config.json", base_models=None)
     (checkpoint / "model.safetensors").unlink()
     assert "holds no weights" in refused()
+
+
+def test_an_attached_adapter_is_trained_on(attach, trained, base, checkpoint):
+    """A new one begins with its weights, in float32; one of another rank, scale or place is refused."""
+    attach()
+    settings = {"r": 2, "init_from": str(checkpoint / "ask_adapter"), **READING}
+    again = get_peft_model_state_dict(add_lora(C3Model.from_pretrained(base), LoraSettings(**settings)))
+    held = load_file(checkpoint / "ask_adapter" / "adapter_model.safetensors")
+    assert again.keys() == held.keys()
+    assert all(each.dtype == torch.float32 and torch.equal(each, held[name].float()) for name, each in again.items())
+    for changed, said in (
+        ({"r": 4}, "lora.r is 4, but that of lora.init_from is 2"),
+        ({"alpha": 2}, "lora.alpha is 2, but that of lora.init_from is 32"),
+        ({"use_rslora": True}, "lora.use_rslora is True"),
+        (
+            {"init_from": str(base)},
+            "lora.init_from must be the folder of an adapter; there is no .*adapter_config.json",
+        ),
+        ({"target_modules": ["q_proj"]}, "holds an adapter on other layers or parts than lora asks for"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            add_lora(C3Model.from_pretrained(base), LoraSettings(**settings | changed))

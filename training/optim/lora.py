@@ -17,6 +17,7 @@ rounding, and counts as another one: it refuses their latents, with the names of
 `allow_mismatch=True`, which does no harm here.
 """
 
+import json
 import math
 import os
 import re
@@ -55,9 +56,11 @@ class LoraSettings:
             "all-linear": all but the language model's head.
         use_rslora (`bool`): rank-stabilised scale (arXiv 2312.03732).
         use_dora (`bool`): weight-decomposed adapters (arXiv 2402.09353).
+        init_from (`str`, *optional*): folder of an adapter with these settings whose weights are trained on, such as a
+            checkpoint's `prompt_adapter`.
 
     Raises:
-        ValueError: a value that is not allowed; the message names the key.
+        ValueError: a value that is not allowed, or an adapter of another rank or scale; the message names the key.
     """
 
     r: int = 16
@@ -68,6 +71,7 @@ class LoraSettings:
     target_modules: list | str = ALL_LINEAR
     use_rslora: bool = False
     use_dora: bool = False
+    init_from: str | None = None
 
     def __post_init__(self):
         if not isinstance(self.r, int) or isinstance(self.r, bool) or self.r < 1:
@@ -88,6 +92,19 @@ class LoraSettings:
         for name in ("train_queries", "use_rslora", "use_dora"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"lora.{name} must be true or false, not {getattr(self, name)!r}.")
+        if self.init_from is not None:
+            self._check_adapter()
+
+    def _check_adapter(self):
+        """Raises `ValueError` where `init_from` is no adapter, or one whose weights would mean something else here."""
+        file = Path(str(self.init_from), "adapter_config.json")
+        if not file.is_file():
+            raise ValueError(f"lora.init_from must be the folder of an adapter; there is no {file}.")
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        for key, name in (("r", "r"), ("alpha", "lora_alpha"), ("use_rslora", "use_rslora"), ("use_dora", "use_dora")):
+            if stored.get(name, False) != getattr(self, key):
+                given = f"lora.{key} is {getattr(self, key)!r}, but that of lora.init_from is {stored.get(name)!r}"
+                raise ValueError(f"{given}: set the same, or leave init_from out.")
 
 
 def add_lora(model, settings):
@@ -129,7 +146,25 @@ def add_lora(model, settings):
         config.base_model_name_or_path = os.path.abspath(model.name_or_path)
     for name in parts:
         getattr(model, name).modules_to_save.float()
+    if settings.init_from is not None:
+        _take_weights(adapted, settings.init_from)
     return adapted
+
+
+def _take_weights(adapted, folder):
+    """Puts an adapter's weights into a new one; `ValueError` where it is on other layers."""
+    from peft import get_peft_model_state_dict, set_peft_model_state_dict
+    from peft.utils import load_peft_weights
+
+    weights = load_peft_weights(str(folder), device="cpu")
+    ours = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    shapes = [{name: tuple(each.shape) for name, each in held.items()} for held in (ours, weights)]
+    if odd := sorted(dict(shapes[0].items() ^ shapes[1].items())):
+        raise ValueError(
+            f"lora.init_from: {folder} holds an adapter on other layers or parts than lora asks for, first "
+            f"{quoted(odd[0])}."
+        )
+    set_peft_model_state_dict(adapted, weights)
 
 
 def target_pattern(model, settings):

@@ -85,8 +85,9 @@ def check_recipe_changes(checkpoint, then, recipe, say, finished=False):
     before = {key: _default(recipe, key, now) for key in now} | noted
     # Older ones note what an optimizer was not given, too.
     before["optimizer"] = {key: value for key, value in before["optimizer"].items() if value is not None}
-    # And phases without the key that is younger than they are.
+    # And phases and adapters without the keys that are younger than they are.
     before["curriculum"] = [{"longest_context": None} | phase for phase in before["curriculum"]]
+    before["lora"] = before["lora"] and {"init_from": None} | before["lora"]
     changed = [key for key in now if before[key] != now[key]]
     for key in [each for each in changed if each in ROUNDING]:
         say(f"{_change(key, before, now)}: from here on the losses may differ by rounding.")
