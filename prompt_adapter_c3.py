@@ -112,8 +112,10 @@ class PromptAdapterMixin:
         for name in WITHOUT_ADAPTER:
             setattr(answering, name, getattr(self, name))
         if hasattr(self, "_hf_hook"):
-            from accelerate.hooks import add_hook_to_module
-
+            try:
+                from accelerate.hooks import add_hook_to_module
+            except ImportError as error:  # whose hook it is
+                raise ValueError("Without accelerate no adapter can be attached to a model with its hooks.") from error
             add_hook_to_module(answering, self._hf_hook)
         return answering
 

@@ -91,8 +91,10 @@ def test_as_latents_before_a_prompt(model, with_template):
 def test_a_template_that_is_a_conversation(layout, make_model, with_template):
     """As the authors': messages with the same words are the same row, with its special tokens around latents."""
     end = "<|endoftext|>"
-    turns = "user: {latents}{prompt}" + end + "assistant: "
-    model = with_template(make_model(layout, prompt_template=turns.replace("{latents}", f"{end}{{latents}}{end}{end}")))
+    turns = "user: {latents}{prompt}" + end + "assistant:"
+    model = make_model(layout, prompt_template=turns.replace("{latents}", f"{end}{{latents}}{end}{end}"))
+    # A space at the end of the prompt template would be the answer's.
+    with_template(model, CHAT_TEMPLATE.replace("assistant: ", "assistant:"))
     first, second = model.compress(LONG, exact=True), model.compress(TEXTS[0])
     for options in ({}, {"raw_below": 1.01}):
         expected = model.generate(first, "Who?", **options, **GREEDY)
@@ -104,7 +106,7 @@ def test_a_template_that_is_a_conversation(layout, make_model, with_template):
     encode = model.processor.encode
     around = [[end, *[place] * each.num_latents, end, end] for each in (first, second)]
     said = [*encode("user: "), *around[0], *encode(" or "), *around[1], end, *encode("assistant: "), *encode("b"), end]
-    assert ids == [*said, *encode("assistant: ")]
+    assert ids == [*said, *encode("assistant:")]
     # Without latents, messages would be a conversation within the template's.
     with pytest.raises(ValueError, match="is a conversation already: give the prompt as a string, or messages that"):
         model.generate(first, [user(text("Who?"))])

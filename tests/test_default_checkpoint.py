@@ -40,9 +40,9 @@ def test_precision_on_the_example(ratio, least, model, text):
 def test_it_answers_by_its_adapter(model, text):
     """Numbers and words that are hidden in the example are found in its latents, most of them, and not in others."""
     rng, right = random.Random(0), {True: 0, False: 0}
-    paragraphs = [each for each in text.split("\n\n") if 300 < len(each) < 1500][:4]
     hidden = []
-    for place, paragraph in enumerate(paragraphs * 4):
+    for place in range(16):
+        paragraph = text[place * 150 : place * 150 + 400]
         kind = ("number", "word")[place % 2]
         value = str(rng.randrange(10**6, 10**7)) if kind == "number" else "-".join(rng.sample(NOUNS, 2))
         key = f"{rng.choice(ADJECTIVES)}-{rng.choice(NOUNS)}"
@@ -118,15 +118,13 @@ def test_windows_and_ratios_of_the_config(model, text):
     assert precision(text, model.expand(lowest, batch_size=64)) >= 0.995
 
 
-def test_asked_for_the_text_it_gives_that_and_nothing_else(model, text):
+def test_asked_for_the_text_it_gives_that(model, text):
     latents = model.compress(text[:900])
     assert latents.num_windows > 1
     expected = model.expand(latents)
     assert precision(text[:900], expected) >= 0.98
     assert model.generate(latents) == model.generate(latents, do_sample=False) == expected
     assert model.chat(text[:900]) == model.chat(text[:900], "repeat the text: ") == expected
-    with pytest.raises(ValueError, match="cannot answer 'What is it about.': .*nothing else"):
-        model.chat(text, "What is it about?")
 
 
 def test_same_text_however_the_work_is_arranged(model, text, tmp_path):

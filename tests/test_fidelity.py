@@ -43,7 +43,8 @@ def measured():
 @pytest.mark.filterwarnings("ignore::c3.CompressionWarning")
 def test_measured_is_what_exact_stores(shipped, page, tmp_path):
     texts = [page, TEXTS[1], TEXTS[2]]
-    exact = shipped.compress(texts, ratio=45, exact=True)
+    # In batches alike, as some CPUs round otherwise in others.
+    exact = shipped.compress(texts, ratio=45, exact=True, batch_size=3)
     latents = shipped.compress(texts, ratio=45, measure=True, batch_size=3)
     assert latents.corrections is None and 0.5 < latents[0].fidelity < 1
     for ours, stored in zip(latents.window_fidelities, exact.window_fidelities, strict=True):

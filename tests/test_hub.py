@@ -51,7 +51,7 @@ def run_elsewhere(tmp_path, source, *arguments, revision="main"):
     assert result.returncode == 0, result.stderr
     assert "Do you wish to run the custom code" not in result.stdout + result.stderr
     # Other packages, such as DeepSpeed, may print above it.
-    return result.stdout.splitlines()[-1]
+    return result.stdout.splitlines()[-1].strip()
 
 
 @pytest.fixture(params=["text"])
@@ -64,9 +64,10 @@ def saved(request, make_model, tokenizer, tmp_path):
         save_with_prompt_adapter(make_model(), tmp_path / "saved")
         model = C3Model.from_pretrained(tmp_path / "saved")
     latents = model.compress(TEXT)
-    said = f"{latents.provenance.weights_fingerprint} {ascii(model.expand(latents))} "
-    answers = model.config.prompt_adapter is not None
-    return tmp_path / "saved", said + (ascii(model.generate(latents, "Who?", max_new_tokens=6)) if answers else "")
+    said = f"{latents.provenance.weights_fingerprint} {ascii(model.expand(latents))}"
+    if model.config.prompt_adapter is not None:
+        said += f" {ascii(model.generate(latents, 'Who?', max_new_tokens=6))}"
+    return tmp_path / "saved", said
 
 
 def test_saved_folder_and_the_folder_saved_from_that(saved, tmp_path):

@@ -141,7 +141,8 @@ def test_a_long_text_holds_nobody(serve, model, monkeypatch, tmp_path):
     """Another key's short one is answered in the midst of it; and it ends with its last client."""
     client, batches = serve(tmp_path), []
     encode = model.encode_context
-    monkeypatch.setattr(model, "encode_context", lambda **kw: (batches.append(1), encode(**kw))[1])
+    # So long that it is not done before its client is gone, however fast the machine is.
+    monkeypatch.setattr(model, "encode_context", lambda **kw: (batches.append(1), time.sleep(0.01), encode(**kw))[2])
 
     async def talk():
         first, second, never = asyncio.Event(), asyncio.Event(), asyncio.Event()
