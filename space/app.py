@@ -16,7 +16,8 @@ MODEL = os.environ.get("C3_MODEL", DEFAULT_CHECKPOINT)
 STYLE = "#marked .textfield, #marked .textspan { word-break: normal !important; overflow-wrap: break-word; }"
 EXAMPLE = Path(DEFAULT_CHECKPOINT) / "examples" / "jefferson_1805.txt"
 QUESTION = """Is this sentence in the text, yes or no?
-At home, fellow citizens, you best know whether we have done well or ill."""
+We have done them justice on all occasions, favored where favor was lawful, and cherished mutual interests and \
+intercourse on fair and equal terms."""
 COLOURS = {"lost": "#e5484d", "added": "#2b9a66", "unsure": "#f5a623"}
 ABOUT = """# C3: a text in a few latent vectors, and back
 A small model reads the text and leaves latents; another one gives the text back from them alone. What differs is
