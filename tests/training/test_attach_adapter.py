@@ -18,7 +18,7 @@ from c3.cli.main import main
 from c3.prompt_adapter_c3 import FILES, TRAINED_ON
 from c3.training.optim.lora import LoraSettings, add_lora, save_adapter, save_base
 from c3.training.publish.attach_adapter import attach_adapter
-from c3.training.run.build import like
+from c3.training.run.build import build, like, start_config
 from tiny_models import TEXTS
 
 TEMPLATE = "{latents}{prompt}\n"
@@ -229,3 +229,11 @@ def test_an_attached_adapter_is_trained_on(attach, trained, base, checkpoint):
     ):
         with pytest.raises(ValueError, match=said):
             add_lora(C3Model.from_pretrained(base), LoraSettings(**settings | changed))
+
+
+def test_a_run_from_it_begins_without_it(attach, checkpoint, load_training):
+    """The adapter is for the weights as they were."""
+    attach()
+    recipe = load_training("from-attached", f"init_from={checkpoint}", "model={}", "tokenizer=null")
+    assert C3Model.from_pretrained(checkpoint).config.prompt_adapter == "ask_adapter"
+    assert start_config(recipe).prompt_adapter is build(recipe).config.prompt_adapter is None

@@ -67,7 +67,7 @@ def build(recipe, start_from=None):
 
 def start_config(recipe):
     """
-    The [`C3Config`] of the checkpoint that `init_from` names.
+    The [`C3Config`] that a run begins with from the checkpoint that `init_from` names.
 
     Raises:
         RecipeError: it cannot be loaded, or is an adapter, with which a run could be started but not saved.
@@ -76,6 +76,7 @@ def start_config(recipe):
         if find_adapter_config_file(recipe.init_from) is not None:
             raise ValueError("it is an adapter: merge it into its base first (c3 merge-lora)")
         config = C3Config.from_pretrained(recipe.init_from)
+    config.prompt_adapter = None  # as `build` leaves it
     return change_config(config, recipe.init_config)
 
 
