@@ -28,7 +28,7 @@ def effective_parameters(model, adapters=True):
 
 def active_adapters(model):
     """`list[str]`: names of the adapters that take part in what the model computes now, in the order of its layers."""
-    return list(dict.fromkeys(name for module in model.modules() if _is_wrapper(module) for name in _active(module)))
+    return list(dict.fromkeys(name for module in model.modules() if is_wrapper(module) for name in _active(module)))
 
 
 def only_reading_is_adapted(model):
@@ -46,14 +46,15 @@ def only_reading_is_adapted(model):
 
 def has_adapters(model):
     """Whether adapters are attached, active or not."""
-    return any(_is_wrapper(module) for module in model.modules())
+    return any(is_wrapper(module) for module in model.modules())
 
 
-def _is_wrapper(module):
-    return _is_whole(module) or hasattr(module, "base_layer")
+def is_wrapper(module):
+    """Whether PEFT put this around a layer: an adapter, or one that is trained in full."""
+    return is_trained_in_full(module) or hasattr(module, "base_layer")
 
 
-def _is_whole(module):
+def is_trained_in_full(module):
     """A part that is trained in full (`modules_to_save`)."""
     return hasattr(module, "original_module") and hasattr(module, "modules_to_save")
 
@@ -62,16 +63,16 @@ def _active(module):
     # A merged adapter is in the frozen weight already.
     if module.disable_adapters or getattr(module, "merged_adapters", ()):
         return []
-    if _is_whole(module):
+    if is_trained_in_full(module):
         return [name for name in module.active_adapters if name in module.modules_to_save]
     return [name for name in module.active_adapters if any(_added(module, name))]
 
 
 def _walk(module, prefix, adapters):
-    active = _active(module) if adapters and _is_wrapper(module) else []
-    if _is_whole(module):
+    active = _active(module) if adapters and is_wrapper(module) else []
+    if is_trained_in_full(module):
         yield from _walk(module.modules_to_save[active[0]] if active else module.original_module, prefix, adapters)
-    elif _is_wrapper(module):
+    elif is_wrapper(module):
         yield from _walk(module.base_layer, prefix, adapters)
         for number, adapter in enumerate(active):
             scale = getattr(module, "scaling", {}).get(adapter, 1.0)

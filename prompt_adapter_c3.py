@@ -14,7 +14,7 @@ from safetensors import safe_open
 from transformers.utils import CONFIG_NAME, cached_file, is_peft_available
 from transformers.utils.peft_utils import ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME
 
-from .adapters_c3 import has_adapters
+from .adapters_c3 import has_adapters, is_trained_in_full, is_wrapper
 from .base_models_c3 import NEEDS_PEFT
 from .conversations_c3 import are_conversations, is_conversation
 from .options_c3 import CompressionWarning
@@ -176,17 +176,15 @@ def decoder_that_answers(model):
     decoder = model.answering().decoder
     if model.config.prompt_adapter is None:
         return decoder
-    changed = {id(each) for layer in decoder.modules() if _is_adapted(layer) for each in layer.parameters()}
+    changed = {id(each) for layer in decoder.modules() if is_wrapper(layer) for each in layer.parameters()}
     decoder = deepcopy(decoder, {id(each): each for each in decoder.parameters() if id(each) not in changed})
     for name, layer in [*decoder.named_modules()]:
-        if _is_adapted(layer):
+        if is_trained_in_full(layer):
+            decoder.set_submodule(name, layer.modules_to_save[layer.active_adapters[0]])
+        elif is_wrapper(layer):
             layer.merge(safe_merge=True)
             decoder.set_submodule(name, layer.get_base_layer())
     return decoder
-
-
-def _is_adapted(layer):
-    return hasattr(layer, "get_base_layer")
 
 
 __all__ = ["PromptAdapterMixin", "decoder_that_answers"]

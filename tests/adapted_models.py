@@ -7,6 +7,7 @@ import torch
 from c3.training.optim.lora import LoraSettings, add_lora, save_adapter
 from tiny_models import TEXTS
 
+READING = {"r": 2, "parts": ["decoder"], "train_queries": False, "train_norms": True}
 ASKING = "{latents}{prompt} "  # the template of a prompt adapter
 
 
@@ -26,7 +27,7 @@ def save_with_prompt_adapter(model, folder, name="ask_adapter"):
     """
     model.config.reconstruction_only, model.config.prompt_adapter = True, None
     model.save_pretrained(folder)
-    adapted = as_if_trained(add_lora(model, LoraSettings(r=2, parts=["decoder"], train_queries=False)))
+    adapted = as_if_trained(add_lora(model, LoraSettings(**READING)))
     save_adapter(adapted, folder / name)
     for file in (folder / name).iterdir():
         if not file.name.startswith("adapter_"):

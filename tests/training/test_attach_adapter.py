@@ -210,13 +210,21 @@ def test_what_cannot_be_attached(attach, make_model, trained, checkpoint, tmp_pa
 
 
 def test_an_attached_adapter_is_trained_on(attach, trained, base, checkpoint):
-    """A new one begins with its weights, in float32; one of another rank, scale or place is refused."""
+    """
+    A new one begins with its weights, in float32, and with the base's norms, if it is to have norms as well; one of
+    another rank, scale or place is refused.
+    """
     attach()
     settings = {"r": 2, "init_from": str(checkpoint / "ask_adapter"), **READING}
-    again = get_peft_model_state_dict(add_lora(C3Model.from_pretrained(base), LoraSettings(**settings)))
     held = load_file(checkpoint / "ask_adapter" / "adapter_model.safetensors")
-    assert again.keys() == held.keys()
-    assert all(each.dtype == torch.float32 and torch.equal(each, held[name].float()) for name, each in again.items())
+    norms = {name: each for name, each in load_file(base / "model.safetensors").items() if "norm.weight" in name}
+    norms = {f"base_model.model.{name}": each for name, each in norms.items() if name.startswith("decoder")}
+    for train_norms, begun in ((False, held), (True, held | norms)):
+        model = add_lora(C3Model.from_pretrained(base), LoraSettings(**settings, train_norms=train_norms))
+        again = get_peft_model_state_dict(model, save_embedding_layers=False)
+        assert again.keys() == begun.keys() and norms.keys()
+        for name, each in again.items():
+            assert each.dtype == torch.float32 and torch.equal(each, begun[name].float())
     for changed, said in (
         ({"r": 4}, "lora.r is 4, but that of lora.init_from is 2"),
         ({"alpha": 2}, "lora.alpha is 2, but that of lora.init_from is 32"),

@@ -66,6 +66,7 @@ def assert_same(model, other):
         ({"target_modules": "q_proj"}, "lora.target_modules must be all-linear or a list of names"),
         ({"target_modules": []}, "lora.target_modules must be"),
         ({"train_queries": None}, "lora.train_queries must be true or false, not None"),
+        ({"train_norms": "all"}, "lora.train_norms must be true or false, not 'all'"),
         ({"use_dora": 1}, "lora.use_dora must be true or false, not 1"),
     ],
 )
@@ -128,9 +129,19 @@ def test_a_model_without_mask_embedding(make_model):
     assert {name.split(".")[0] for name in trainable(alone)} == {"decoder"}
 
 
+def test_norms_of_the_adapted_parts(make_model):
+    """Of Qwen3 those of queries and keys among them, which say how sharp attention is."""
+    for part in ("encoder", "decoder"):
+        model = add_lora(make_model(), LoraSettings(parts=part, train_queries=False, train_norms=True))
+        norms = {name for name in trainable(model) if "norm" in name}
+        assert all(name.startswith(part) for name in norms)
+        expected = {name for name, each in make_model().named_parameters() if name.startswith(part) and "norm" in name}
+        assert {name.replace("modules_to_save.default.", "") for name in norms} == expected
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_a_step_changes_what_trains_and_nothing_else(adapt, dtype):
-    model = adapt(dtype=dtype, use_dora=True).train()
+    model = adapt(dtype=dtype, use_dora=True, train_norms=True).train()
     assert {p.dtype for p in model.parameters() if p.requires_grad} == {torch.float32}
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-3)

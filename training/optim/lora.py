@@ -37,6 +37,7 @@ ADAPTED_PARTS = ("encoder", "decoder")
 ALL_LINEAR = "all-linear"
 MAKING_LATENTS = ("context_queries", "projector")
 TRAINED_IN_FULL = (*MAKING_LATENTS, "mask_embedding")
+PEFT_PREFIX = "base_model.model."  # of all names in a saved adapter
 NO_PEFT = f"LoRA needs peft, which is not installed: {pip_install('train')}"
 
 
@@ -54,6 +55,8 @@ class LoraSettings:
             decoder alone leaves latents as they are: it reads those of its base, and its base reads its own.
         target_modules (`list[str]` or `str`): names of the linear layers that get one, for example [q_proj, v_proj], or
             "all-linear": all but the language model's head.
+        train_norms (`bool`): whether the norms of these models are trained in full too (arXiv 2312.11420). Where
+            queries and keys are normed (Qwen3), only these make attention sharper, which hundreds of latents need.
         use_rslora (`bool`): rank-stabilised scale (arXiv 2312.03732).
         use_dora (`bool`): weight-decomposed adapters (arXiv 2402.09353).
         init_from (`str`, *optional*): folder of an adapter with these settings whose weights are trained on, such as a
@@ -69,6 +72,7 @@ class LoraSettings:
     parts: list = field(default_factory=lambda: list(ADAPTED_PARTS))
     train_queries: bool = True
     target_modules: list | str = ALL_LINEAR
+    train_norms: bool = False
     use_rslora: bool = False
     use_dora: bool = False
     init_from: str | None = None
@@ -89,7 +93,7 @@ class LoraSettings:
                 f"lora.target_modules must be {ALL_LINEAR} or a list of names such as [q_proj, v_proj], "
                 f"not {self.target_modules!r}."
             )
-        for name in ("train_queries", "use_rslora", "use_dora"):
+        for name in ("train_queries", "train_norms", "use_rslora", "use_dora"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"lora.{name} must be true or false, not {getattr(self, name)!r}.")
         if self.init_from is not None:
@@ -131,6 +135,8 @@ def add_lora(model, settings):
         raise ValueError("This model has adapters already: merge them first (c3 merge-lora).")
     frozen = () if settings.train_queries else MAKING_LATENTS
     parts = [name for name in TRAINED_IN_FULL if getattr(model, name) is not None and name not in frozen]
+    norms = _norms(model, settings.parts) if settings.train_norms else []
+    parts += norms
     config = LoraConfig(
         r=settings.r,
         lora_alpha=settings.alpha,
@@ -145,19 +151,36 @@ def add_lora(model, settings):
         # The adapter must find its base from any other folder too.
         config.base_model_name_or_path = os.path.abspath(model.name_or_path)
     for name in parts:
-        getattr(model, name).modules_to_save.float()
+        model.get_submodule(name).modules_to_save.float()
+    for name in norms:
+        # A norm of transformers gives numbers in its weight's dtype, which is not that of the layers after it.
+        model.get_submodule(name).register_forward_hook(_in_dtype_of_input)
     if settings.init_from is not None:
-        _take_weights(adapted, settings.init_from)
+        _take_weights(adapted, settings.init_from, norms)
     return adapted
 
 
-def _take_weights(adapted, folder):
-    """Puts an adapter's weights into a new one; `ValueError` where it is on other layers."""
+def _norms(model, parts):
+    """Full names, `list[str]`, of the layers of these parts that hold no more than one number for each of a width."""
+    shapes = ((name, [each.dim() for each in module.parameters()]) for name, module in model.named_modules())
+    return [name for name, dims in shapes if dims in ([1], [1, 1]) and name.partition(".")[0] in parts]
+
+
+def _in_dtype_of_input(module, inputs, output):
+    return output.to(inputs[0].dtype)
+
+
+def _take_weights(adapted, folder, norms):
+    """
+    Puts an adapter's weights into a new one, whose norms begin as the base's where that has none; `ValueError` where it
+    is on other layers.
+    """
     from peft import get_peft_model_state_dict, set_peft_model_state_dict
     from peft.utils import load_peft_weights
 
-    weights = load_peft_weights(str(folder), device="cpu")
     ours = get_peft_model_state_dict(adapted, save_embedding_layers=False)
+    begun = {name: each for name, each in ours.items() if name.removeprefix(PEFT_PREFIX).rpartition(".")[0] in norms}
+    weights = begun | load_peft_weights(str(folder), device="cpu")
     shapes = [{name: tuple(each.shape) for name, each in held.items()} for held in (ours, weights)]
     if odd := sorted(dict(shapes[0].items() ^ shapes[1].items())):
         raise ValueError(
