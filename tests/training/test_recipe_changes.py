@@ -50,6 +50,11 @@ def test_checkpoints_from_before_a_key_are_gone_on_from(load_training):
     said = []
     check_recipe_changes("runs/checkpoint-4", {"recipe": notes}, recipe, said.append)
     assert said == []
+    adapted = load_training("changes", "lora={r: 2}", "dropout_windows=0")
+    older = recipe_notes(adapted)
+    assert not older["lora"].pop("train_norms") and older["lora"].pop("init_from") is None
+    check_recipe_changes("runs/checkpoint-4", {"recipe": older}, adapted, said.append)
+    assert said == []
     changed = load_training("changes", "crlf_documents=0.5")
     with pytest.raises(RecipeError, match="crlf_documents: 0.0 then, 0.5 now"):
         check_recipe_changes("runs/checkpoint-4", {"recipe": notes}, changed, said.append)

@@ -9,6 +9,7 @@ from pathlib import Path
 from transformers import TrainingArguments
 
 from c3.training.checks import RecipeError
+from c3.training.optim.lora import LoraSettings
 from c3.training.optim.optimizers import OPTIMIZERS
 
 from .training_keys import learning_rate_schedule
@@ -87,7 +88,7 @@ def check_recipe_changes(checkpoint, then, recipe, say, finished=False):
     before["optimizer"] = {key: value for key, value in before["optimizer"].items() if value is not None}
     # And phases and adapters without the keys that are younger than they are.
     before["curriculum"] = [{"longest_context": None} | phase for phase in before["curriculum"]]
-    before["lora"] = before["lora"] and {"init_from": None} | before["lora"]
+    before["lora"] = before["lora"] and asdict(LoraSettings()) | before["lora"]
     changed = [key for key in now if before[key] != now[key]]
     for key in [each for each in changed if each in ROUNDING]:
         say(f"{_change(key, before, now)}: from here on the losses may differ by rounding.")
