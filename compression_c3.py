@@ -219,7 +219,10 @@ class CompressionMixin:
         """
         device = execution_device(self.encoder.get_input_embeddings())
         cut = [windows[place] for place in places]
-        batch = self.processor.context_inputs([each.context for each in cut], counts)
+        processor = self.processor
+        batch = processor.modality.places(
+            processor, dict(processor.context_inputs([each.context for each in cut], counts))
+        )
         latents = self.encode_context(**{name: each.to(device) for name, each in batch.items()})
         latents = latents.to(dtype or latents.dtype)
         if measured is None:

@@ -85,6 +85,13 @@ class ContextModality(ABC):
         """`tuple[str]`: names of what `states` takes, which a model's `forward` passes on to it."""
         return tuple(name for name in signature(self.states).parameters if name.startswith("context_"))
 
+    def places(self, processor, inputs):
+        """
+        What the method `inputs` made (`dict`), with whatever else `states` would have to read off the device: asked for
+        where batches are made beforehand, as for training.
+        """
+        return inputs
+
     def takes_packed_windows(self, model):
         """Whether `inputs` may put several windows of a batch into a row (`bool`)."""
         return False

@@ -2,12 +2,13 @@
 
 import numpy as np
 import torch
-from transformers.masking_utils import create_causal_mask
 
+from .attention_masks_c3 import mask_of_packed, mask_without_padding
 from .configuration_c3 import POOLINGS
 from .context_c3 import ContextModality
 from .decoder_rows_c3 import pad_flat
-from .packing_c3 import count_within, is_packed, number_rows, pack_rows
+from .packing_c3 import count_within, number_rows, pack_rows
+from .placeholders_c3 import Placeholders
 
 
 class TextContext(ContextModality):
@@ -48,10 +49,22 @@ class TextContext(ContextModality):
             "context_attention_mask": pad_flat(mask, row_lengths),
         }
 
+    def places(self, processor, inputs):
+        ids, mask = inputs["context_input_ids"], inputs["context_attention_mask"]
+        return inputs | {"context_places": Placeholders.find(ids, mask, processor.query_token_id)}
+
     def takes_packed_windows(self, model):
         return model.config.pooling == "queries" and "flash" not in model.encoder.config._attn_implementation
 
-    def states(self, model, context_input_ids, context_attention_mask=None, context_position_ids=None, pooling=None):
+    def states(
+        self,
+        model,
+        context_input_ids,
+        context_attention_mask=None,
+        context_position_ids=None,
+        context_places=None,
+        pooling=None,
+    ):
         """
         The encoder's states, `(latents, D_enc)`, in the placeholders' order.
 
@@ -62,6 +75,7 @@ class TextContext(ContextModality):
                 window sees another, and latents come in the order of the numbers (`packing_c3.py`).
             context_position_ids (`torch.Tensor` of shape `(windows, length)`, *optional*): may be fractional;
                 by default what `config.latent_position_layout` says.
+            context_places ([`Placeholders`], *optional*): of the queries, found where the windows were laid out.
             pooling (`str`, *optional*): by default `config.pooling`. A decoder has not learned to read latents that
                 were made in another way.
 
@@ -77,17 +91,19 @@ class TextContext(ContextModality):
         pooling = config.pooling if pooling is None else pooling
         if pooling not in POOLINGS or (pooling == "queries" and model.context_queries is None):
             raise ValueError(f"This model has no pooling {pooling!r}; it was trained with {config.pooling!r}.")
-        packed = is_packed(context_attention_mask)
-        if packed and not (pooling == "queries" and self.takes_packed_windows(model)):
+        places = context_places
+        if places is None:
+            places = Placeholders.find(context_input_ids, context_attention_mask, config.query_token_id)
+        if places.packed and not (pooling == "queries" and self.takes_packed_windows(model)):
             raise ValueError(
                 "Packed windows need pooling by queries, and an encoder whose attention is not FlashAttention; give "
                 "each window a row."
             )
-        window_numbers = context_attention_mask.long() if packed else number_rows(context_attention_mask)
+        window_numbers = context_attention_mask.long() if places.packed else number_rows(context_attention_mask)
         if context_position_ids is None:
             context_position_ids = context_positions(is_query, window_numbers, config.latent_position_layout)
-        encode = _states_at_queries if pooling == "queries" else _means_of_text
-        return encode(model, context_input_ids, is_query, window_numbers, packed, context_position_ids)
+        rows = context_input_ids, is_query, window_numbers, context_position_ids
+        return _states_at_queries(model, *rows, places) if pooling == "queries" else _means_of_text(model, *rows)
 
 
 def _joined(lengths, before, text, between, query, after):
@@ -109,7 +125,7 @@ def _joined(lengths, before, text, between, query, after):
     return ids
 
 
-def _states_at_queries(model, ids, is_query, window_numbers, packed, position_ids):
+def _states_at_queries(model, ids, is_query, window_numbers, position_ids, places):
     """The encoder's states, `[latents, D_enc]`, at queries in the place of their placeholders."""
     encoder, num_queries = model.encoder, model.config.num_queries
     inputs_embeds = encoder.get_input_embeddings()(ids.masked_fill(is_query, 0))
@@ -118,22 +134,24 @@ def _states_at_queries(model, ids, is_query, window_numbers, packed, position_id
         queries = model.context_queries(is_query.new_zeros(1, dtype=torch.long)).to(inputs_embeds)
         inputs_embeds = torch.where(is_query.unsqueeze(-1), queries, inputs_embeds)
     else:
-        index = count_within(is_query, window_numbers)[0][is_query] - 1
-        if index.numel() and int(index.max()) >= num_queries:
+        if places.most > num_queries:
             raise ValueError(
-                f"A window holds {int(index.max()) + 1} queries, but this model was trained with "
-                f"{num_queries}; ask for num_latents={num_queries} or fewer."
+                f"A window holds {places.most} queries, but this model was trained with {num_queries}; ask for "
+                f"num_latents={num_queries} or fewer."
             )
-        queries = model.context_queries(index).to(inputs_embeds)
-        inputs_embeds = inputs_embeds.masked_scatter(is_query.unsqueeze(-1), queries)
-    attention_mask = _mask_of_packed(encoder, inputs_embeds, window_numbers) if packed else (window_numbers > 0).long()
-    states = _last_states(encoder, inputs_embeds, attention_mask, position_ids)
+        number = places.take(count_within(is_query, window_numbers)[0].unsqueeze(-1)).squeeze(-1)
+        inputs_embeds = places.put(inputs_embeds, model.context_queries(number - 1).to(inputs_embeds))
+    if places.packed:
+        attention_mask = mask_of_packed(encoder.config, inputs_embeds, window_numbers)
+    else:
+        attention_mask = (window_numbers > 0).long()
+        if not places.padded:
+            attention_mask = mask_without_padding(encoder.config, inputs_embeds, attention_mask)
     # The last layer may be on another device than the first.
-    states = states[is_query.to(states.device)]
-    return states[window_numbers[is_query].argsort(stable=True).to(states.device)] if packed else states
+    return places.take(_last_states(encoder, inputs_embeds, attention_mask, position_ids))
 
 
-def _means_of_text(model, ids, is_query, window_numbers, packed, position_ids):
+def _means_of_text(model, ids, is_query, window_numbers, position_ids):
     """The means, `[latents, D_enc]`, of the encoder's states over stretches of the text, which it reads alone."""
     counts = is_query.sum(-1)
     # Where windows have equally many latents, which is what is trained, no placeholder is left to be encoded.
@@ -151,13 +169,6 @@ def _last_states(encoder, inputs_embeds, attention_mask, position_ids):
     return encoder(
         inputs_embeds=inputs_embeds, attention_mask=attention_mask, position_ids=position_ids, use_cache=False
     ).last_hidden_state
-
-
-def _mask_of_packed(encoder, inputs_embeds, window_numbers):
-    """What lets every window see itself alone, in the form that the encoder's attention takes."""
-    # Positions that start again tell transformers where a window does.
-    place, _ = count_within(torch.ones_like(window_numbers, dtype=torch.bool), window_numbers)
-    return create_causal_mask(encoder.config, inputs_embeds, None, None, position_ids=place)
 
 
 def mean_pool(hidden_states, is_text, counts):

@@ -8,17 +8,17 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, GenerationMixin, PreTrainedModel
 from transformers.cache_utils import Cache
 from transformers.loss.loss_utils import ForCausalLMLoss
-from transformers.masking_utils import create_masks_for_generate
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple, logging
 
+from .attention_masks_c3 import mask_of_chunks, mask_without_padding
 from .checkpoint_c3 import CheckpointMixin
 from .compression_c3 import CompressionMixin
 from .configuration_c3 import OWN_FIELDS, C3Config
 from .context_modalities_c3 import context_modality
 from .context_picture_c3 import tower_config
-from .decoder_rows_c3 import is_visible
 from .expansion_c3 import ExpansionMixin
 from .generation_c3 import PromptingMixin
+from .placeholders_c3 import Placeholders
 from .processing_c3 import C3Processor
 from .stored_weights_c3 import execution_device, table_deviation
 from .trained_encoders_c3 import encoder_and_queries, is_c3, pair_fields, take_queries
@@ -221,7 +221,7 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
             raise TypeError(f"encode_context takes no {', '.join(unknown)}; it takes {', '.join(names)}.")
         return self.projector(self._modality.states(self, *args, **context))
 
-    def embed_prompt(self, input_ids, latents=None):
+    def embed_prompt(self, input_ids, latents=None, latent_places=None):
         """
         The decoder's input embeddings, with latents and mask embeddings in their placeholders.
 
@@ -230,6 +230,7 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         Args:
             input_ids (`torch.LongTensor` of shape `(batch, length)`): ids with placeholders.
             latents (`torch.Tensor` of shape `(…, D_dec)`, *optional*): one projected latent per placeholder, in order.
+            latent_places ([`Placeholders`], *optional*): of these ids, found before.
 
         Returns:
             `torch.Tensor` of shape `(batch, length, D_dec)`.
@@ -254,26 +255,13 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
                 "give projected latents of this model (compress makes them)."
             )
         latents = latents.reshape(-1, latents.shape[-1])
-        if int(is_latent.sum()) != latents.shape[0]:
-            raise ValueError(
-                f"input_ids hold {int(is_latent.sum())} latent placeholders for {latents.shape[0]} latents."
-            )
-        return inputs_embeds.masked_scatter(
-            is_latent.unsqueeze(-1), latents.to(inputs_embeds.device, inputs_embeds.dtype)
-        )
-
-    def _mask_of_chunks(self, inputs_embeds, attention_mask, chunk_ids):
-        """What hides text from what follows its chunk, in the form that the decoder's attention takes."""
-        config = self.config.decoder_config
-        if "flash" in (config._attn_implementation or ""):
-            raise ValueError("FlashAttention takes no chunk_ids, which hide text: use attn_implementation='sdpa'.")
-
-        def sees(batch, head, query, key):
-            return is_visible(chunk_ids[batch, query], chunk_ids[batch, key], self.config.latents_see_chunk)
-
-        if attention_mask is None:
-            attention_mask = torch.ones_like(chunk_ids)
-        return create_masks_for_generate(config, inputs_embeds, attention_mask, None, and_mask_function=sees)
+        places = int(is_latent.sum()) if latent_places is None else len(latent_places.index)
+        if places != latents.shape[0]:
+            raise ValueError(f"input_ids hold {places} latent placeholders for {latents.shape[0]} latents.")
+        latents = latents.to(inputs_embeds.device, inputs_embeds.dtype)
+        if latent_places is not None:
+            return latent_places.put(inputs_embeds, latents)
+        return inputs_embeds.masked_scatter(is_latent.unsqueeze(-1), latents)
 
     def check_positions(self, position_ids):
         """Raises `ValueError` where latents lack the positions that, in the uniform layout, the processor makes."""
@@ -292,6 +280,7 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         inputs_embeds: torch.FloatTensor | None = None,
         chunk_ids: torch.LongTensor | None = None,
         latents: torch.FloatTensor | None = None,
+        latent_places: Placeholders | None = None,
         labels: torch.LongTensor | None = None,
         use_cache: bool | None = None,
         logits_to_keep: int | torch.Tensor = 0,
@@ -313,6 +302,9 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
                 `decoder_rows_c3.py`; for whole rows, without a cache.
             latents (`torch.FloatTensor` of shape `(latents, D_dec)` or `(batch, N, D_dec)`, *optional*):
                 Projected latents made earlier, instead of a context.
+            latent_places ([`Placeholders`], *optional*):
+                Of the latents in `input_ids`, from where the batch was made: what they say is not read off the device
+                again, nor are labels looked for where there are no logits.
             labels (`torch.LongTensor` of shape `(batch, length)`, *optional*): -100 where nothing is learned.
             logits_to_keep (`int`, defaults to 0, all):
                 Computes logits for the last so many positions only; every label must lie there.
@@ -344,16 +336,19 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         if context:
             latents = self.encode_context(**context)
         if inputs_embeds is None:
-            inputs_embeds = self.embed_prompt(input_ids, latents)
+            inputs_embeds = self.embed_prompt(input_ids, latents, latent_places)
         if latents is not None:
             self.check_positions(position_ids)
         if attention_mask is None and position_ids is not None and past_key_values is None:
             # Without a mask transformers takes positions that do not rise by one for packed sequences.
             attention_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
+        if latent_places is not None and not latent_places.padded and past_key_values is None and chunk_ids is None:
+            attention_mask = mask_without_padding(self.decoder.config, inputs_embeds, attention_mask)
         if chunk_ids is not None:
             if past_key_values is not None:
                 raise ValueError("chunk_ids are for whole rows: leave past_key_values out.")
-            attention_mask = self._mask_of_chunks(inputs_embeds, attention_mask, chunk_ids)
+            sees = self.config.latents_see_chunk
+            attention_mask = mask_of_chunks(self.decoder.config, inputs_embeds, attention_mask, chunk_ids, sees)
 
         # Training never reads the cache, and gradient checkpointing cannot have one.
         if labels is not None and use_cache is None:
@@ -370,7 +365,9 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         loss = None
         if labels is not None:
             kept = outputs.logits.shape[1]
-            if kept < labels.shape[1] and bool((labels[:, : labels.shape[1] - kept + 1] != -100).any()):
+            # A batch that comes with places was laid out with the logits to keep.
+            unseen = labels[:, : labels.shape[1] - kept + 1] if kept < labels.shape[1] and latent_places is None else ()
+            if len(unseen) and bool((unseen != -100).any()):
                 raise ValueError(f"logits_to_keep={kept} leaves out positions that have labels.")
             loss = self.loss_function(
                 logits=outputs.logits,

@@ -1,0 +1,84 @@
+"""Places that are found where a batch is made: read off the device no more. Run: pytest tests/test_placeholders.py"""
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from c3.placeholders_c3 import Placeholders
+from c3.training.data.collator import C3Collator
+from tiny_models import window_example
+
+# Operations that wait for a GPU, as torch names them.
+WAITS = {"aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::_unique2", "aten::masked_select"}
+
+
+def batch_of(model, lengths, latents, pack=False):
+    """A training batch of windows of so many tokens and latents."""
+    examples = [
+        window_example(model.processor, list(range(5, 5 + length)), n, [False] * length)
+        for length, n in zip(lengths, latents, strict=True)
+    ]
+    return C3Collator(model.processor, pack=pack)(examples)
+
+
+def step(model, batch):
+    """The loss of a batch, gradients by their parameters, and the operations of the step that wait for a device."""
+    model.zero_grad()
+    with profile(activities=[ProfilerActivity.CPU]) as profiler:
+        loss = model(**batch).loss
+        loss.backward()
+    gradients = {name: each.grad.clone() for name, each in model.named_parameters() if each.grad is not None}
+    return loss.detach(), gradients, [each.name for each in profiler.events() if each.name in WAITS]
+
+
+@pytest.mark.parametrize(
+    ("layout", "encoder", "decoder"), [("uniform", "qwen3", "qwen3"), ("appended", "qwen2", "qwen2")]
+)
+def test_a_step_waits_for_nothing(layout, encoder, decoder, make_model):
+    """Of windows of one length, as nearly all of training are; with the same loss and gradients as without places."""
+    model = make_model(layout, encoder, decoder, attn_implementation="sdpa").train()
+    batch = batch_of(model, [16] * 4, [4] * 4)
+    loss, gradients, waits = step(model, batch)
+    assert waits == []
+    plain = {name: each for name, each in batch.items() if not name.endswith("_places")}
+    their_loss, theirs, their_waits = step(model, plain)
+    assert their_waits and torch.equal(loss, their_loss) and gradients.keys() == theirs.keys()
+    for name, each in gradients.items():
+        torch.testing.assert_close(each, theirs[name], rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("pack", [False, True], ids=["padded", "packed"])
+def test_rows_with_padding(pack, make_model):
+    """They are as without places, too; only whether there is padding is read again, by transformers."""
+    model = make_model("uniform", attn_implementation="sdpa").train()
+    batch = batch_of(model, [30, 9, 4, 5, 3], [6, 3, 2, 2, 1], pack)
+    assert batch["context_places"].packed is pack and batch["latent_places"].padded
+    loss, gradients, waits = step(model, batch)
+    plain = {name: each for name, each in batch.items() if not name.endswith("_places")}
+    their_loss, theirs, their_waits = step(model, plain)
+    assert len(waits) < len(their_waits)
+    torch.testing.assert_close(loss, their_loss)
+    for name, each in gradients.items():
+        torch.testing.assert_close(each, theirs[name], rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_found():
+    ids = torch.tensor([[0, 9, 9, 5], [9, 5, 5, 9]])
+    places = Placeholders.find(ids, torch.ones_like(ids), 9)
+    assert places.index.tolist() == [1, 2, 4, 7] and (places.padded, places.packed, places.most) == (False, False, 2)
+    # Rows of several windows: theirs come in the order of the windows' numbers.
+    packed = Placeholders.find(ids, torch.tensor([[0, 3, 3, 3], [1, 1, 2, 2]]), 9)
+    assert packed.index.tolist() == [4, 7, 1, 2] and (packed.padded, packed.packed, packed.most) == (True, True, 2)
+    assert Placeholders.find(ids, torch.ones_like(ids), 7).most == 0
+    states = torch.arange(8.0).view(2, 4, 1)
+    assert packed.take(states).flatten().tolist() == [4, 7, 1, 2]
+    assert packed.put(states, -packed.take(states)).flatten().tolist() == [0, -1, -2, 3, -4, 5, 6, -7]
+    assert packed.to("cpu", non_blocking=True).most == 2
+
+
+def test_too_few_latents(make_model):
+    model = make_model("uniform")
+    batch = batch_of(model, [16, 16], [4, 4])
+    latents = model.encode_context(**{name: each for name, each in batch.items() if name.startswith("context_")})
+    with pytest.raises(ValueError, match="input_ids hold 8 latent placeholders for 7 latents"):
+        model.embed_prompt(batch["input_ids"], latents[:7], batch["latent_places"])
