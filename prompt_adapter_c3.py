@@ -28,8 +28,8 @@ OTHER_WEIGHTS = (
 )
 TRAINED_ON = "weights_fingerprint"  # of the model, among the metadata of the adapter's weights
 FILES = (CONFIG_NAME, ADAPTER_CONFIG_NAME, ADAPTER_SAFE_WEIGHTS_NAME)
-# What is about the text itself, and made without the adapter.
-WITHOUT_ADAPTER = ("compress", "plan_windows", "expand", "expand_windows")
+# What is about the text itself, and made without the adapter; whose latents it reads is found sooner so, too.
+WITHOUT_ADAPTER = ("compress", "plan_windows", "expand", "expand_windows", "latent_provenance")
 # How prompts are laid out: fields of the adapter's config, of which all others are the model's.
 LAYOUT = ("prompt_template", "prompt_positions", "latents_see_chunk", "reconstruction_only")
 # What others may have set on a model: accelerate, torch.compile, transformers' compiled decoding.
