@@ -1,10 +1,9 @@
-"""Attention masks in the form that the language models of transformers take: of chunks, packed rows, no padding."""
+"""Attention masks in the form that the language models of transformers take, made without waiting for a device."""
 
 import torch
 from transformers.masking_utils import create_causal_mask, create_masks_for_generate
 
 from .decoder_rows_c3 import is_visible
-from .packing_c3 import count_within
 
 
 def mask_of_chunks(config, inputs_embeds, attention_mask, chunk_ids, latents_see_chunk):
@@ -33,9 +32,12 @@ def mask_of_chunks(config, inputs_embeds, attention_mask, chunk_ids, latents_see
 
 def mask_of_packed(config, inputs_embeds, window_numbers):
     """What lets every window of packed rows see itself alone; `window_numbers` as in `count_within`."""
-    # Positions that start again tell transformers where a window does.
-    place, _ = count_within(torch.ones_like(window_numbers, dtype=torch.bool), window_numbers)
-    return create_causal_mask(config, inputs_embeds, None, None, position_ids=place)
+
+    # Told by positions that start again transformers would read whether any do, and wait for the device.
+    def sees(batch, head, query, key):
+        return window_numbers[batch, query] == window_numbers[batch, key]
+
+    return create_causal_mask(config, inputs_embeds, None, None, and_mask_function=sees)
 
 
 def mask_without_padding(config, inputs_embeds, attention_mask):
@@ -51,8 +53,20 @@ def mask_without_padding(config, inputs_embeds, attention_mask):
     return made if isinstance(made, dict) and all(each is None for each in made.values()) else attention_mask
 
 
+def mask_with_padding(config, inputs_embeds, attention_mask):
+    """What a causal language model makes of a mask (`(rows, length)`) that is 0 somewhere, without reading whether."""
+    if _is_flash(config):
+        return attention_mask
+    # Only what goes without a mask of its own is looked through.
+    return create_masks_for_generate(config, inputs_embeds, attention_mask, None, and_mask_function=_sees_all)
+
+
+def _sees_all(batch, head, query, key):
+    return query >= 0
+
+
 def _is_flash(config):
     return "flash" in (config._attn_implementation or "")
 
 
-__all__ = ["mask_of_chunks", "mask_of_packed", "mask_without_padding"]
+__all__ = ["mask_of_chunks", "mask_of_packed", "mask_with_padding", "mask_without_padding"]

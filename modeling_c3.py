@@ -10,7 +10,7 @@ from transformers.cache_utils import Cache
 from transformers.loss.loss_utils import ForCausalLMLoss
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple, logging
 
-from .attention_masks_c3 import mask_of_chunks, mask_without_padding
+from .attention_masks_c3 import mask_of_chunks, mask_with_padding, mask_without_padding
 from .checkpoint_c3 import CheckpointMixin
 from .compression_c3 import CompressionMixin
 from .configuration_c3 import OWN_FIELDS, C3Config
@@ -342,8 +342,9 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
         if attention_mask is None and position_ids is not None and past_key_values is None:
             # Without a mask transformers takes positions that do not rise by one for packed sequences.
             attention_mask = torch.ones(inputs_embeds.shape[:2], dtype=torch.long, device=inputs_embeds.device)
-        if latent_places is not None and not latent_places.padded and past_key_values is None and chunk_ids is None:
-            attention_mask = mask_without_padding(self.decoder.config, inputs_embeds, attention_mask)
+        if latent_places is not None and past_key_values is None and chunk_ids is None:
+            known = mask_with_padding if latent_places.padded else mask_without_padding
+            attention_mask = known(self.decoder.config, inputs_embeds, attention_mask)
         if chunk_ids is not None:
             if past_key_values is not None:
                 raise ValueError("chunk_ids are for whole rows: leave past_key_values out.")
