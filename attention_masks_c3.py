@@ -1,7 +1,7 @@
-"""Attention masks in the form that the language models of transformers take, made without waiting for a device."""
+"""Attention masks in the form that transformers takes, where it would wait for the device to make them, or cannot."""
 
 import torch
-from transformers.masking_utils import create_causal_mask, create_masks_for_generate
+from transformers.masking_utils import create_masks_for_generate
 
 from .decoder_rows_c3 import is_visible
 
@@ -19,7 +19,7 @@ def mask_of_chunks(config, inputs_embeds, attention_mask, chunk_ids, latents_see
     Raises:
         ValueError: FlashAttention, which takes no such mask.
     """
-    if _is_flash(config):
+    if "flash" in (config._attn_implementation or ""):
         raise ValueError("FlashAttention takes no chunk_ids, which hide text: use attn_implementation='sdpa'.")
 
     def sees(batch, head, query, key):
@@ -37,15 +37,15 @@ def mask_of_packed(config, inputs_embeds, window_numbers):
     def sees(batch, head, query, key):
         return window_numbers[batch, query] == window_numbers[batch, key]
 
-    return create_causal_mask(config, inputs_embeds, None, None, and_mask_function=sees)
+    return create_masks_for_generate(config, inputs_embeds, None, None, and_mask_function=sees)
 
 
 def mask_without_padding(config, inputs_embeds, attention_mask):
     """
-    What stands for a mask (`(rows, length)`) that is 1 everywhere, where a model of this config needs none: of the ones
-    transformers would read whether they are ones, and wait for the device.
+    What stands for a mask (`(rows, length)`) that is 1 everywhere, where attention is `sdpa` and a model of this config
+    needs none: of the ones transformers would read whether they are ones, and wait for the device. Else the mask.
     """
-    if _is_flash(config):
+    if config._attn_implementation != "sdpa":
         return attention_mask
     # Without a mask it would look at positions, to see whether rows are packed; masks that are made already it takes as
     # they are, None among them. Others than None are causal, which not every encoder is.
@@ -54,8 +54,11 @@ def mask_without_padding(config, inputs_embeds, attention_mask):
 
 
 def mask_with_padding(config, inputs_embeds, attention_mask):
-    """What a causal language model makes of a mask (`(rows, length)`) that is 0 somewhere, without reading whether."""
-    if _is_flash(config):
+    """
+    What a causal language model makes of a mask (`(rows, length)`) that is 0 somewhere, without reading whether it is;
+    the mask itself where attention is not `sdpa`, which alone asks.
+    """
+    if config._attn_implementation != "sdpa":
         return attention_mask
     # Only what goes without a mask of its own is looked through.
     return create_masks_for_generate(config, inputs_embeds, attention_mask, None, and_mask_function=_sees_all)
@@ -63,10 +66,6 @@ def mask_with_padding(config, inputs_embeds, attention_mask):
 
 def _sees_all(batch, head, query, key):
     return query >= 0
-
-
-def _is_flash(config):
-    return "flash" in (config._attn_implementation or "")
 
 
 __all__ = ["mask_of_chunks", "mask_of_packed", "mask_with_padding", "mask_without_padding"]

@@ -56,7 +56,7 @@ class ContextModality(ABC):
 
         Args:
             model ([`C3Model`]): `model.encoder` and `model.context_queries`.
-            **inputs (`torch.Tensor`): what the method `inputs` makes, on the model's device.
+            **inputs: tensors that the method `inputs` makes, and what `places` adds, on the model's device.
 
         Returns:
             `torch.Tensor` of shape `(latents, D_enc)`: the N states of every window, one window after the other.

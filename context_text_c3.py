@@ -50,6 +50,8 @@ class TextContext(ContextModality):
         }
 
     def places(self, processor, inputs):
+        if "context_places" not in self.input_names:  # of a class made from this one
+            return inputs
         ids, mask = inputs["context_input_ids"], inputs["context_attention_mask"]
         return inputs | {"context_places": Placeholders.find(ids, mask, processor.query_token_id)}
 
@@ -62,8 +64,8 @@ class TextContext(ContextModality):
         context_input_ids,
         context_attention_mask=None,
         context_position_ids=None,
-        context_places=None,
         pooling=None,
+        context_places=None,
     ):
         """
         The encoder's states, `(latents, D_enc)`, in the placeholders' order.
@@ -75,9 +77,9 @@ class TextContext(ContextModality):
                 window sees another, and latents come in the order of the numbers (`packing_c3.py`).
             context_position_ids (`torch.Tensor` of shape `(windows, length)`, *optional*): may be fractional;
                 by default what `config.latent_position_layout` says.
-            context_places ([`Placeholders`], *optional*): of the queries, found where the windows were laid out.
             pooling (`str`, *optional*): by default `config.pooling`. A decoder has not learned to read latents that
                 were made in another way.
+            context_places ([`Placeholders`], *optional*): of the queries, found where the windows were laid out.
 
         Raises:
             ValueError: a pooling that there is not or that this model has no queries for, more queries than it has, a

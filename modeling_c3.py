@@ -206,9 +206,8 @@ class C3Model(CheckpointMixin, CompressionMixin, ExpansionMixin, PromptingMixin,
             latents = model.encode_context(**model.processor.context_inputs([ids], [4]))
 
         Args:
-            **context (`torch.Tensor`): the windows of a batch, all names beginning with `context_`, as
-                `C3Processor.context_inputs` makes them for `config.context_modality`; for text see
-                `TextContext.states`.
+            **context: the windows of a batch, all names beginning with `context_`, as `C3Processor.context_inputs`
+                makes them for `config.context_modality`; for text see `TextContext.states`.
 
         Returns:
             `torch.Tensor` of shape `(latents, D_dec)`: latents of all windows, one window after the other.

@@ -7,7 +7,7 @@ import torch
 from .packing_c3 import is_packed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Placeholders:
     """
     The placeholders of a batch of rows, and what else of it a forward pass would have to read off the device.

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from c3 import C3Model
+from c3.attention_masks_c3 import mask_with_padding, mask_without_padding
 from c3.placeholders_c3 import Placeholders
 from c3.training.data.collator import C3Collator
 from tiny_models import window_example
@@ -32,17 +34,21 @@ def step(model, batch):
 
 
 @pytest.mark.parametrize(
-    ("layout", "encoder", "decoder"), [("uniform", "qwen3", "qwen3"), ("appended", "qwen2", "qwen2")]
+    ("layout", "encoder", "decoder", "reads"),
+    [("uniform", "qwen3", "qwen3", 0), ("appended", "qwen2", "qwen2", 0), ("uniform", "qwen3", "llama", 1)],
 )
-def test_a_step_waits_for_nothing(layout, encoder, decoder, make_model):
-    """Of windows of one length, as nearly all of training are; with the same loss and gradients as without places."""
+def test_a_step_waits_for_nothing(layout, encoder, decoder, reads, make_model):
+    """
+    Of windows of one length, as nearly all of training are; with the same loss and gradients as without places. Where
+    a config has no `layer_types` transformers still looks for padding.
+    """
     model = make_model(layout, encoder, decoder, attn_implementation="sdpa").train()
     batch = batch_of(model, [16] * 4, [4] * 4)
     loss, gradients, waits = step(model, batch)
-    assert waits == []
+    assert len(waits) == reads
     plain = {name: each for name, each in batch.items() if not name.endswith("_places")}
     their_loss, theirs, their_waits = step(model, plain)
-    assert their_waits and torch.equal(loss, their_loss) and gradients.keys() == theirs.keys()
+    assert len(their_waits) > reads + 4 and torch.equal(loss, their_loss) and gradients.keys() == theirs.keys()
     for name, each in gradients.items():
         torch.testing.assert_close(each, theirs[name], rtol=1e-5, atol=1e-7)
 
@@ -77,6 +83,32 @@ def test_what_is_found():
     assert packed.take(states).flatten().tolist() == [4, 7, 1, 2]
     assert packed.put(states, -packed.take(states)).flatten().tolist() == [0, -1, -2, 3, -4, 5, 6, -7]
     assert packed.to("cpu", non_blocking=True).most == 2
+
+
+def test_another_way_to_attend_gets_its_mask(make_model):
+    """None is made, and thrown away, for what reads none."""
+    for attention in ("eager", "sdpa"):
+        model = make_model("uniform", attn_implementation=attention).train()
+        with_padding = batch_of(model, [16, 9], [4, 2])
+        plain = {name: each for name, each in with_padding.items() if not name.endswith("_places")}
+        torch.testing.assert_close(model(**with_padding).loss, model(**plain).loss)
+        mask, embeds = plain["attention_mask"], torch.zeros(*plain["attention_mask"].shape, 32)
+        made = [each(model.decoder.config, embeds, mask) for each in (mask_with_padding, mask_without_padding)]
+        assert [each is mask for each in made] == [attention == "eager"] * 2
+
+
+def test_packed_windows_that_slide(make_model):
+    """They see as far as they do alone."""
+    processor, config = (made := make_model("uniform")).processor, made.config
+    slides = {"use_sliding_window": True, "sliding_window": 6, "layer_types": ["sliding_attention"] * 2}
+    for name, value in slides.items():
+        setattr(config.encoder_config, name, value)
+    model = C3Model(config).eval()
+    contexts, counts = [list(range(5, 5 + n)) for n in (30, 9, 4, 5, 3)], [6, 3, 2, 2, 1]
+    rows = [processor.context_inputs(contexts, counts, pack) for pack in (False, True)]
+    assert len(rows[1]["context_input_ids"]) < len(contexts)
+    alone, packed = (model.encode_context(**each) for each in rows)
+    torch.testing.assert_close(packed, alone, rtol=1e-4, atol=1e-5)
 
 
 def test_too_few_latents(make_model):

@@ -209,7 +209,7 @@ def test_what_cannot_be_attached(attach, make_model, trained, checkpoint, tmp_pa
     assert "holds no weights" in refused()
 
 
-def test_an_attached_adapter_is_trained_on(attach, trained, base, checkpoint):
+def test_an_attached_adapter_is_trained_on(attach, base, checkpoint, tmp_path):
     """
     A new one begins with its weights, in float32, and with the base's norms, if it is to have norms as well; one of
     another rank, scale or place is refused.
@@ -222,10 +222,12 @@ def test_an_attached_adapter_is_trained_on(attach, trained, base, checkpoint):
     for train_norms, begun in ((False, held), (True, held | norms)):
         model = add_lora(C3Model.from_pretrained(base), LoraSettings(**settings, train_norms=train_norms))
         again = get_peft_model_state_dict(model, save_embedding_layers=False)
-        assert again.keys() == begun.keys() and norms.keys()
+        assert again.keys() == begun.keys() and norms
         for name, each in again.items():
             assert each.dtype == torch.float32 and torch.equal(each, begun[name].float())
+    save_adapter(model, tmp_path)
     for changed, said in (
+        ({"init_from": str(tmp_path)}, "lora.init_from holds trained norms: set lora.train_norms: true"),
         ({"r": 4}, "lora.r is 4, but that of lora.init_from is 2"),
         ({"alpha": 2}, "lora.alpha is 2, but that of lora.init_from is 32"),
         ({"use_rslora": True}, "lora.use_rslora is True"),

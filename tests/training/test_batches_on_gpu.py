@@ -1,6 +1,7 @@
 """How batches get to a GPU, told without one. Run: pytest tests/training/test_batches_on_gpu.py"""
 
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from accelerate import skip_first_batches
 from transformers import TrainingArguments
 
+from c3.training.checks import RecipeError
 from c3.training.run.stages import make_trainer
 
 
@@ -35,13 +37,25 @@ def test_batches_are_pinned_and_nobody_waits_for_their_copies(trainer, monkeypat
         assert each.pin_memory and each.num_workers == workers and getattr(each, "device", None) is None
     copies = []
     tensor = SimpleNamespace(
-        to=lambda device, non_blocking: copies.append((device.type, non_blocking)) or batch["labels"]
+        to=lambda device, non_blocking: copies.append((torch.device(device).type, non_blocking)) or batch["labels"],
+        pin_memory=lambda: "pinned",
     )
+    # Places are no tensors, but hold one.
+    places = replace(batch["latent_places"], index=tensor)
+    assert places.pin_memory().index == "pinned"
     (copied,), count = trainer.get_batch_samples(
-        iter([{"labels": tensor, "logits_to_keep": 3}]), 1, torch.device("cpu")
+        iter([{"labels": tensor, "latent_places": places, "logits_to_keep": 3}]), 1, torch.device("cpu")
     )
-    assert copies == [("cuda", True)] and copied["logits_to_keep"] == 3
+    assert copies == [("cuda", True)] * 2 and copied["logits_to_keep"] == 3
+    assert copied["latent_places"].index is batch["labels"] and copied["latent_places"].most == places.most
     assert count == (batch["labels"] >= 0).sum()
+
+
+def test_several_gpus_need_a_process_each(trainer, monkeypatch):
+    """torch would cut batches between them."""
+    monkeypatch.setattr(TrainingArguments, "n_gpu", 2)
+    with pytest.raises(RecipeError, match="has 2 GPUs: start one for each .torchrun --nproc-per-node 2 train_hf.py"):
+        make_trainer(trainer.recipe)
 
 
 def test_positions_are_not_rounded(trainer, monkeypatch):

@@ -56,7 +56,7 @@ class LoraSettings:
         target_modules (`list[str]` or `str`): names of the linear layers that get one, for example [q_proj, v_proj], or
             "all-linear": all but the language model's head.
         train_norms (`bool`): whether the norms of these models are trained in full too (arXiv 2312.11420). Where
-            queries and keys are normed (Qwen3), only these make attention sharper, which hundreds of latents need.
+            queries and keys are normed (Qwen3), they bound how sharp attention gets, whatever adapters do.
         use_rslora (`bool`): rank-stabilised scale (arXiv 2312.03732).
         use_dora (`bool`): weight-decomposed adapters (arXiv 2402.09353).
         init_from (`str`, *optional*): folder of an adapter with these settings whose weights are trained on, such as a
@@ -105,6 +105,9 @@ class LoraSettings:
         if not file.is_file():
             raise ValueError(f"lora.init_from must be the folder of an adapter; there is no {file}.")
         stored = json.loads(file.read_text(encoding="utf-8"))
+        has_norms = any("norm" in name for name in stored.get("modules_to_save") or ())
+        if has_norms and not self.train_norms:
+            raise ValueError("lora.init_from holds trained norms: set lora.train_norms: true, or leave init_from out.")
         for key, name in (("r", "r"), ("alpha", "lora_alpha"), ("use_rslora", "use_rslora"), ("use_dora", "use_dora")):
             if stored.get(name, False) != getattr(self, key):
                 given = f"lora.{key} is {getattr(self, key)!r}, but that of lora.init_from is {stored.get(name)!r}"
@@ -125,7 +128,7 @@ def add_lora(model, settings):
 
     Raises:
         ImportError: PEFT is not installed.
-        ValueError: a layer that a part does not have, or a model that has adapters already.
+        ValueError: a layer that a part does not have, norms without weights, or a model that has adapters already.
     """
     try:
         from peft import LoraConfig, get_peft_model
@@ -153,8 +156,11 @@ def add_lora(model, settings):
     for name in parts:
         model.get_submodule(name).modules_to_save.float()
     for name in norms:
-        # A norm of transformers gives numbers in its weight's dtype, which is not that of the layers after it.
-        model.get_submodule(name).register_forward_hook(_in_dtype_of_input)
+        # Between layers of another dtype, which it gives its numbers back in.
+        norm = model.get_submodule(name)
+        for each in norm.modules_to_save.values():
+            each.register_forward_pre_hook(_in_float32)
+        norm.register_forward_hook(_in_dtype_of_input)
     if settings.init_from is not None:
         _take_weights(adapted, settings.init_from, norms)
     return adapted
@@ -162,8 +168,19 @@ def add_lora(model, settings):
 
 def _norms(model, parts):
     """Full names, `list[str]`, of the layers of these parts that hold no more than one number for each of a width."""
-    shapes = ((name, [each.dim() for each in module.parameters()]) for name, module in model.named_modules())
-    return [name for name, dims in shapes if dims in ([1], [1, 1]) and name.partition(".")[0] in parts]
+    # Under ZeRO-3 a parameter is empty until it is gathered, and keeps its shape elsewhere.
+    shapes = (
+        (name, [len(getattr(each, "ds_shape", each.shape)) for each in module.parameters()])
+        for name, module in model.named_modules()
+    )
+    found = [name for name, dims in shapes if dims in ([1], [1, 1]) and name.partition(".")[0] in parts]
+    if not found:
+        raise ValueError(f"lora.train_norms: norms of the {' and the '.join(parts)} have no weights: leave it out.")
+    return found
+
+
+def _in_float32(module, inputs):
+    return inputs[0].float(), *inputs[1:]
 
 
 def _in_dtype_of_input(module, inputs, output):

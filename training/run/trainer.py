@@ -55,6 +55,9 @@ class C3Trainer(Trainer):
         recipe ([`Recipe`]): of one stage.
         corpus ([`Corpus`]): its train data.
         **kwargs: as for `Trainer`; `eval_dataset` is a `list[str]` of texts.
+
+    Raises:
+        RecipeError: several GPUs for this one process.
     """
 
     def __init__(self, recipe, corpus, **kwargs):
@@ -62,6 +65,12 @@ class C3Trainer(Trainer):
         if recipe.early_stopping_patience is not None:
             callbacks.append(EarlyStopping(recipe.early_stopping_patience))
         super().__init__(callbacks=callbacks, **kwargs)
+        if self.args.n_gpu > 1:
+            # torch's DataParallel cuts a batch's tensors, and knows nothing of the windows in them.
+            raise RecipeError(
+                f"training: this process has {self.args.n_gpu} GPUs: start one for each (torchrun --nproc-per-node "
+                f"{self.args.n_gpu} train_hf.py …), or let it see one (CUDA_VISIBLE_DEVICES=0)."
+            )
         self.recipe, self.corpus = recipe, corpus
         self.add_callback(EngineCheck(self))
         # Old checkpoints are deleted here, once the new one is marked as whole.
