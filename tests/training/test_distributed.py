@@ -294,7 +294,7 @@ def test_the_flagship_goes_on_after_a_kill(flagship, start, folder, environment)
     assert_same_trace(straight, alone, tolerance=1e-3)
 
 
-LORA = "lora={r: 4, target_modules: [q_proj, v_proj]}"
+LORA = "lora={r: 4, target_modules: [q_proj, v_proj], train_norms: true}"
 
 
 @pytest.mark.parametrize("name", ["zero2", "zero3"])

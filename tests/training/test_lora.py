@@ -18,7 +18,7 @@ from c3.cli.main import main
 from c3.latents_c3 import LatentMismatchError
 from c3.support.loading import PACKAGE
 from c3.training.data.collator import C3Collator
-from c3.training.optim.lora import LoraSettings, _norms, add_lora, save_adapter, save_base
+from c3.training.optim.lora import LoraSettings, add_lora, save_adapter, save_base
 from c3.training.publish.merge_lora import merge_anew
 from c3.training.run.stages import train
 from tiny_models import TEXTS, history, tiny_backbone, window_example
@@ -127,28 +127,6 @@ def test_a_model_without_mask_embedding(make_model):
     alone = make_model("appended", use_mask_embedding=False)
     add_lora(alone, LoraSettings(parts="decoder", train_queries=False))
     assert {name.split(".")[0] for name in trainable(alone)} == {"decoder"}
-
-
-def test_norms_of_the_adapted_parts(make_model):
-    """Of Qwen3 those of queries and keys among them, which say how sharp attention is."""
-    for part in ("encoder", "decoder"):
-        model = add_lora(make_model(), LoraSettings(parts=part, train_queries=False, train_norms=True))
-        norms = {name for name in trainable(model) if "norm" in name}
-        assert all(name.startswith(part) for name in norms)
-        expected = {name for name, each in make_model().named_parameters() if name.startswith(part) and "norm" in name}
-        assert {name.replace("modules_to_save.default.", "") for name in norms} == expected
-
-
-def test_norms_that_processes_share(make_model):
-    """ZeRO-3 leaves parameters empty, with their shapes elsewhere; and some norms have no weights."""
-    model = make_model()
-    norms = _norms(model, ["decoder"])
-    for parameter in model.parameters():
-        parameter.ds_shape = parameter.shape
-        parameter.data = torch.empty(0)
-    assert _norms(model, ["decoder"]) == norms != []
-    with pytest.raises(ValueError, match="lora.train_norms: norms of the projector have no weights: leave it out"):
-        _norms(model, ["projector"])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
