@@ -43,6 +43,12 @@ class Placeholders:
         most = int(numbers.bincount().max()) if len(index) else 0
         return cls(index, not bool(mask.all()), packed, most)
 
+    def __eq__(self, other):
+        if not isinstance(other, Placeholders):
+            return NotImplemented
+        said = ((each.padded, each.packed, each.most) for each in (self, other))
+        return len({*said}) == 1 and torch.equal(self.index, other.index)
+
     def take(self, states):
         """What stands there of `states` (`(rows, length, D)`), `torch.Tensor` of shape `(placeholders, D)`."""
         return states.flatten(0, 1).index_select(0, self.index.to(states.device))

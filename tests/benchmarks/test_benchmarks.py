@@ -193,7 +193,7 @@ def test_recorded_calls(setup):
     with recorded_calls(setup.model.encoder) as calls:
         setup.model.compress("A short text.")
     setup.model.compress("Another.")
-    assert len(calls) == 1 and calls[0][1]["attention_mask"].shape[0] == 1
+    assert len(calls) == 1 and calls[0][1]["inputs_embeds"].shape[0] == 1
 
 
 def test_prefill_flops_against_torchs_counter(setup):

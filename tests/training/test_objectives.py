@@ -130,6 +130,8 @@ def test_windows_that_are_laid_out_together_are_as_each_alone(layout, templates,
                 collate = C3Collator(processor, pack)
                 ours, theirs = collate(together), collate(each_alone)
                 assert ours.keys() == theirs.keys() and ours.pop("logits_to_keep") == theirs.pop("logits_to_keep")
+                for name in ("context_places", "latent_places"):
+                    assert ours.pop(name) == theirs.pop(name)
                 for name, tensor in ours.items():
                     assert tensor.dtype == theirs[name].dtype and torch.equal(tensor, theirs[name]), name
                     assert tensor.is_contiguous()
