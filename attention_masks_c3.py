@@ -60,7 +60,7 @@ def mask_with_padding(config, inputs_embeds, attention_mask):
     """
     if config._attn_implementation != "sdpa":
         return attention_mask
-    # Only what goes without a mask of its own is looked through.
+    # To a mask function of ours it adds the padding, and does not ask whether it could do without a mask.
     return create_masks_for_generate(config, inputs_embeds, attention_mask, None, and_mask_function=_sees_all)
 
 
