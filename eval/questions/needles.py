@@ -17,11 +17,18 @@ ONE = (
     "What is the special magic {kind} for {keys} in the text?",
     "Which special magic {kind} does the text give for {keys}?",
     "Find the special magic {kind} for {keys}.",
+    "What is the special magic {kind} of {keys}?",
+    "Tell me the special magic {kind} for {keys}.",
+    "The text gives a special magic {kind} for {keys}. Which one?",
+    "Which {kind} is given for {keys}?",
+    "Special magic {kind} for {keys}?",
 )
 SEVERAL = (
     "What are all the special magic {kind}s for {keys} in the text?",
     "Which special magic {kind}s does the text give for {keys}?",
     "Find all the special magic {kind}s for {keys}.",
+    "List the special magic {kind}s of {keys}.",
+    "Which {kind}s are given for {keys}?",
 )
 
 
@@ -45,7 +52,7 @@ class Distinct:
     """Draws values of which none is drawn twice, and none belongs to the other split."""
 
     def __init__(self, rng, material):
-        self.rng, self.material, self.drawn = rng, material, set()
+        self.rng, self.material, self.drawn = rng, material, {}
 
     def __call__(self, make, tries=100):
         """A value, `str`, that `make(rng, material)` gives. Raises `Unmakeable` where too few are left."""
@@ -53,7 +60,7 @@ class Distinct:
             value = make(self.rng, self.material)
             # The words of a pair are the split's already.
             if value not in self.drawn and (make is _word or in_split(self.material.split, value)):
-                self.drawn.add(value)
+                self.drawn[value] = True
                 return value
         raise Unmakeable("there are too few different words for a text of this length")
 
@@ -65,7 +72,7 @@ class NeedleTask:
 
     Args:
         kind (`str`): of the values, a name in `VALUES`.
-        haystack (`str`): a name in `HAYSTACKS`, or `"needles"`.
+        haystack (`str`): a name in `HAYSTACKS`, or another one, as `"needles"`, for needles with other keys.
         keys (`int`): for which the text gives values, beside those of a haystack of needles.
         values (`int`): that it gives for each of them.
         asks_all (`bool`): for all of these keys, or for the first one.
@@ -79,8 +86,8 @@ class NeedleTask:
 
     def __call__(self, rng, material, length, depth):
         distinct = Distinct(rng, material)
-        keys = [distinct(_word) for _ in range(self.keys)]
-        given = [(key, distinct(VALUES[self.kind])) for key in keys for _ in range(self.values)]
+        keys = [self._key(distinct) for _ in range(self.keys)]
+        given = [(key, self._value(distinct)) for key in keys for _ in range(self.values)]
         needles = fitting(self._sentences(material, given), length, least=min(2, len(given)))
         given = given[: len(needles)]
         haystack, others = self._haystack(distinct, length - sum(needle.tokens for needle in needles))
@@ -88,8 +95,7 @@ class NeedleTask:
         depths = [depth if asks_one and number == 0 else rng.random() for number in range(len(needles))]
         sentences, places = hide(haystack, needles, depths)
         context = joined(sentences)
-        check_said_once(context, [value for _, value in given])
-        check_said_once(context, list(dict.fromkeys(key for key, _ in given)), len(given) if self.values > 1 else 1)
+        self._check(context, given)
         asked = [number for number, (key, _) in enumerate(given) if self.asks_all or key == keys[0]]
         if self.values > 1:
             asked.sort(key=places.__getitem__)
@@ -117,18 +123,31 @@ class NeedleTask:
             taken, left = left[:count], left[count:]
             yield taken
 
+    def _key(self, distinct):
+        return distinct(_word)
+
+    def _value(self, distinct):
+        return distinct(VALUES[self.kind])
+
+    def _check(self, context, given):
+        check_said_once(context, [value for _, value in given])
+        check_said_once(context, list({key for key, _ in given}), len(given) if self.values > 1 else 1)
+
     def _prompt(self, rng, material, keys, count):
         keys = " and ".join(filter(None, (", ".join(keys[:-1]), keys[-1])))
         return phrased(rng, material, SEVERAL if count > 1 else ONE).format(kind=self.kind, keys=keys)
 
     def _haystack(self, distinct, length):
         """`(list[Sentence], list[tuple])` of so many tokens at most, and the keys and values that it gives."""
-        if self.haystack == "needles":
+        if self.haystack not in HAYSTACKS:
             return self._among_needles(distinct, length)
         return HAYSTACKS[self.haystack](distinct.rng, distinct.material, length), []
 
     def _sentences(self, material, given):
-        return material.counted([NEEDLE.format(kind=self.kind, key=key, value=value) for key, value in given])
+        return material.counted([self._sentence(*pair) for pair in given])
+
+    def _sentence(self, key, value):
+        return NEEDLE.format(kind=self.kind, key=key, value=value)
 
     def _among_needles(self, distinct, room):
         """Needles with other keys, of so many tokens at most; as `_haystack`."""
@@ -136,7 +155,7 @@ class NeedleTask:
         while True:
             # By what those so far take, and one more.
             wanted = int((room - used) * len(found) / used) + 1 if used else 1
-            pairs = [(distinct(_word), distinct(VALUES[self.kind])) for _ in range(wanted)]
+            pairs = [(self._key(distinct), self._value(distinct)) for _ in range(wanted)]
             for pair, needle in zip(pairs, self._sentences(distinct.material, pairs), strict=True):
                 if used + needle.tokens > room:
                     return found, given

@@ -9,6 +9,11 @@ PROMPTS = {
     "en": (
         "Is this sentence in the text, yes or no?\n{sentence}",
         "Does the text contain this sentence? Answer yes or no.\n{sentence}",
+        "Is this sentence in the text, yes or no? {sentence}",
+        'Does the text say "{sentence}"?',
+        'Is "{sentence}" in the text?',
+        "{sentence}\nIs that in the text?",
+        "Yes or no: the text has the sentence {sentence}",
     ),
     "zh": (
         "文中有下面这句话吗？请回答有或没有。\n{sentence}",

@@ -1,6 +1,7 @@
 """The tasks by name; to add one, write its function (see `question.py`) and register it here."""
 
 from . import common_words, frequent_words, next_words, numbered_sentence, sentence_order
+from .facts import FACT_TASKS
 from .needles import NEEDLE_TASKS
 from .neighbouring_sentence import FOLLOWS, PRECEDES, NeighbouringSentence
 from .sentence_presence import PRESENCE_TASKS
@@ -9,6 +10,7 @@ from .variables import VARIABLE_TASKS
 # The part before the first hyphen is the family: a mixture has as many questions of each.
 TASKS = {
     **NEEDLE_TASKS,
+    **FACT_TASKS,
     **VARIABLE_TASKS,
     "common_words": common_words.make,
     "frequent_words": frequent_words.make,

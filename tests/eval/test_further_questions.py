@@ -9,7 +9,7 @@ from c3.eval.questions.material import Material
 from c3.eval.questions.needles import NEEDLE
 from c3.eval.questions.rows import make_rows, wanted_rows
 from c3.eval.questions.tasks import family, find_tasks
-from question_corpus import make_corpus
+from question_corpus import asked_sentence, make_corpus
 
 QUESTIONS = 5
 TASKS = (
@@ -46,6 +46,8 @@ def test_the_first_question_is_that_of_a_row_with_one(rows):
         asked = [
             re.findall(r"[a-z]+-[a-z]+|\d{5}|\n.*|[\"“].+[\"”]", each["content"]) for each in several["messages"][::2]
         ]
+        if family(one["task"]) == "presence":
+            asked = [[asked_sentence(each["content"])] for each in several["messages"][::2]]
         if family(one["task"]) not in ("numbered_sentence", "many_queries"):
             assert len(set(map(tuple, asked))) == len(asked) <= QUESTIONS
     assert max(len(row["messages"]) for row in rows[1]) == 2 * QUESTIONS
@@ -82,6 +84,7 @@ def test_nothing_that_was_said_before_gives_an_answer_away(rows):
         # Of two sentences those of which nothing was asked: another pair may tell which comes first.
         about = re.findall(r"\n(?:[AB][:：])? ?(.+)", prompt) if len(answer) < 4 else [answer]
         named = answer.split(", ") if family(row["task"]) in values else about
+        named = [asked_sentence(prompt)] if family(row["task"]) == "presence" else named
         assert named and not any(each in earlier for each in named for earlier in before)
 
 
@@ -98,14 +101,14 @@ def test_sentences(rows, tokenizer):
         assert answer == min(named, key=lambda name: row["context"].index(named[name]))
     answers = set()
     for row, prompt, answer in pairs(rows, "presence"):
-        assert (prompt.split("\n")[1] in row["context"]) == (answer in ("yes", "有"))
+        assert (asked_sentence(prompt) in row["context"]) == (answer in ("yes", "有"))
         answers.add((row["task"], answer))
     # Neither answer can be told from the one before.
     assert {("presence-yes", "no"), ("presence-yes", "yes"), ("presence-no", "yes"), ("presence-no", "no")} <= answers
     # Of few sentences elsewhere none is asked about twice.
     few = Material(make_corpus(6), tokenizer, "train")
     for row in make_rows(few, islice(wanted_rows(find_tasks(["presence"]), [600]), 10), questions=30):
-        asked = [each["content"].split("\n")[1] for each in row["messages"][::2]]
+        asked = [asked_sentence(each["content"]) for each in row["messages"][::2]]
         assert len(asked) > QUESTIONS and len(set(asked)) == len(asked)
     for row, _, answer in pairs(rows, "numbered_sentence"):
         assert row["context"].count(answer) == 1

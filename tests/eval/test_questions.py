@@ -7,6 +7,8 @@ from itertools import islice
 import pytest
 
 from c3.eval.page_data import plain_ids
+from c3.eval.questions.facts import NOUNS as PROPERTIES
+from c3.eval.questions.facts import QUESTIONS, SENTENCES
 from c3.eval.questions.haystacks import check_said_once
 from c3.eval.questions.material import Material
 from c3.eval.questions.needles import NEEDLE
@@ -14,14 +16,14 @@ from c3.eval.questions.numbered_sentence import ORDINALS
 from c3.eval.questions.question import Unmakeable
 from c3.eval.questions.rows import Wanted, find_impossible, make_rows, wanted_rows
 from c3.eval.questions.sentences import split_sentences
-from c3.eval.questions.splits import SPLITS
+from c3.eval.questions.splits import SPLITS, in_split
 from c3.eval.questions.tasks import FAMILIES, TASKS, family, find_tasks
 from c3.eval.questions.word_lists import ADJECTIVES, NOUNS, WORDS
-from question_corpus import make_corpus
+from question_corpus import asked_sentence, make_corpus, matcher
 
 LENGTHS = 300, 1000
 # Of a full turn of all tasks at both lengths.
-TURN = 18 * 13
+TURN = 18 * len(FAMILIES)
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +115,25 @@ def test_needles_are_there_once(rows):
     assert {len(row["answers"]) for row in found} >= {1, 2, 4}
 
 
+def test_a_fact_is_what_is_said_of_its_name(rows):
+    """Names may have several properties; tests have other properties and wordings than training."""
+    nouns = {split: "|".join(noun for noun in PROPERTIES[::-1] if in_split(split, noun)) for split in SPLITS}
+    wordings = {split: set() for split in SPLITS}
+    for row in of_families(rows, "facts"):
+        groups = {"noun": f"(?P<noun>{nouns[row['split']]})", "name": "(?P<name>.+)"}
+        forms = [matcher(form, **groups).fullmatch(asked(row)) for form in QUESTIONS[row["split"]]]
+        (about,) = {form.groups() if form.re.groupindex["noun"] == 1 else form.groups()[::-1] for form in forms if form}
+        (answer,) = row["answers"]
+        for sentence in SENTENCES[row["split"]]:
+            said = matcher(sentence, noun=re.escape(about[0]), name=re.escape(about[1]), value=r"(?P<value>[\w-]+)")
+            for fact in said.finditer(row["context"]):
+                assert fact["value"] in answer, row
+                wordings[row["split"]].add(sentence)
+        assert row["depth"] is not None
+    assert len(wordings["train"]) > 10 and wordings["test"] == set(SENTENCES["test"])
+    assert not set(SENTENCES["train"]) & set(SENTENCES["test"]) and not set(QUESTIONS["train"]) & set(QUESTIONS["test"])
+
+
 def test_variables_get_their_value_in_order(rows):
     for row in of_families(rows, "variable_tracking"):
         values = {}
@@ -171,7 +192,7 @@ def test_sentences_are_compared_and_looked_for(rows):
         answers[row["answers"][0]] += 1
     assert min(answers["A"], answers["B"]) > sum(answers.values()) / 4
     for row in of_families(rows, "presence"):
-        is_there = asked(row).split("\n")[1] in row["context"]
+        is_there = asked_sentence(asked(row)) in row["context"]
         assert is_there == (row["task"] == "presence-yes") == (row["answers"][0] in ("yes", "有"))
         assert row["answers"][0].isascii() == (row["language"] == "en")
 
@@ -179,7 +200,7 @@ def test_sentences_are_compared_and_looked_for(rows):
 def test_an_absent_sentence_is_of_the_same_corpus(rows, materials):
     for _, row in rows["train"]:
         if row["task"] == "presence-no":
-            assert sum(asked(row).split("\n")[1] in text for text in materials["train"].texts) == 1
+            assert sum(asked_sentence(asked(row)) in text for text in materials["train"].texts) == 1
 
 
 def test_depths_are_those_asked_for_and_spread_evenly(rows):
@@ -211,6 +232,8 @@ def drawn_in(row):
         return re.findall(r"VAR ([A-Z]{5})|\b(\d{5})\b", text)
     if name in ("common_words", "frequent_words"):
         return re.findall(r"[a-z]+", text)
+    if name == "facts":
+        return row["answers"]
     if name in ("single", "many_keys", "many_values", "many_queries"):
         pairs = needles_of(row)
         in_words = [word for key, value in pairs for word in f"{key}-{value}".split("-")]
