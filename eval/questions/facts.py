@@ -68,8 +68,9 @@ QUESTIONS = {
     ),
 }
 # A hash divides them among the splits.
-NOUNS = (
-    """
+NOUNS = [
+    " ".join(noun.split())
+    for noun in """
 account, address, age, author, balance, batch, birthplace, brand, budget, call sign, capacity, capital, captain,
 category, code, colour, cost, currency, date, delivery, depth, destination, diameter, distance, extension, favourite
 animal, favourite word, frequency, grade, height, hobby, home, identifier, invoice, key, label, length, licence,
@@ -78,10 +79,8 @@ owner, parcel, password, phone number, PIN, place, population, postcode, price, 
 result, room, room number, salary, score, secret, secret word, sector, serial number, shelf, signal, size, song,
 speed, status, symbol, tag, target, team, temperature, ticket, title, token, track, type, unit, username, value,
 version, voltage, weight, width, year
-""".replace("\n", " ")
-    .strip()
-    .split(", ")
-)
+""".split(",")
+]
 # Of the facts that follow others, how many are about the same thing as one before, so that its name is not enough.
 SAME_NAME = 0.25
 
