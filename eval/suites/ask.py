@@ -39,6 +39,8 @@ TASKS = (
     "many_keys-words-needles",
     "many_values-numbers-prose",
     "many_queries-words-prose",
+    "facts-words-prose",
+    "facts-numbers-prose",
     "variable_tracking-noise",
     "common_words",
     "frequent_words",
