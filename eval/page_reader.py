@@ -77,8 +77,8 @@ class PageReader(ABC):
         if missing:
             font, found = Path(self.settings.font).name, listed(sorted(set().union(*missing.values())))
             left_out.append(
-                f"nothing, but {len(missing)} texts hold characters that {font} does not draw, which are escapes, as "
-                f"{found}: another font, in a file of --page-settings, may"
+                f"nothing, but in {len(missing)} of the texts are characters that {font} does not draw, which are "
+                f"escapes, as {found}: another font, in a file of --page-settings, may"
             )
         return chosen, left_out
 

@@ -73,6 +73,7 @@ def one_line_errors(prog, debug=None, advice=None):
             print(printable_lines(traceback.format_exc()), file=sys.stderr)
         # The library's messages name its Python arguments.
         line = in_one_line(line).replace("allow_mismatch=True", "--allow-mismatch")
+        line = line.replace("load that model or compress", "name that one with --model, or compress")
         print(f"{command_name(prog)}: error: {line}", file=sys.stderr)
         raise SystemExit(code) from error
 

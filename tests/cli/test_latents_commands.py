@@ -93,7 +93,7 @@ def test_latents_of_another_model(run, make_model, checkpoint, tmp_path):
     other.save(tmp_path / "other.c3")
     code, out, err = run("expand", "other.c3", "--model", checkpoint)
     assert (code, out) == (2, "") and "weights_fingerprint" in err
-    assert "--allow-mismatch overrides this check" in err and "allow_mismatch" not in err
+    assert "--allow-mismatch overrides this check" in err and "allow_mismatch" not in err and "with --model" in err
     assert run("expand", "other.c3", "--model", checkpoint, "--allow-mismatch")[0] == 0
 
 

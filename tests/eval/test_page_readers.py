@@ -169,7 +169,8 @@ def test_deepseek_ocr_at_all_of_its_sizes(deepseek_ocr2, settings_file):
         assert reader.model.num_vision_tokens(inputs) == example.latents + 1
         assert isinstance(reader.model.answer(inputs, 2), str)
     assert [re.sub(r":.*", "", line) for line in left_out] == [
-        "nothing, but 1 texts hold characters that DejaVuSans.ttf does not draw, which are escapes, as '短', '🔥'"
+        "nothing, but in 1 of the texts are characters that DejaVuSans.ttf does not draw, which are escapes, as "
+        "'短', '🔥'"
     ]
 
 
