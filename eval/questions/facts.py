@@ -6,7 +6,7 @@ which training has none, so that they show whether a question that nobody has fo
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import NamedTuple
 
 from .haystacks import HAYSTACKS, check_said_once
@@ -24,7 +24,7 @@ SENTENCES = {
         "Note that the {noun} for {name} is {value}.",
         "{name}: {noun} {value}.",
         "{noun} of {name}: {value}.",
-        "{noun} ({name}) = {value}",
+        "{noun} ({name}) = {value}.",
         "As its {noun}, {name} got {value}.",
         "The {noun} that belongs to {name} is {value}.",
         "They gave {name} the {noun} {value}.",
@@ -67,6 +67,55 @@ QUESTIONS = {
         "Look up {name}: what is its {noun}?",
     ),
 }
+# What is said of somebody or something with words of its own, and how that is asked for.
+RELATIONS = {
+    "train": {
+        ("{name} lives in {value}.", "In {value} lives {name}."): ("Where does {name} live?", "{name} lives where?"),
+        ("{name} was born in {value}.",): ("Where was {name} born?", "When was {name} born?"),
+        ("{name} works for {value}.",): ("Who does {name} work for?", "For whom does {name} work?"),
+        ("{name} costs {value}.", "{name} is sold for {value}."): (
+            "How much does {name} cost?",
+            "What does {name} cost?",
+        ),
+        ("{name} starts at {value}.", "{name} begins at {value}."): (
+            "When does {name} start?",
+            "At what time does {name} begin?",
+        ),
+        ("{name} is on {value}.",): ("When is {name}?", "On which day is {name}?"),
+        ("{name} was written by {value}.", "{value} wrote {name}."): ("Who wrote {name}?", "Who is {name} by?"),
+        ("{name} belongs to {value}.", "{value} owns {name}."): ("Who owns {name}?", "To whom does {name} belong?"),
+        ("{name} is called {value}.", "They call {name} {value}."): (
+            "What is {name} called?",
+            "How do they call {name}?",
+        ),
+        ("{name} weighs {value}.",): ("How much does {name} weigh?", "How heavy is {name}?"),
+        ("{name} is in {value}.", "You find {name} in {value}."): ("Where is {name}?", "In what is {name}?"),
+        ("{name} met {value} yesterday.",): ("Who did {name} meet?", "Whom did {name} meet yesterday?"),
+        ("{name} likes {value}.", "{name} is fond of {value}."): ("What does {name} like?", "What is {name} fond of?"),
+        ("{name} has {value} rooms.",): ("How many rooms does {name} have?", "How many rooms are in {name}?"),
+        ("{name} married {value}.",): ("Who did {name} marry?", "Who is {name} married to?"),
+        ("{name} was founded in {value}.",): ("When was {name} founded?", "Since when is there {name}?"),
+        ("{name} bought {value} for a friend.",): ("What did {name} buy?", "What did {name} buy for a friend?"),
+        ("{name} comes from {value}.",): ("Where does {name} come from?", "Where is {name} from?"),
+        ("{name} is made of {value}.",): ("What is {name} made of?", "Of what is {name} made?"),
+        ("{name} won against {value}.", "{value} lost to {name}."): (
+            "Who lost to {name}?",
+            "Against whom did {name} win?",
+        ),
+        ("{name} plays the part of {value}.",): ("Which part does {name} play?", "Who does {name} play?"),
+        ("{name} sells {value} a day.",): ("How much does {name} sell?", "How much does {name} sell a day?"),
+        ("{name} turned {value} last week.",): ("What did {name} turn?", "How old did {name} become?"),
+        ("{name} wants {value} to be changed.",): ("What does {name} want to be changed?", "What is {name} to change?"),
+    },
+    "test": {
+        ("{name} studied at {value}.",): ("Where did {name} study?",),
+        ("{name} was painted by {value}.",): ("Who painted {name}?",),
+        ("{name} ends at {value}.",): ("When does {name} end?",),
+        ("{name} ate {value} in the morning.",): ("What did {name} eat?",),
+        ("{name} employs {value} people.",): ("How many people does {name} employ?",),
+        ("{name} moved to {value} later on.",): ("Where did {name} move?",),
+    },
+}
 # A hash divides them among the splits.
 NOUNS = [
     " ".join(noun.split())
@@ -81,25 +130,33 @@ speed, status, symbol, tag, target, team, temperature, ticket, title, token, tra
 version, voltage, weight, width, year
 """.split(",")
 ]
+# Of the facts, how many are relations, not properties.
+RELATED = 0.35
 # Of the facts that follow others, how many are about the same thing as one before, so that its name is not enough.
 SAME_NAME = 0.25
 
 
-@cache
+@lru_cache
 def _nouns(split):
     return [noun for noun in NOUNS if in_split(split, noun)]
 
 
 def _name(rng, material):
     first, second = rng.sample(material.words, 2)
+    one, both = first.capitalize(), f"{first.capitalize()} {second.capitalize()}"
     return rng.choice(
-        [
-            f"{first}-{second}",
-            f"the {first} {second}",
-            f"{first.capitalize()} {second.capitalize()}",
-            f"the {first}-{second}",
-        ]
+        [f"{first}-{second}", f"the {first} {second}", f"the {first}-{second}", both, both, one, f"my {first}"]
     )
+
+
+@lru_cache(10_000)
+def _parts(name):
+    return frozenset(name.lower().replace("-", " ").split()) - {"the", "my"}
+
+
+def _one_in_the_other(name, other):
+    """Whether a name, as `Otter`, can be taken for another, as `the otter maple`."""
+    return _parts(name) <= _parts(other) or _parts(name) >= _parts(other)
 
 
 def _words(rng, material):
@@ -108,19 +165,20 @@ def _words(rng, material):
 
 
 def _number(rng, material):
-    number = rng.randrange(10 ** rng.randint(4, 9))
-    return rng.choice([f"{number}", f"{number:,}", f"{number / 100:.2f}"])
+    number = rng.randrange(10 ** rng.randint(2, 9))
+    return rng.choice([f"{number}", f"{number:,}", f"{number / 100:.2f}", f"{number % 24:02}:{number % 59:02}"])
 
 
 VALUES = {"word": _words, "number": _number}
 
 
 class Asked(NamedTuple):
-    """What is asked for: the `noun` of what has a `name`, said in a `sentence` of `SENTENCES`."""
+    """What is asked for: a property, or how something is related to another thing, which `about` names."""
 
     name: str
-    noun: str
+    about: str
     sentence: str
+    questions: tuple
 
 
 @dataclass(frozen=True)
@@ -130,10 +188,19 @@ class FactTask(NeedleTask):
     def _key(self, distinct):
         rng, split = distinct.rng, distinct.material.split
         before = [each for each in distinct.drawn if isinstance(each, Asked)]
-        name = rng.choice(before).name if before and rng.random() < SAME_NAME else distinct(_name)
-        said = {each.noun for each in before if each.name == name}
-        noun = rng.choice([noun for noun in _nouns(split) if noun not in said])
-        asked = Asked(name, noun, rng.choice(SENTENCES[split]))
+        if before and rng.random() < SAME_NAME:
+            name = rng.choice(before).name
+        else:
+            name = distinct(_name)
+            while any(_one_in_the_other(name, each.name) for each in before):
+                name = distinct(_name)
+        said = {each.about for each in before if each.name == name}
+        if rng.random() < RELATED:
+            sentences, questions = rng.choice([each for each in RELATIONS[split].items() if each[1][0] not in said])
+            asked = Asked(name, questions[0], rng.choice(sentences), questions)
+        else:
+            noun = rng.choice([noun for noun in _nouns(split) if noun not in said])
+            asked = Asked(name, noun, rng.choice(SENTENCES[split]), QUESTIONS[split])
         distinct.drawn[asked] = True
         return asked
 
@@ -141,7 +208,7 @@ class FactTask(NeedleTask):
         return distinct(VALUES[self.kind])
 
     def _sentence(self, key, value):
-        sentence = key.sentence.format(noun=key.noun, name=key.name, value=value)
+        sentence = key.sentence.format(noun=key.about, name=key.name, value=value)
         return sentence if sentence.startswith(value) else sentence[0].upper() + sentence[1:]
 
     def _check(self, context, given):
@@ -152,7 +219,7 @@ class FactTask(NeedleTask):
             check_said_once(context, [name], names.count(name))
 
     def _prompt(self, rng, material, keys, count):
-        prompt = rng.choice(QUESTIONS[material.split]).format(noun=keys[0].noun, name=keys[0].name)
+        prompt = rng.choice(keys[0].questions).format(noun=keys[0].about, name=keys[0].name)
         return prompt[0].upper() + prompt[1:]
 
 

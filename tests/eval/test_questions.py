@@ -2,13 +2,13 @@
 
 import re
 from collections import Counter
-from itertools import islice
+from itertools import chain, islice
 
 import pytest
 
 from c3.eval.page_data import plain_ids
 from c3.eval.questions.facts import NOUNS as PROPERTIES
-from c3.eval.questions.facts import QUESTIONS, SENTENCES
+from c3.eval.questions.facts import QUESTIONS, RELATIONS, SENTENCES
 from c3.eval.questions.haystacks import check_said_once
 from c3.eval.questions.material import Material
 from c3.eval.questions.needles import NEEDLE
@@ -116,22 +116,30 @@ def test_needles_are_there_once(rows):
 
 
 def test_a_fact_is_what_is_said_of_its_name(rows):
-    """Names may have several properties; tests have other properties and wordings than training."""
-    nouns = {split: "|".join(noun for noun in PROPERTIES[::-1] if in_split(split, noun)) for split in SPLITS}
-    wordings = {split: set() for split in SPLITS}
+    """A name may be in several facts; tests have other properties, relations and wordings than training."""
+    said = {split: set() for split in SPLITS}
     for row in of_families(rows, "facts"):
-        groups = {"noun": f"(?P<noun>{nouns[row['split']]})", "name": "(?P<name>.+)"}
-        forms = [matcher(form, **groups).fullmatch(asked(row)) for form in QUESTIONS[row["split"]]]
-        (about,) = {form.groups() if form.re.groupindex["noun"] == 1 else form.groups()[::-1] for form in forms if form}
-        (answer,) = row["answers"]
-        for sentence in SENTENCES[row["split"]]:
-            said = matcher(sentence, noun=re.escape(about[0]), name=re.escape(about[1]), value=r"(?P<value>[\w-]+)")
-            for fact in said.finditer(row["context"]):
-                assert fact["value"] in answer, row
-                wordings[row["split"]].add(sentence)
+        split, (answer,) = row["split"], row["answers"]
+        nouns = "|".join(noun for noun in PROPERTIES[::-1] if in_split(split, noun))  # `order number` before `order`
+        ways = [(SENTENCES[split], question) for question in QUESTIONS[split]]
+        ways += [(sentences, question) for sentences, asked in RELATIONS[split].items() for question in asked]
+        found = []
+        for sentences, question in ways:
+            if about := matcher(question, noun=f"(?P<noun>{nouns})", name="(?P<name>.+)").fullmatch(asked(row)):
+                parts = {name: re.escape(part) for name, part in about.groupdict().items()}
+                forms = [
+                    matcher(sentence, **parts, value=r"(?P<value>[\w-]+([.,: ][\w-]+)*?)") for sentence in sentences
+                ]
+                found += [(sentence, form) for sentence, form in zip(sentences, forms, strict=True)]
+        values = [(sentence, fact["value"]) for sentence, form in found for fact in form.finditer(row["context"])]
+        said[split].update(sentence for sentence, value in values)
+        assert {value for _, value in values} == {answer}, row
         assert row["depth"] is not None
-    assert len(wordings["train"]) > 10 and wordings["test"] == set(SENTENCES["test"])
-    assert not set(SENTENCES["train"]) & set(SENTENCES["test"]) and not set(QUESTIONS["train"]) & set(QUESTIONS["test"])
+    assert min(map(len, said.values())) > 6
+    for train, test in ((SENTENCES["train"], SENTENCES["test"]), (QUESTIONS["train"], QUESTIONS["test"])):
+        assert not set(train) & set(test)
+    related = [set(chain(*RELATIONS[split], *RELATIONS[split].values())) for split in SPLITS]
+    assert not set.intersection(*related)
 
 
 def test_variables_get_their_value_in_order(rows):
