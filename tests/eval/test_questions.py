@@ -127,9 +127,8 @@ def test_a_fact_is_what_is_said_of_its_name(rows):
         for sentences, question in ways:
             if about := matcher(question, noun=f"(?P<noun>{nouns})", name="(?P<name>.+)").fullmatch(asked(row)):
                 parts = {name: re.escape(part) for name, part in about.groupdict().items()}
-                forms = [
-                    matcher(sentence, **parts, value=r"(?P<value>[\w-]+([.,: ][\w-]+)*?)") for sentence in sentences
-                ]
+                value = rf"(?P<value>{re.escape(answer)}|[\w-]+([.,: ][\w-]+)*?)"
+                forms = [matcher(sentence, **parts, value=value) for sentence in sentences]
                 found += [(sentence, form) for sentence, form in zip(sentences, forms, strict=True)]
         values = [(sentence, fact["value"]) for sentence, form in found for fact in form.finditer(row["context"])]
         said[split].update(sentence for sentence, value in values)
