@@ -132,7 +132,8 @@ def test_a_fact_is_what_is_said_of_its_name(rows):
                 found += [(sentence, form) for sentence, form in zip(sentences, forms, strict=True)]
         values = [(sentence, fact["value"]) for sentence, form in found for fact in form.finditer(row["context"])]
         said[split].update(sentence for sentence, value in values)
-        assert {value for _, value in values} == {answer}, row
+        # A number may end at its point, for a sentence that is like the beginning of another.
+        assert any(value == answer for _, value in values) and all(answer.startswith(value) for _, value in values)
         assert row["depth"] is not None
     assert min(map(len, said.values())) > 6
     for train, test in ((SENTENCES["train"], SENTENCES["test"]), (QUESTIONS["train"], QUESTIONS["test"])):
