@@ -21,7 +21,7 @@ test: .venv/.installed
 test-distributed: .venv/.installed-deepspeed
 	.venv/bin/python -m pytest -m distributed $(ARGS)
 
-# About twelve minutes on two cores; nothing else should run meanwhile.
+# About seventeen minutes on two cores; nothing else should run meanwhile.
 bench: .venv/.installed
 	.venv/bin/c3 bench $(ARGS)
 

@@ -3,7 +3,7 @@ Speed and memory of a C3 model, each as a ratio to a stated baseline within one 
 
     c3 bench [--only NAME…] [--size mini|tiny|large] [--device DEVICE] [--minutes M] [--output DIR]
 
-Measures the default checkpoint on the CPU in about twelve minutes; `--size large` measures random weights in the
+Measures the default checkpoint on the CPU in about seventeen minutes; `--size large` measures random weights in the
 shapes of Qwen2.5-1.5B and Qwen2.5-3B. Writes DIR/results.json and DIR/results.md (the table) after each benchmark, and
 figures at the end. A run that was interrupted goes on where it stopped. `--list` says what there is.
 

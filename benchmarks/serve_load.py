@@ -6,7 +6,7 @@ Baseline: one request after the other, by the same server, for a third of the ti
 clients together against that, the time to the first piece (median and 99th percentile of all requests), and the
 server's resident memory at the end against that after a third of the time. All requests have to be answered, and with
 what one at a time was. Floor: none; clients take part of the same CPU. 64 clients for 20 seconds; with --long for five
-minutes. The answers of the default checkpoint, which was trained for none, mean nothing, but cost as much.
+minutes. The weights are the default checkpoint's without its adapter: the answers mean nothing, but cost as much.
 
 With the environment variable C3_VLLM_PYTHON, a Python that has vLLM, all is measured with that as the backend, too, and
 given against transformers.
