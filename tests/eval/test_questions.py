@@ -7,8 +7,8 @@ from itertools import chain, islice
 import pytest
 
 from c3.eval.page_data import plain_ids
-from c3.eval.questions.facts import NOUNS as PROPERTIES
-from c3.eval.questions.facts import QUESTIONS, RELATIONS, SENTENCES
+from c3.eval.questions.fact_wordings import NOUNS as PROPERTIES
+from c3.eval.questions.fact_wordings import QUESTIONS, RELATIONS, SENTENCES
 from c3.eval.questions.haystacks import check_said_once
 from c3.eval.questions.material import Material
 from c3.eval.questions.needles import NEEDLE
