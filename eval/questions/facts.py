@@ -7,7 +7,7 @@ which training has none, so that they show whether a question that nobody has fo
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from .fact_wordings import NOUNS, QUESTIONS, RELATIONS, SENTENCES
 from .haystacks import HAYSTACKS, check_said_once
@@ -69,6 +69,8 @@ class Asked(NamedTuple):
 class FactTask(NeedleTask):
     """A task, see `question.py`: needles whose keys are [`Asked`]."""
 
+    _values: ClassVar = VALUES
+
     def _key(self, distinct):
         rng, split = distinct.rng, distinct.material.split
         before = [each for each in distinct.drawn if isinstance(each, Asked)]
@@ -88,9 +90,6 @@ class FactTask(NeedleTask):
             asked = Asked(name, noun, rng.choice(SENTENCES[split]), QUESTIONS[split])
         distinct.drawn[asked] = True
         return asked
-
-    def _value(self, distinct):
-        return distinct(VALUES[self.kind])
 
     def _sentence(self, key, value):
         sentence = key.sentence.format(noun=key.about, name=key.name, value=value)

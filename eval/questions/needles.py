@@ -7,6 +7,7 @@ needle in a haystack of Kamradt 2023.
 
 import uuid
 from dataclasses import dataclass
+from typing import ClassVar
 
 from .haystacks import HAYSTACKS, check_said_once, depths_of, fitting, hide, joined
 from .question import Question, Unmakeable, phrased
@@ -83,6 +84,7 @@ class NeedleTask:
     keys: int = 1
     values: int = 1
     asks_all: bool = False
+    _values: ClassVar = VALUES
 
     def __call__(self, rng, material, length, depth):
         distinct = Distinct(rng, material)
@@ -127,7 +129,7 @@ class NeedleTask:
         return distinct(_word)
 
     def _value(self, distinct):
-        return distinct(VALUES[self.kind])
+        return distinct(self._values[self.kind])
 
     def _check(self, context, given):
         check_said_once(context, [value for _, value in given])
