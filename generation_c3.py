@@ -375,8 +375,8 @@ class PromptingMixin(ChunkedGenerationMixin, PromptAdapterMixin, PromptChecksMix
         if not context and latents is None:
             if kwargs.get("inputs_embeds") is None and self.config.reconstruction_only and not active_adapters(self):
                 raise ValueError(
-                    "There are no latents: these weights were trained to give texts back from latents and nothing else "
-                    "(config.reconstruction_only); use model.expand(model.compress(text))."
+                    "There are no latents: these weights were trained to read nothing else (reconstruction_only). Give "
+                    "latents or messages first, unnamed, or use model.expand(model.compress(text))."
                 )
             return super().generate(**kwargs)
         self._check_strategy(kwargs)
